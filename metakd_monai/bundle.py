@@ -1,0 +1,77 @@
+"""What bundle JSON needs and cannot say itself: where the bundle lies, and which cases are for what."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metakd_monai.files import find_cases
+from metakd_monai.vocabulary import UserError
+
+SEGMENTATION_BUNDLE = "brats_mri_metakd_segmentation"
+
+
+def bundle_root(name: str = SEGMENTATION_BUNDLE) -> str:
+    """Find the bundle's folder from wherever its configuration is run.
+
+    MONAI tells a configuration neither its own path nor its folder. In this order: the folder of the
+    ``--config_file`` on the command line, the current folder when it is a bundle, the source checkout of this
+    package, the current folder.
+    """
+    here = Path.cwd()
+    checkout = Path(__file__).resolve().parents[1] / "bundles" / name
+    roots = [*(path.resolve().parent.parent for path in config_files(sys.argv)), here, checkout]
+    return str(next((root for root in roots if (root / "configs" / "metadata.json").is_file()), here))
+
+
+def config_files(arguments: Sequence[str]) -> list[Path]:
+    """Return the files given as ``--config_file`` (one, or a list in brackets) on a command line."""
+    for number, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name == "--config_file":
+            value = value or (arguments[number + 1] if number + 1 < len(arguments) else "")
+            return [Path(part.strip(" '\"")) for part in value.strip("[]()").split(",")]
+    return []
+
+
+def split_cases(
+    dataset_dir: str | Path, seed: int = 0, meta_fraction: float = 0.1, validation_fraction: float = 0.1
+) -> dict[str, list[dict[str, Any]]]:
+    """Split labelled cases into training, meta-validation (Algorithm 1's D_v) and validation, all disjoint.
+
+    The split depends on the case names and the seed alone. Each part has at least one case.
+
+    Args:
+        dataset_dir: a folder of case folders, see :func:`~metakd_monai.files.find_cases`.
+        seed: of the split.
+        meta_fraction: share of the cases for meta-validation.
+        validation_fraction: share of the cases for validation.
+
+    Returns:
+        ``{"training": [...], "meta": [...], "validation": [...]}``, MONAI datalists.
+
+    Raises:
+        UserError: when there are fewer than three labelled cases, or a fraction is out of range.
+    """
+    for name, fraction in (("meta_fraction", meta_fraction), ("validation_fraction", validation_fraction)):
+        if not 0 <= fraction < 0.5:
+            raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
+    items = [case.as_item() for case in find_cases(dataset_dir) if case.label is not None]
+    if len(items) < 3:
+        raise UserError(f"{dataset_dir}: {len(items)} cases with a label map found; expected at least 3")
+    items.sort(key=lambda item: hashlib.sha256(f"{seed} {item['case_id']}".encode()).hexdigest())
+    meta = max(1, round(meta_fraction * len(items)))
+    validation = max(1, round(validation_fraction * len(items)))
+    return {
+        "training": items[meta + validation :],
+        "meta": items[:meta],
+        "validation": items[meta : meta + validation],
+    }
+
+
+def list_cases(dataset_dir: str | Path, labelled: bool = False) -> list[dict[str, Any]]:
+    """Return the cases of a folder as a MONAI datalist; only those with a label map if asked."""
+    return [case.as_item() for case in find_cases(dataset_dir) if case.label is not None or not labelled]

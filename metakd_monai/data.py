@@ -1,0 +1,92 @@
+"""Training data as one endless, seeded stream that can be entered at any point.
+
+Every draw of a case carries its own seed, made from the run's seed and its place in the stream. What is drawn then
+depends neither on the number of workers nor on whether the run was stopped and resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import numpy as np
+from monai.data import Dataset
+from monai.transforms import Randomizable
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
+
+
+def seed_of(*numbers: int) -> int:
+    """Mix non-negative integers into one 32-bit seed."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+class SeededDataset(TorchDataset):
+    """Apply a MONAI data set's random transforms under the seed that comes with each draw.
+
+    Args:
+        dataset: a MONAI data set (CacheDataset and PersistentDataset too) whose ``transform`` is a Compose.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, draw: tuple[int, int]) -> Any:
+        """Return the case of ``draw = (index, seed)``."""
+        index, seed = draw
+        if isinstance(self.dataset.transform, Randomizable):
+            self.dataset.transform.set_random_state(seed=seed)
+        return self.dataset[index]
+
+
+class StreamSampler(Sampler[tuple[int, int]]):
+    """Endless passes over a data set, each in a new order, as ``(index, seed)`` for :class:`SeededDataset`.
+
+    Args:
+        data_source: anything with a length.
+        seed: of the order and of every draw.
+        batch_size: cases per iteration on this rank; turns iterations into places in the stream.
+        rank: which of the ``num_replicas`` processes this is.
+        num_replicas: processes that share the stream.
+        endless: False for exactly one pass from where :meth:`seek` points to.
+
+    Raises:
+        ValueError: when the data source is empty.
+    """
+
+    def __init__(
+        self,
+        data_source: Sized,
+        seed: int = 0,
+        batch_size: int = 1,
+        rank: int = 0,
+        num_replicas: int = 1,
+        endless: bool = True,
+    ) -> None:
+        if len(data_source) == 0:
+            raise ValueError("no cases: the data set is empty.")
+        self.data_source = data_source
+        self.seed, self.batch_size = seed, batch_size
+        self.rank, self.num_replicas, self.endless = rank, num_replicas, endless
+        self.iteration = 0
+
+    def seek(self, iteration: int) -> None:
+        """Let the next iterator start as if ``iteration`` batches had been drawn (one pass each, if not endless)."""
+        self.iteration = iteration
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        size = len(self.data_source)
+        step = size if not self.endless else self.batch_size * self.num_replicas
+        place = self.iteration * step
+        end = place + size
+        while self.endless or place < end:
+            if place % self.num_replicas == self.rank:
+                order = np.random.default_rng([self.seed, 0, place // size]).permutation(size)
+                yield int(order[place % size]), seed_of(self.seed, 1, place)
+            place += 1

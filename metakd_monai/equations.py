@@ -1,0 +1,155 @@
+"""The paper on one page: every equation as a pure function of tensors.
+
+========================== ==================================================================
+equation                   function
+========================== ==================================================================
+(2) missing features       :func:`fill_missing`
+(4) upper: weighed fusion  :func:`weigh_by_importance`
+(4) lower: w_i / w_j       :func:`importance_ratio`, summed up in :func:`distillation`
+(5) pairwise distance      :func:`feature_distance`
+(6) normalised importance  :func:`normalize_importance`
+Fig. 6                     :func:`fill_error`
+========================== ==================================================================
+
+Letters: B batch, N modalities, C features, ``*S`` spatial axes (none, for classification).
+Equations (1) and (3) are the network's ``encode`` and ``decode``.
+"""
+
+import torch
+from torch import Tensor
+
+SMALLEST = 1e-6  # keeps w_i / w_j finite where ReLU gives an importance of 0
+
+
+def fill_missing(features: Tensor, available: Tensor) -> Tensor:
+    """Give each absent modality the mean feature of the present ones, Eq. (2).
+
+    Args:
+        features: features of each modality, ``(B, N, C, *S)``; whatever stands at absent ones is never read.
+        available: True where a modality is present, ``(B, N)``; at least one per row.
+
+    Returns:
+        Features of the same shape; those of present modalities are untouched.
+    """
+    present = spread(available, features)
+    total = torch.where(present, features, torch.zeros_like(features)).sum(dim=1, keepdim=True)
+    mean = total / present.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.where(present, features, mean)
+
+
+def weigh_by_importance(features: Tensor, importance: Tensor) -> Tensor:
+    """Multiply each modality's features by its importance, the ``w_i x f_i`` of Eq. (4), upper problem.
+
+    Args:
+        features: ``(B, N, C, *S)``.
+        importance: normalised importance, ``(N,)``.
+
+    Returns:
+        Weighed features, ``(B, N, C, *S)``.
+    """
+    return features * spread(importance.unsqueeze(0), features)
+
+
+def importance_ratio(importance: Tensor) -> Tensor:
+    """How much each teacher's knowledge counts for each student, the ``w_i / w_j`` of Eq. (4).
+
+    Args:
+        importance: normalised importance, ``(N,)``.
+
+    Returns:
+        ``(N, N)``; row i is the teacher, column j the student.
+    """
+    safe = importance.clamp(min=SMALLEST)
+    return safe[:, None] / safe[None, :]
+
+
+def feature_distance(features: Tensor, available: Tensor, p: int = 1) -> Tensor:
+    """Distance between the features of each ordered pair of present modalities, Eq. (5).
+
+    The norm is averaged over elements, so that alpha means the same for every feature size: the mean absolute
+    difference for ``p=1``, the mean squared difference for ``p=2`` (the paper's "MSE loss").
+
+    Args:
+        features: ``(B, N, C, *S)``.
+        available: ``(B, N)`` bool; a pair with an absent modality has distance 0 and no gradient.
+        p: 1 or 2.
+
+    Returns:
+        ``(B, N, N)``; ``[b, i, j]`` is the distance from teacher i, which gets no gradient, to student j.
+
+    Raises:
+        ValueError: for another ``p``.
+    """
+    if p not in (1, 2):
+        raise ValueError(f"p must be 1 or 2, got {p!r}.")
+    clean = torch.where(spread(available, features), features, torch.zeros_like(features)).flatten(2)  # (B, N, C*S)
+    gap = clean.detach()[:, :, None] - clean[:, None, :]  # (B, N, N, C*S): teacher i, student j
+    distance = gap.abs().mean(-1) if p == 1 else gap.square().mean(-1)
+    both = available[:, :, None] & available[:, None, :]  # the two deltas of Eq. (5)
+    return torch.where(both, distance, torch.zeros_like(distance))
+
+
+def distillation(features: Tensor, available: Tensor, importance: Tensor, p: int = 1) -> Tensor:
+    """Sum of the importance-weighted distances over ordered pairs, the alpha term of Eq. (4), mean over the batch.
+
+    Args:
+        features: ``(B, N, C, *S)``.
+        available: ``(B, N)`` bool.
+        importance: normalised importance, ``(N,)``; gets no gradient.
+        p: 1 or 2, see :func:`feature_distance`.
+
+    Returns:
+        A scalar; 0 where fewer than two modalities are present.
+    """
+    ratio = importance_ratio(importance.detach())
+    return (ratio * feature_distance(features, available, p)).sum(dim=(1, 2)).mean()
+
+
+def normalize_importance(weights: Tensor, normalization: str = "softmax") -> Tensor:
+    """Normalise the importance weight vector, Eq. (6), or one of the alternatives of Table 6.
+
+    Args:
+        weights: raw weights, ``(N,)``.
+        normalization: ``"softmax"`` (the paper's choice), ``"sigmoid"`` or ``"relu"``.
+
+    Returns:
+        Normalised importance, ``(N,)``.
+
+    Raises:
+        ValueError: for another normalisation.
+    """
+    if normalization == "softmax":
+        return torch.softmax(weights, dim=0)
+    if normalization == "sigmoid":
+        return torch.sigmoid(weights)
+    if normalization == "relu":
+        return torch.relu(weights)
+    raise ValueError(f"normalization must be 'softmax', 'sigmoid' or 'relu', got {normalization!r}.")
+
+
+def fill_error(features: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each modality's features are from what Eq. (2) would put there, had it been missing (Fig. 6).
+
+    Args:
+        features: ``(B, N, C, *S)``.
+        available: ``(B, N)`` bool.
+
+    Returns:
+        L2 distance per element (root of the mean square) and cosine similarity, both ``(N,)``, each a mean over
+        the cases that have the modality and at least one other; NaN where there is none.
+    """
+    distances, similarities = [], []
+    for n in range(features.shape[1]):
+        others = available.clone()
+        others[:, n] = False
+        usable = available[:, n] & others.any(dim=1)
+        true = features[usable, n].flatten(1)
+        filled = fill_missing(features, others)[usable, n].flatten(1)
+        distances.append((true - filled).square().mean(dim=1).sqrt().mean())
+        similarities.append(torch.cosine_similarity(true, filled, dim=1).mean())
+    return torch.stack(distances), torch.stack(similarities)
+
+
+def spread(values: Tensor, features: Tensor) -> Tensor:
+    """View ``(B, N)`` values so that they broadcast over features ``(B, N, C, *S)``."""
+    return values.reshape(list(values.shape) + [1] * (features.dim() - 2))

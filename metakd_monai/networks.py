@@ -1,0 +1,242 @@
+"""MetaKD's networks: one encoder shared by all modalities, Eq. (2) at every scale, a fused decoder."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
+from torch import Tensor, nn
+from torch.nn import functional
+
+from metakd_monai.equations import fill_missing, normalize_importance, weigh_by_importance
+
+
+class MetaKDUNet(nn.Module):
+    """U-Net whose encoder sees one modality at a time and whose decoder sees all of them, Eq. (1) to (3).
+
+    The encoder runs on the present modalities only, as one batch. At every scale that the decoder reads, an absent
+    modality gets the mean feature of the present ones, so nothing that stands in its channel reaches the output.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: number of modalities N; each is one input channel.
+        out_channels: number of regions.
+        channels: width at each scale; every scale but the first halves the size with a strided convolution.
+        norm: MONAI norm name and arguments.
+        deep_supervision: in training, give logits of the coarser scales too, as MONAI's DynUNet does.
+
+    Raises:
+        ValueError: for other spatial_dims, or fewer than two scales.
+
+    Source: Sec. 3.1 of the paper; the blocks are nnU-Net's, as in MONAI's DynUNet.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 3,
+        in_channels: int = 4,
+        out_channels: int = 3,
+        channels: Sequence[int] = (16, 32, 64, 128, 256),
+        norm: tuple | str = ("instance", {"affine": True}),
+        deep_supervision: bool = False,
+    ) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
+        if len(channels) < 2:
+            raise ValueError(f"channels must name at least two scales, got {tuple(channels)!r}.")
+        self.in_channels = in_channels
+        self.deep_supervision = deep_supervision
+        self.factor = 2 ** (len(channels) - 1)
+        self.encoder = nn.ModuleList(
+            UnetBasicBlock(spatial_dims, before, width, 3, 1 if scale == 0 else 2, norm)
+            for scale, (before, width) in enumerate(zip([1, *channels], channels, strict=False))
+        )
+        # The norm makes the fused features, and so the upper problem of Eq. (4), depend on relative importance only.
+        self.fusion = nn.ModuleList(
+            Convolution(spatial_dims, in_channels * width, width, kernel_size=1, norm=norm, act="leakyrelu", bias=False)
+            for width in channels
+        )
+        self.decoder = nn.ModuleList(
+            UnetUpBlock(spatial_dims, below, width, 3, 1, 2, norm)
+            for below, width in zip(channels[:0:-1], channels[-2::-1], strict=True)
+        )
+        heads = channels[: max(1, len(channels) - 2)] if deep_supervision else channels[:1]
+        self.heads = nn.ModuleList(
+            Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in heads
+        )
+
+    def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
+        """Encode the present modalities, Eq. (1).
+
+        Args:
+            x: images, ``(B, N, *S)``; any spatial size (zeros are padded to a multiple of the network's stride).
+            available: ``(B, N)`` bool.
+
+        Returns:
+            For each scale, finest first, features ``(B, N, C, *S)`` with zeros at absent modalities.
+
+        Raises:
+            ValueError: when x has another number of channels, or when no modality is present at all.
+        """
+        if x.shape[1] != self.in_channels:
+            raise ValueError(f"expected {self.in_channels} channels, one for each modality, got {x.shape[1]}.")
+        index = available.flatten().nonzero().squeeze(1)  # (P,) of B*N
+        if index.numel() == 0:
+            raise ValueError("no modality is present: nothing to encode.")
+        batch, modalities = x.shape[0], x.shape[1]
+        part = self.pad(x).flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
+        features: list[Tensor] = []
+        for block in self.encoder:
+            part = block(part)  # (P, C, *S)
+            shape = list(part.shape[1:])
+            full = part.new_zeros([batch * modalities] + shape).index_copy(0, index, part)
+            features.append(full.reshape([batch, modalities] + shape))
+        return features
+
+    def decode(
+        self, features: list[Tensor], available: Tensor, importance: Tensor | None = None, size: list[int] | None = None
+    ) -> Tensor:
+        """Fill, Eq. (2), weigh if asked, Eq. (4), concatenate and decode, Eq. (3).
+
+        Args:
+            features: what :meth:`encode` returned.
+            available: ``(B, N)`` bool; may leave out modalities that were encoded.
+            importance: normalised importance ``(N,)``, for the upper problem of Eq. (4) only.
+            size: spatial size to crop the padded result to.
+
+        Returns:
+            Logits ``(B, R, *S)``; with deep supervision in training ``(B, heads, R, *S)``, finest first.
+        """
+        fused: list[Tensor] = []
+        for scale, fuse in enumerate(self.fusion):
+            filled = fill_missing(features[scale], available)
+            if importance is not None:
+                filled = weigh_by_importance(filled, importance)
+            fused.append(fuse(filled.flatten(1, 2)))  # (B, N*C, *S) to (B, C, *S)
+        out = fused[-1]
+        outputs: list[Tensor] = []
+        for step, up in enumerate(self.decoder):
+            out = up(out, fused[len(fused) - 2 - step])
+            outputs.insert(0, out)
+        logits: list[Tensor] = []
+        for scale, head in enumerate(self.heads):
+            if scale == 0 or self.training:
+                logits.append(resize(crop(head(outputs[scale]), None), list(outputs[0].shape[2:])))
+        if self.deep_supervision and self.training:
+            return torch.stack([crop(one, size) for one in logits], dim=1)
+        return crop(logits[0], size)
+
+    def forward_features(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Segment, and hand out what distillation needs.
+
+        Args:
+            x: images, ``(B, N, *S)``.
+            available: ``(B, N)`` or one row for all, ``(1, N)``; without it see :func:`find_available`.
+
+        Returns:
+            Logits (see :meth:`decode`), bottleneck features ``(B, N, C, *S)``, availability ``(B, N)``.
+        """
+        if available is None:
+            mask = find_available(x)
+        else:
+            mask = available.to(device=x.device, dtype=torch.bool).expand(x.shape[0], -1)
+        features = self.encode(x, mask)
+        return self.decode(features, mask, None, list(x.shape[2:])), features[-1], mask
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
+        """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
+        return self.forward_features(x, available)[0]
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad zeros at the far ends up to a multiple of the stride, with more than one voxel at the bottleneck."""
+        pad: list[int] = []
+        voxels = 1
+        for axis in range(x.dim() - 1, 1, -1):
+            steps = (x.shape[axis] + self.factor - 1) // self.factor
+            if axis == 2 and voxels * steps == 1:  # instance norm needs two voxels
+                steps = 2
+            voxels = voxels * steps
+            pad.extend([0, steps * self.factor - x.shape[axis]])
+        return functional.pad(x, pad)
+
+
+def crop(x: Tensor, size: list[int] | None) -> Tensor:
+    """Keep the near corner of ``(B, C, *S)`` that has the given spatial size."""
+    if size is not None:
+        for axis, length in enumerate(size):
+            x = x.narrow(axis + 2, 0, length)
+    return x
+
+
+def resize(x: Tensor, size: list[int]) -> Tensor:
+    """Bring ``(B, C, *S)`` to a spatial size, nearest neighbour."""
+    return x if list(x.shape[2:]) == size else functional.interpolate(x, size)
+
+
+def find_available(x: Tensor) -> Tensor:
+    """Tell which modalities are there when nobody says: a channel that is 0 or NaN all over is absent.
+
+    Args:
+        x: whole images (not windows of them), ``(B, N, *S)``.
+
+    Returns:
+        ``(B, N)`` bool.
+    """
+    return ~((x == 0) | torch.isnan(x)).flatten(2).all(dim=-1)
+
+
+class WithFeatures(nn.Module):
+    """A network seen through its ``forward_features``: what the trainer calls and what DDP may wrap."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``."""
+        return self.network.forward_features(x, available)
+
+
+class ImportanceWeights(nn.Module):
+    """The importance weight vector w, Eq. (4), normalised by Eq. (6) whenever it is read.
+
+    Args:
+        num_modalities: N.
+        normalization: see :func:`~metakd_monai.equations.normalize_importance`.
+        seed: of the random start, uniform in [0, 1).
+    """
+
+    def __init__(self, num_modalities: int = 4, normalization: str = "softmax", seed: int = 0) -> None:
+        super().__init__()
+        start = torch.rand(num_modalities, generator=torch.Generator().manual_seed(seed))
+        normalize_importance(start, normalization)  # refuses an unknown name now, not at the first step
+        self.normalization = normalization
+        self.weights = nn.Parameter(start)
+
+    def forward(self) -> Tensor:
+        """Return the normalised importance, ``(N,)``."""
+        return normalize_importance(self.weights, self.normalization)
+
+
+def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
+    """Read a MetaKDUNet's arguments off the shapes of its state dict.
+
+    Raises:
+        ValueError: when it is not a state dict of a MetaKDUNet.
+    """
+    widths = []
+    while (weight := state.get(f"encoder.{len(widths)}.conv1.conv.weight")) is not None:
+        widths.append(weight.shape[0])
+    head = state.get("heads.0.conv.weight")
+    fusion = state.get("fusion.0.conv.weight")
+    if head is None or fusion is None or len(widths) < 2:
+        raise ValueError("not a state dict of a MetaKDUNet (expected keys such as 'encoder.0.conv1.conv.weight')")
+    return {
+        "spatial_dims": head.dim() - 2,
+        "in_channels": math.floor(fusion.shape[1] / widths[0]),
+        "out_channels": head.shape[0],
+        "channels": tuple(widths),
+        "deep_supervision": "heads.1.conv.weight" in state,
+    }

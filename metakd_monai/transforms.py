@@ -1,0 +1,273 @@
+"""Dictionary transforms that MONAI lacks: sequences by name, absence as data, overlapping regions, exact grids."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Randomizable, Transform
+
+from metakd_monai.files import (
+    check_image,
+    check_labels,
+    find_cases,
+    modality_of,
+    read_nifti,
+    read_voxels,
+    write_like,
+)
+from metakd_monai.vocabulary import ET_LABELS, Label, Modality, Region, UserError, parse_modalities, parse_modality
+
+REFERENCE = "reference"  # meta key: the file whose grid and header the image has
+CASE_ID = "case_id"
+
+
+class LoadImageModalitiesd(Transform):
+    """Load the sequences of a case as one channel-first image, and say which of them are there.
+
+    The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), or
+    one 4-D file with a channel for each modality in channel order. Adds ``available`` ``(N,)`` bool. An absent
+    modality's channel is zero, a placeholder that nothing reads.
+
+    The class is no LoadImaged: MONAI Label would wrap that and refuse a folder.
+
+    Args:
+        key: of the image in the item.
+        modalities: use only these; None for all that are there.
+
+    Raises:
+        UserError: (on call) for a missing, damaged, constant or non-finite file, for sequences on different grids, a
+            4-D file with another number of channels, and when no modality is left.
+    """
+
+    def __init__(self, key: str = "image", modalities: str | Iterable[str] | None = None) -> None:
+        self.key = key
+        self.modalities = parse_modalities(modalities)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with ``image`` ``(N, *S)`` float32 and ``available`` ``(N,)``."""
+        source = data[self.key]
+        if isinstance(source, (str, Path)) and not Path(source).is_dir():
+            channels, reference = self.read_stack(Path(source))
+        else:
+            channels, reference = self.read_files(files_of(source))
+        if not channels:
+            raise UserError(
+                f"{reference}: no modality left; expected at least one of {', '.join(m.value for m in self.modalities)}"
+            )
+        shape = next(iter(channels.values())).shape
+        stack = np.stack([channels.get(m, np.zeros(shape, np.float32)) for m in Modality])
+        meta = {
+            REFERENCE: str(reference),
+            "filename_or_obj": str(reference),
+            "spatial_shape": np.asarray(shape),
+            CASE_ID: data.get(CASE_ID),
+        }
+        image = MetaTensor(torch.from_numpy(stack), affine=torch.as_tensor(read_nifti(reference).affine), meta=meta)
+        available = torch.tensor([m in channels for m in Modality])
+        return {**data, self.key: image, "available": available}
+
+    def read_files(self, files: Mapping[Modality, Path]) -> tuple[dict[Modality, np.ndarray], Path]:
+        """Read one file for each modality; all must be on one grid."""
+        first = next(iter(files.values()))
+        wanted = {m: files[m] for m in self.modalities if m in files}
+        grid = read_nifti(next(iter(wanted.values()), first))
+        channels = {}
+        for modality, path in wanted.items():
+            image = read_nifti(path)
+            check_grid(path, image.shape, image.affine, grid.shape, grid.affine)
+            channels[modality] = read_voxels(path, image)
+            check_image(path, channels[modality], modality.value)
+        return channels, next(iter(wanted.values()), first)
+
+    def read_stack(self, path: Path) -> tuple[dict[Modality, np.ndarray], Path]:
+        """Read a 4-D file; a channel of zeros is an absent modality."""
+        image = read_nifti(path)
+        names = ", ".join(m.value for m in Modality)
+        if len(image.shape) != 4 or image.shape[-1] != len(Modality):
+            raise UserError(
+                f"{path}: shape {image.shape}; expected a 4-D file with {len(Modality)} channels ({names}),"
+                " or a folder with one file for each modality"
+            )
+        voxels = read_voxels(path, image)
+        channels = {}
+        for number, modality in enumerate(Modality):
+            if modality in self.modalities and voxels[..., number].any():
+                channels[modality] = np.ascontiguousarray(voxels[..., number])
+                check_image(path, channels[modality], f"channel {number} ({modality.value})")
+        return channels, path
+
+
+def files_of(source: Mapping[str, str] | Iterable[str] | str | Path) -> dict[Modality, Path]:
+    """Say which file is which sequence, for the forms that a datalist may use."""
+    if isinstance(source, (str, Path)):
+        cases = find_cases(source)
+        if len(cases) > 1 or isinstance(cases[0].files, Path):
+            raise UserError(f"{source}: {len(cases)} cases found; expected the folder of one case")
+        return dict(cases[0].files)
+    if isinstance(source, Mapping):
+        return {parse_modality(str(getattr(name, "value", name))): Path(path) for name, path in source.items()}
+    files: dict[Modality, Path] = {}
+    for path in map(Path, source):
+        modality = modality_of(path.name)
+        if modality is None or modality in files:
+            problem = "no modality in its name" if modality is None else f"a second file for {modality.value!r}"
+            raise UserError(f"{path}: {problem}; expected names such as <case>_flair.nii.gz, one for each modality")
+        files[modality] = path
+    return files
+
+
+def check_grid(path: Path, shape: tuple, affine: np.ndarray, want_shape: tuple, want_affine: np.ndarray) -> None:
+    """Raise UserError unless a 3-D file is on the grid of the case's first one (affine to 1e-3 mm)."""
+    if len(shape) != 3:
+        raise UserError(f"{path}: shape {shape}; expected a 3-D volume")
+    if shape != want_shape:
+        raise UserError(f"{path}: shape {shape}; expected {want_shape} as in the case's other modalities")
+    if not np.allclose(affine, want_affine, atol=1e-3):
+        found, wanted = (np.round(a[:3], 3).tolist() for a in (affine, want_affine))
+        raise UserError(f"{path}: affine {found}; expected {wanted} as in the case's other modalities")
+
+
+class LabelsToRegionsd(MapTransform):
+    """Turn a BraTS label map ``(1, *S)`` into the masks of ET, TC and WT, ``(R, *S)`` float32.
+
+    Args:
+        keys: of the label maps.
+        et_label: value of enhancing tumour, 3 or 4; None takes whichever of them is there.
+        allow_missing_keys: as in MONAI.
+
+    Raises:
+        UserError: (on call) for values outside the known ones.
+    """
+
+    def __init__(self, keys: KeysCollection, et_label: int | None = None, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.et_label = et_label
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with region masks in the vocabulary's order."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            labels = torch.as_tensor(item[key])
+            where = str(getattr(item[key], "meta", {}).get("filename_or_obj", key))
+            found = check_labels(np.asarray(labels), where)
+            if self.et_label is not None and found not in (None, self.et_label):
+                raise UserError(f"{where}: label {found} found; expected enhancing tumour to be {self.et_label}")
+            item[key] = labels_to_regions(labels)
+        return item
+
+
+def labels_to_regions(labels: torch.Tensor) -> torch.Tensor:
+    """Return ET, TC and WT masks ``(R, *S)`` float32 of a label map ``(1, *S)``; 3 and 4 are enhancing tumour."""
+    enhancing = (labels == ET_LABELS[0]) | (labels == ET_LABELS[1])
+    core = enhancing | (labels == int(Label.NECROSIS))
+    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == int(Label.OEDEMA))}
+    return torch.cat([masks[region] for region in Region]).float()
+
+
+class RegionsToLabelsd(MapTransform):
+    """Compose region masks ``(R, *S)`` into a label map ``(1, *S)`` uint8.
+
+    Each region overwrites the one around it, WT, TC, ET in turn, without forcing them to nest, as the official
+    MetaKD code does.
+
+    Args:
+        keys: of the region masks.
+        et_label: 3 or 4.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, et_label: int = int(Label.ET), allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if et_label not in ET_LABELS:
+            raise ValueError(f"et_label must be 3 or 4, got {et_label!r}.")
+        self.et_label = et_label
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with label maps."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[key] = regions_to_labels(item[key], self.et_label)
+        return item
+
+
+def regions_to_labels(masks: torch.Tensor, et_label: int = int(Label.ET)) -> torch.Tensor:
+    """Compose region masks ``(R, *S)`` into a label map ``(1, *S)`` uint8; see :class:`RegionsToLabelsd`."""
+    labels = torch.zeros_like(masks[:1], dtype=torch.uint8)
+    values = {Region.WT: int(Label.OEDEMA), Region.TC: int(Label.NECROSIS), Region.ET: et_label}
+    for number, region in reversed(list(enumerate(Region))):
+        labels = torch.where(masks[number : number + 1] > 0, torch.full_like(labels, values[region]), labels)
+    return labels
+
+
+class SaveImageMaskd(MapTransform):
+    """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of the image it is of.
+
+    Args:
+        keys: of the label maps; each must carry the meta data that :class:`LoadImageModalitiesd` gave the image.
+        output_dir: where to.
+        image_key: whose meta data says what the grid is.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        image_key: str = "image",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.output_dir = Path(output_dir)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write the files and return the item as it is."""
+        for key in self.key_iterator(dict(data)):
+            meta = data[self.image_key].meta
+            voxels = np.asarray(data[key][0].cpu(), dtype=np.uint8)
+            write_like(self.output_dir / f"{meta[CASE_ID]}.nii.gz", voxels, meta[REFERENCE])
+        return dict(data)
+
+
+class RandDropModalitiesd(Randomizable, Transform):
+    """Pretend that some of the available modalities are missing, the training set-up of Sec. 8.
+
+    Args:
+        key: of the availability mask ``(N,)`` bool.
+        law: ``"count"``: the number kept is uniform in 1..N, then the subset is uniform (the official code's law);
+            ``"subset"``: uniform over all non-empty subsets (15 of four).
+        prob: of dropping at all; else everything that is there is kept.
+
+    Raises:
+        ValueError: for another law.
+    """
+
+    def __init__(self, key: str = "available", law: str = "count", prob: float = 1.0) -> None:
+        if law not in ("count", "subset"):
+            raise ValueError(f"law must be 'count' or 'subset', got {law!r}.")
+        self.key, self.law, self.prob = key, law, prob
+
+    def randomize(self, data: np.ndarray) -> np.ndarray:
+        """Draw which of the available modalities, given by their indices, are kept."""
+        if self.R.random_sample() >= self.prob or len(data) == 0:
+            return data
+        if self.law == "subset":
+            code = self.R.randint(1, 2 ** len(data))
+            return data[[bool(code >> bit & 1) for bit in range(len(data))]]
+        return self.R.permutation(data)[: self.R.randint(1, len(data) + 1)]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with some of its availability taken away, never all of it."""
+        available = torch.as_tensor(data[self.key])
+        kept = self.randomize(available.nonzero().flatten().numpy())
+        mask = torch.zeros_like(available)
+        mask[torch.as_tensor(np.sort(kept))] = True
+        return {**data, self.key: mask}

@@ -1,0 +1,92 @@
+"""Names and orders that everything else refers to: sequences, regions, label values, spellings.
+
+Declaration order is channel order, everywhere: images are ``(flair, t1, t1ce, t2)``, region maps
+``(ET, TC, WT)``. This is also the channel order of the MSD Task01 4-D files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import Enum
+from itertools import combinations
+
+
+class Modality(str, Enum):
+    """The four MRI sequences of BraTS."""
+
+    FLAIR = "flair"
+    T1 = "t1"
+    T1CE = "t1ce"
+    T2 = "t2"
+
+
+class Region(str, Enum):
+    """The three nested tumour regions that BraTS scores, innermost first."""
+
+    ET = "ET"
+    TC = "TC"
+    WT = "WT"
+
+
+class Label(int, Enum):
+    """Values of a BraTS label map. Enhancing tumour is 4 until BraTS 2022 and 3 from 2023 on."""
+
+    BACKGROUND = 0
+    NECROSIS = 1
+    OEDEMA = 2
+    ET_2023 = 3
+    ET = 4
+
+
+ET_LABELS = (int(Label.ET_2023), int(Label.ET))
+
+# Spellings of a sequence as a whole token of a file name, lower case. BraTS of all years, MSD and BIDS.
+MODALITY_TOKENS: dict[str, Modality] = {
+    **dict.fromkeys(("flair", "fla", "t2f", "t2flair"), Modality.FLAIR),
+    **dict.fromkeys(("t1", "t1n", "t1w"), Modality.T1),
+    **dict.fromkeys(("t1ce", "t1c", "t1gd", "t1post"), Modality.T1CE),
+    **dict.fromkeys(("t2", "t2w"), Modality.T2),
+}
+LABEL_TOKENS = frozenset({"seg", "segm", "dseg", "label", "mask", "brainmask"})
+
+
+class UserError(ValueError):
+    """Something the user gave cannot be used; the message is one line that says where, what and what was expected."""
+
+
+def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:
+    """Return every non-empty set of sequences, fewest first: the 15 rows of the paper's Table 1, in its order."""
+    members = [m for m in Modality if m in set(modalities)]
+    return [subset for size in range(1, len(members) + 1) for subset in combinations(members, size)]
+
+
+def parse_modalities(names: str | Iterable[str] | None) -> tuple[Modality, ...]:
+    """Turn names of sequences, in any BraTS or BIDS spelling, into modalities in channel order.
+
+    Args:
+        names: ``"flair,t1ce"``, ``["flair", "t1ce"]``, or None for all four.
+
+    Raises:
+        UserError: for an unknown name (with the closest right one) or an empty list.
+    """
+    if names is None:
+        return tuple(Modality)
+    words = names.split(",") if isinstance(names, str) else [str(getattr(name, "value", name)) for name in names]
+    wanted = {parse_modality(word.strip()) for word in words if word.strip()}
+    if not wanted:
+        raise UserError(f"modalities: the list is empty; expected some of {', '.join(MODALITY_NAMES)}")
+    return tuple(m for m in Modality if m in wanted)
+
+
+def parse_modality(word: str) -> Modality:
+    """Turn one name of a sequence into a modality; raises UserError with the closest right name."""
+    if word.lower() in MODALITY_TOKENS:
+        return MODALITY_TOKENS[word.lower()]
+    close = get_close_matches(word.lower(), MODALITY_TOKENS, n=1, cutoff=0.4)
+    hint = f"did you mean {MODALITY_TOKENS[close[0]].value!r}? " if close else ""
+    raise UserError(f"modalities: unknown modality {word!r}; {hint}expected some of {', '.join(MODALITY_NAMES)}")
+
+
+MODALITY_NAMES = tuple(m.value for m in Modality)
+REGION_NAMES = tuple(r.value for r in Region)
