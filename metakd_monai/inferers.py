@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
-from monai.utils import convert_to_tensor
+from monai.utils import convert_to_tensor, fall_back_tuple
 from torch import Tensor
 
 from metakd_monai.networks import find_available
@@ -59,7 +59,11 @@ class ModalityInferer(SlidingWindowInferer):
     def segment(self, volume: Tensor, network: Callable[..., Tensor], mask: Tensor, kwargs: dict[str, Any]) -> Tensor:
         """Segment one volume ``(1, N, *S)`` with modalities ``(1, N)``."""
         box = self.foreground(volume, mask)
-        logits: Tensor = super().__call__(volume[(..., *box)], network, mask, **kwargs)
+        brain = volume[(..., *box)]
+        roi = fall_back_tuple(self.roi_size, brain.shape[2:])
+        fits = all(length <= window for length, window in zip(brain.shape[2:], roi, strict=True))
+        # One window that fits is not padded to the roi, which would cost time and change what the norms see.
+        logits: Tensor = network(brain, mask, **kwargs) if fits else super().__call__(brain, network, mask, **kwargs)
         if list(logits.shape[2:]) == list(volume.shape[2:]):
             return logits
         whole = logits.new_full((*logits.shape[:2], *volume.shape[2:]), OUTSIDE_LOGIT)

@@ -1,0 +1,164 @@
+"""The command line ``metakd``. Everything is checked before anything runs.
+
+Exit status: 0 all done, 1 some cases failed, 2 unusable arguments. Heavy imports wait until a command needs them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metakd_monai import __version__
+from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
+
+
+class Commands(click.Group):
+    """A group that turns UserError into one line and exit status 2, and names the closest command."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"metakd: {error}", err=True)
+            ctx.exit(2)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one comes closest."""
+        close = get_close_matches(args[0], self.list_commands(ctx), n=1)
+        if args[0] not in self.commands and close:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="metakd")
+def main() -> None:
+    """Brain-tumour segmentation that keeps working when MRI sequences are missing. Research use only."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("metakd_monai").setLevel(logging.INFO)
+
+
+class Sizes(click.ParamType):
+    """Three whole numbers, ``72,88,72``."""
+
+    name = "X,Y,Z"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read the numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.replace("x", ",").split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not three whole numbers such as 72,88,72", param, ctx)
+
+
+@main.command()
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--cases", default=12, show_default=True, help="Number of cases.")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--shape", type=Sizes(), default="72,88,72", show_default=True, help="Voxels of each volume.")
+@click.option("--spacing", default=2.0, show_default=True, help="Voxel size in mm.")
+@click.option("--overwrite", is_flag=True, help="Replace case folders that are there.")
+def simulate(**arguments: Any) -> None:
+    """Write a simulated cohort as BraTS-style case folders below OUTPUT."""
+    from metakd_monai.simulate import simulate_cohort
+
+    folders = simulate_cohort(**arguments)
+    click.echo(f"{len(folders)} simulated cases in {arguments['output']}")
+
+
+def file_option(modality: Modality) -> Any:
+    """Make the option that names one sequence's file."""
+    kind = click.Path(path_type=Path)
+    return click.option(f"--{modality.value}", type=kind, metavar="FILE", help=f"The {modality.value} file of one case.")
+
+
+@main.command()
+@click.argument("source", metavar="[INPUT]", required=False, type=click.Path(path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder.")
+@click.option("--modalities", help=f"Use only these, of {','.join(MODALITY_NAMES)}; default all that a case has.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights (model.pt); default the bundle's.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--et-label",
+    type=click.Choice(["auto", *map(str, ET_LABELS)]),
+    default="auto",
+    show_default=True,
+    help="Label of enhancing tumour; auto: 3 for names as of BraTS 2023 (BraTS-GLI-...), else 4.",
+)
+@click.option("--save-probabilities", is_flag=True, help="Also write ET, TC and WT probabilities (4-D NIfTI).")
+@click.option("--no-preview", is_flag=True, help="Write no PNG.")
+@click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
+@file_option(Modality.FLAIR)
+@file_option(Modality.T1)
+@file_option(Modality.T1CE)
+@file_option(Modality.T2)
+@click.option("--case-id", help="Name of the case whose files are given one by one.")
+@click.pass_context
+def predict(ctx: click.Context, source: Path | None, case_id: str | None, **options: Any) -> None:
+    """Segment INPUT: a case folder, a folder of case folders, or one 4-D NIfTI file (FLAIR, T1, T1ce, T2).
+
+    Or give the files of one case with --flair, --t1, --t1ce, --t2; any of them may be left out.
+    """
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    files = {m: options[m.value] for m in Modality if options[m.value] is not None}
+    modalities = parse_modalities(options["modalities"])
+    cases = choose_cases(source, files, case_id)
+
+    from metakd_monai.predict import Outputs, Predictor, check_output, predict_cases
+    from metakd_monai.weights import find_weights
+
+    weights, device = find_weights(options["weights"]), choose_device(options["device"])
+    check_output(options["output"])
+    et_label = None if options["et_label"] == "auto" else int(options["et_label"])
+    outputs = Outputs(
+        options["output"], not options["no_preview"], options["save_probabilities"], options["overwrite"]
+    )
+    predictor = Predictor(weights, device, modalities, et_label)
+    with logging_redirect_tqdm():
+        failed = predict_cases(predictor, tqdm(cases, desc="segmenting", unit="case", disable=None), outputs)
+    click.echo(f"{len(cases) - len(failed)} of {len(cases)} cases done; results in {options['output']}")
+    ctx.exit(1 if failed else 0)
+
+
+def choose_cases(source: Path | None, files: dict[Modality, Path], case_id: str | None) -> list[Any]:
+    """Return the cases that the arguments name; raises UserError when they contradict each other or name none."""
+    from metakd_monai.files import Case, find_cases, name_case
+
+    if (source is None) == (not files):
+        found = "both" if files else "neither"
+        raise UserError(f"{found} INPUT and files by modality given; expected one of the two")
+    if source is not None:
+        if case_id is not None:
+            raise UserError("--case-id goes with files by modality (--flair and so on); INPUT names its cases itself")
+        return find_cases(source)
+    absent = [path for path in files.values() if not path.is_file()]
+    if absent:
+        raise UserError(f"{absent[0]}: no such file")
+    folder = next(iter(files.values())).parent
+    return [Case(case_id or name_case(folder, files), files)]
+
+
+def choose_device(name: str) -> str:
+    """Return a torch device that is there; raises UserError otherwise."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device: {name!r} cannot be used ({reason}); expected auto, cpu, cuda or mps") from None
+    return name

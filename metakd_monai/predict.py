@@ -1,0 +1,230 @@
+"""From a case on disk to its mask, preview and report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, EnsureTyped, NormalizeIntensityd, Orientationd
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from torch import nn
+
+from metakd_monai import __version__
+from metakd_monai.files import Case, read_nifti, write_json, write_like, write_safely
+from metakd_monai.inferers import ModalityInferer
+from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, regions_to_labels
+from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError
+from metakd_monai.weights import checksum, load_network
+
+logger = logging.getLogger(__name__)
+
+ROI_SIZE = (160, 192, 160)  # holds nearly every brain at 1 mm, so that it is one window
+THRESHOLD = 0.5
+WORKING_AXES = "LPS"  # axes of BraTS' volumes, and of every image that the network sees
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a mask, apart from the case; recorded in its report."""
+
+    weights_sha256: str
+    modalities: tuple[str, ...] = MODALITY_NAMES
+    et_label: int = int(Label.ET)
+    roi_size: tuple[int, ...] = ROI_SIZE
+    overlap: float = 0.25
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which files to write beside the mask, and whether to replace those of other settings."""
+
+    directory: Path
+    preview: bool = True
+    probabilities: bool = False
+    overwrite: bool = False
+
+
+class Predictor:
+    """A network with its weights, ready for any number of cases.
+
+    Args:
+        weights: see :func:`~metakd_monai.weights.load_network`.
+        device: of the network.
+        modalities: use only these of what a case has.
+        et_label: 3 or 4; None to go by each case's name.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path,
+        device: str | torch.device = "cpu",
+        modalities: Sequence[Modality] = tuple(Modality),
+        et_label: int | None = None,
+    ) -> None:
+        self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
+        self.network: nn.Module = load_network(weights, device)
+        self.settings = Settings(checksum(weights), tuple(m.value for m in modalities))
+        self.inferer = ModalityInferer(ROI_SIZE, overlap=self.settings.overlap, mode="gaussian")
+        self.preprocessing = Compose(
+            [
+                LoadImageModalitiesd(modalities=modalities),
+                Orientationd(keys="image", axcodes=WORKING_AXES, labels=None),
+                NormalizeIntensityd(keys="image", nonzero=True, channel_wise=True),
+                EnsureTyped(keys="image", dtype=torch.float32),
+            ]
+        )
+
+    def settings_for(self, case: Case) -> Settings:
+        """Return the settings that hold for one case."""
+        return replace(self.settings, et_label=case.et_label if self.et_label is None else self.et_label)
+
+    def read(self, case: Case) -> dict[str, Any]:
+        """Read and normalise a case: ``image`` ``(N, *S)``, axes towards left, posterior, superior; ``available``."""
+        try:
+            item: dict[str, Any] = self.preprocessing(case.as_item())
+        except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
+            raise find_user_error(error) or error from error
+        return item
+
+    def segment(self, item: dict[str, Any]) -> MetaTensor:
+        """Return the probabilities of ET, TC and WT, ``(R, *S)`` on the grid of ``item["image"]``."""
+        with torch.inference_mode():
+            image = item["image"].as_tensor()[None].to(self.device)
+            logits = self.inferer(image, self.network, item["available"][None].to(self.device))
+            return MetaTensor(logits[0].sigmoid().cpu(), affine=item["image"].affine)
+
+
+def find_user_error(error: BaseException | None) -> UserError | None:
+    """Return the UserError that an exception was raised from, if any."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def predict_cases(predictor: Predictor, cases: Iterable[Case], outputs: Outputs) -> list[str]:
+    """Segment case after case; one that fails does not stop the rest.
+
+    Args:
+        predictor: what to segment with.
+        cases: what to segment.
+        outputs: what to write.
+
+    Returns:
+        The ids of the cases that failed; each failure is logged as one line.
+    """
+    failed = []
+    for case in cases:
+        try:
+            logger.info("%s: %s", case.case_id, predict_case(predictor, case, outputs))
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one case, the others are done
+            known = find_user_error(error)
+            reason = str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            logger.error("%s: failed: %s", case.case_id, reason)
+            logger.debug("traceback of %s", case.case_id, exc_info=True)
+            failed.append(case.case_id)
+    return failed
+
+
+def predict_case(predictor: Predictor, case: Case, outputs: Outputs) -> str:
+    """Segment one case and write its files, the report last; return a line that sums it up."""
+    settings = predictor.settings_for(case)
+    report_path = outputs.directory / f"{case.case_id}.json"
+    if not outputs.overwrite and is_done(outputs.directory / f"{case.case_id}.nii.gz", report_path, settings):
+        return f"done before with the same settings, left as it is ({report_path})"
+    start = time.perf_counter()
+    item = predictor.read(case)
+    read = time.perf_counter()
+    probabilities = predictor.segment(item)
+    labels = regions_to_labels(probabilities > THRESHOLD, settings.et_label)
+    done = time.perf_counter()
+    used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
+    missing = [name for name in MODALITY_NAMES if name not in used]
+    volumes = measure(labels, probabilities.pixdim)
+    title = (
+        f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n"
+        + "   ".join(f"{region} {volume:.1f} mL" for region, volume in volumes.items())
+    )
+    write_outputs(outputs, case.case_id, item, probabilities, labels, title)
+    written = time.perf_counter()
+    report = {
+        "case": case.case_id,
+        "settings": asdict(settings),
+        "weights": str(predictor.weights),
+        "device": str(predictor.device),
+        "files": case.as_item()["image"],
+        "modalities": {"used": used, "missing": missing},
+        "volumes_ml": volumes,
+        "seconds": {"read": read - start, "segment": done - read, "write": written - done},
+    }
+    write_json(report_path, report)
+    sizes = ", ".join(f"{region} {volume:.1f} mL" for region, volume in volumes.items())
+    return f"{sizes} (given {', '.join(used)}; absent {', '.join(missing) or 'none'}) in {written - start:.1f} s"
+
+
+def is_done(mask: Path, report: Path, settings: Settings) -> bool:
+    """Tell whether a case has its mask from these very settings.
+
+    Raises:
+        UserError: when a mask of other settings, or of unknown ones, would be overwritten.
+    """
+    if not mask.exists():
+        return False
+    wanted = json.loads(json.dumps(asdict(settings)))
+    try:
+        found = json.loads(report.read_text())["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = {}
+    if found != wanted:
+        differ = [name for name in wanted if found.get(name) != wanted[name]]
+        raise UserError(f"{mask}: exists, made with other settings ({', '.join(differ)}); expected --overwrite")
+    return True
+
+
+def write_outputs(
+    outputs: Outputs, case_id: str, item: dict[str, Any], probabilities: MetaTensor, labels: torch.Tensor, title: str
+) -> None:
+    """Write mask, preview and probabilities; the mask and probabilities on the grid of the input."""
+    reference = item["image"].meta[REFERENCE]
+    affine = read_nifti(reference).affine
+    if outputs.probabilities:
+        maps = to_native(probabilities.as_tensor(), affine)
+        write_like(outputs.directory / f"{case_id}_probabilities.nii.gz", maps, reference)
+    if outputs.preview:
+        from metakd_monai.preview import draw_preview
+
+        spacing = [float(s) for s in item["image"].pixdim]
+        image, map_ = item["image"].numpy(), labels[0].numpy()
+        draw_preview(outputs.directory / f"{case_id}.png", image, item["available"].tolist(), map_, spacing, title)
+    write_like(outputs.directory / f"{case_id}.nii.gz", to_native(labels, affine)[..., 0], reference)
+
+
+def to_native(volume: torch.Tensor, affine: np.ndarray) -> np.ndarray:
+    """Bring ``(C, *S)`` from the working orientation to that of a file's affine, as ``(*S, C)``; flips and swaps only."""
+    back = ornt_transform(axcodes2ornt(WORKING_AXES), io_orientation(affine))
+    turned: np.ndarray = apply_orientation(np.moveaxis(volume.numpy(), 0, -1), back)
+    return np.ascontiguousarray(turned)
+
+
+def measure(labels: torch.Tensor, spacing: Sequence[float]) -> dict[str, float]:
+    """Return the volumes of ET, TC and WT in mL of a label map ``(1, *S)`` with a spacing in mm."""
+    from metakd_monai.transforms import labels_to_regions
+
+    voxel_ml = float(np.prod([float(s) for s in spacing])) / 1000
+    return {r.value: round(float(m.sum()) * voxel_ml, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)}
+
+
+def check_output(directory: Path) -> None:
+    """Make the output folder; raises UserError when it cannot be written to."""
+    write_safely(directory / "writable", lambda path: path.touch())
+    (directory / "writable").unlink()

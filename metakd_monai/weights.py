@@ -1,0 +1,83 @@
+"""Weights of a trained network: plain state dicts, from which the architecture is read."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from metakd_monai.bundle import bundle_root
+from metakd_monai.networks import MetaKDUNet, infer_architecture
+from metakd_monai.vocabulary import Modality, Region, UserError
+
+WRAPPERS = ("network", "model", "state_dict")  # checkpoint.pt, and what other tools wrap a state dict in
+
+
+def load_network(path: str | Path, device: str | torch.device = "cpu") -> MetaKDUNet:
+    """Build the network that a file of weights belongs to, and load them strictly.
+
+    Args:
+        path: a state dict, as the bundle's ``model.pt``, or a ``checkpoint.pt``.
+        device: where to.
+
+    Returns:
+        The network, ready for evaluation.
+
+    Raises:
+        UserError: when the file is missing, is no weights file, or holds weights of another network.
+    """
+    state = read_state(Path(path))
+    try:
+        arguments = cast(dict[str, Any], infer_architecture(state))
+        expected = {"spatial_dims": 3, "in_channels": len(Modality), "out_channels": len(Region)}
+        wrong = {name: arguments[name] for name, value in expected.items() if arguments[name] != value}
+        if wrong:
+            raise ValueError(f"found {wrong}, expected {({name: expected[name] for name in wrong})}")
+        network = MetaKDUNet(**arguments)
+        network.load_state_dict(state)
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: weights do not fit MetaKDUNet: {reason}") from None
+    return network.to(device).eval()
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict; raises UserError for anything else."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected weights, such as model.pt") from None
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
+        raise UserError(f"{path}: unreadable; expected weights saved by torch.save as a state dict") from None
+    for name in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"{path}: holds no state dict; expected weights of a MetaKDUNet")
+    return dict(content)
+
+
+def find_weights(given: str | Path | None) -> Path:
+    """Return the weights that were given, or those in the bundle.
+
+    Raises:
+        UserError: when there are none, saying where to get or make some.
+    """
+    path = Path(given) if given is not None else Path(bundle_root()) / "models" / "model.pt"
+    if path.is_file():
+        return path
+    if given is not None:
+        raise UserError(f"weights: {path} not found; expected a file such as model.pt")
+    raise UserError(
+        f"weights: none published yet, and none at {path}; make demonstration weights with ./scripts/demo.sh"
+        " (demo/model.pt) or train your own (README, 'Train'), and give them with --weights FILE"
+    )
+
+
+def checksum(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
