@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from scipy.ndimage import find_objects
+from scipy.ndimage import label as label_parts
 
 from metakd_monai.files import write_safely
 from metakd_monai.vocabulary import ET_LABELS, Label, Modality
@@ -32,40 +34,55 @@ def draw_preview(
         spacing: voxel size along each axis in mm.
         title: above the picture.
     """
-    figure = Figure(figsize=(10, 8.2), facecolor="black")
+    box = brain_box(image, available)
+    image, labels = image[(slice(None), *box)], labels[box]
+    main = largest_tumour(labels)
+    figure = Figure(figsize=(10, 9), facecolor="black")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(Modality))
     for row, plane in enumerate(PLANES):
         axis = 2 - row  # axial cuts across superior, coronal across posterior, sagittal across left
-        index = busiest_slice(labels, image, available, axis)
+        index = busiest_slice(main, axis)
+        across, down = (s for n, s in enumerate(spacing) if n != axis)
+        axes[row][0].set_ylabel(plane, color="white")
         for column, modality in enumerate(Modality):
             panel = axes[row][column]
-            panel.set_facecolor("black")
-            panel.set_xticks([]), panel.set_yticks([])
+            panel.set(facecolor="black", xticks=[], yticks=[])
             if row == 0:
                 panel.set_title(modality.value, color="white")
-            if column == 0:
-                panel.set_ylabel(plane, color="white")
-            if not available[column]:
+            if available[column]:
+                picture = blend(cut(image[column], axis, index), cut(labels, axis, index))
+                panel.imshow(picture, aspect=down / across, interpolation="nearest")
+            else:
                 panel.text(0.5, 0.5, "absent", color="grey", ha="center", va="center", transform=panel.transAxes)
-                continue
-            picture = blend(cut(image[column], axis, index), cut(labels, axis, index))
-            across, down = [s for n, s in enumerate(spacing) if n != axis]
-            panel.imshow(picture, aspect=down / across, interpolation="nearest")
     figure.suptitle(title, color="white", fontsize=11)
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
-    figure.legend(handles=handles, loc="lower center", ncol=3, facecolor="black", labelcolor="white", frameon=False)
-    figure.subplots_adjust(0.04, 0.06, 0.99, 0.90, 0.03, 0.03)
+    figure.legend(handles=handles, loc="lower center", ncol=3, labelcolor="white", frameon=False)
+    figure.subplots_adjust(0.04, 0.05, 0.99, 0.87, 0.03, 0.03)
     write_safely(path, lambda temporary: figure.savefig(temporary, format="png", dpi=90, facecolor="black"))
 
 
-def busiest_slice(labels: np.ndarray, image: np.ndarray, available: Sequence[bool], axis: int) -> int:
-    """Return the slice with most tumour; without tumour, the one with most brain."""
-    others = tuple(n for n in range(3) if n != axis)
-    content = labels > 0
-    if not content.any():
-        content = (image[np.asarray(available, bool)] != 0).any(axis=0)
-    return int(content.sum(axis=others).argmax())
+def brain_box(image: np.ndarray, available: Sequence[bool]) -> tuple[slice, ...]:
+    """Return the box around what the present modalities show."""
+    boxes = find_objects((image[np.asarray(available, bool)] != 0).any(axis=0).astype(np.int8))
+    whole = tuple(slice(0, length) for length in image.shape[1:])
+    return boxes[0] if boxes else whole
+
+
+def largest_tumour(labels: np.ndarray) -> np.ndarray:
+    """Return the mask of the largest connected tumour; everything, when there is none."""
+    parts, number = label_parts(labels > 0)
+    if number == 0:
+        return np.ones_like(labels, dtype=bool)
+    largest: np.ndarray = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+    return largest
+
+
+def busiest_slice(mask: np.ndarray, axis: int) -> int:
+    """Return the slice across an axis that holds most of a mask; the middle one of equals."""
+    content = mask.sum(axis=tuple(n for n in range(3) if n != axis))
+    best = np.flatnonzero(content == content.max())
+    return int(best[len(best) // 2])
 
 
 def cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:

@@ -1,0 +1,51 @@
+"""Small seeded things that the tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from metakd_monai.networks import MetaKDUNet
+from metakd_monai.simulate import simulate_cohort
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BUNDLE = REPOSITORY / "bundles" / "brats_mri_metakd_segmentation"
+SHARED = REPOSITORY.parent / "shared"
+CHANNELS = (4, 8, 16)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six simulated cases of 24x28x24 voxels of 6 mm."""
+    folder = tmp_path_factory.mktemp("cohort")
+    simulate_cohort(folder, cases=6, seed=3, shape=(24, 28, 24), spacing=6.0, progress=False)
+    return folder
+
+
+@pytest.fixture
+def network() -> MetaKDUNet:
+    return MetaKDUNet(channels=CHANNELS)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, network: MetaKDUNet) -> Path:
+    path = tmp_path / "model.pt"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def shared(*parts: str) -> Path:
+    """Return a path in the shared real data, or skip the test and say so."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"real data not here: {'/'.join(parts)}")
+    return path

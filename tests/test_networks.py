@@ -1,0 +1,161 @@
+import pytest
+import torch
+from conftest import CHANNELS
+
+from metakd_monai.networks import (
+    ImportanceWeights,
+    MetaKDUNet,
+    WithFeatures,
+    find_available,
+    infer_architecture,
+)
+from metakd_monai.vocabulary import Modality, modality_subsets
+
+AVAILABLE = torch.tensor([[True, False, True, True], [False, False, True, False]])
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e6])
+def test_absent_modality_cannot_change_one_bit(poison, norm, training):
+    network = MetaKDUNet(channels=CHANNELS, norm=norm).train(training)
+    image = torch.randn(2, 4, 8, 8, 8)
+    dirty = image.clone()
+    dirty[~AVAILABLE] = poison
+    assert torch.equal(network(image, AVAILABLE), network(dirty, AVAILABLE))
+
+
+def test_present_modality_does_change_the_output(network):
+    image = torch.randn(2, 4, 8, 8, 8)
+    other = image.clone()
+    other[0, 0] += 1.0 * torch.randn(8, 8, 8)
+    assert not torch.equal(network(image, AVAILABLE)[0], network(other, AVAILABLE)[0])
+    assert torch.equal(network(image, AVAILABLE)[1], network(other, AVAILABLE)[1])
+
+
+def test_encoder_runs_on_present_modalities_only(network):
+    seen = []
+    network.encoder[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    network(torch.randn(2, 4, 8, 8, 8), AVAILABLE)
+    assert seen == [(4, 1, 8, 8, 8)]  # 3 + 1 present, not 8
+
+
+def test_one_decode_for_each_subset_equals_whole_runs(network):
+    network.eval()
+    image = torch.randn(1, 4, 8, 8, 8)
+    features = network.encode(image, torch.ones(1, 4, dtype=torch.bool))
+    for subset in modality_subsets():
+        mask = torch.tensor([[m in subset for m in Modality]])
+        torch.testing.assert_close(network.decode(features, mask), network(image, mask), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8, 8), (1, 1, 1), (3, 3, 3), (9, 6, 5), (1, 17, 4)])
+def test_any_spatial_size_3d(network, size):
+    assert network(torch.randn(2, 4, *size), AVAILABLE).shape == (2, 3, *size)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (1, 1), (9, 6)])
+def test_any_spatial_size_2d(size):
+    network = MetaKDUNet(spatial_dims=2, in_channels=3, out_channels=5, channels=CHANNELS)
+    mask = torch.tensor([[True, True, False]])
+    assert network(torch.randn(1, 3, *size), mask).shape == (1, 5, *size)
+
+
+def test_default_widths():
+    assert infer_architecture(MetaKDUNet().state_dict())["channels"] == (16, 32, 64, 128, 256)
+
+
+def test_one_row_of_availability_serves_all_windows(network):
+    image = torch.randn(3, 4, 8, 8, 8)
+    row = torch.tensor([[True, False, True, False]])
+    assert torch.equal(network(image, row), network(image, row.expand(3, -1)))
+
+
+def test_availability_is_found_where_nobody_says():
+    image = torch.randn(1, 4, 4, 4, 4)
+    image[0, 1], image[0, 3] = 0, float("nan")
+    image[0, 0, 0] = float("nan")  # part of a channel only
+    assert find_available(image).tolist() == [[True, False, True, False]]
+
+
+def test_network_without_availability_takes_zero_channels_for_absent(network):
+    image = torch.randn(2, 4, 8, 8, 8)
+    image[~AVAILABLE] = 0
+    assert torch.equal(network(image), network(image, AVAILABLE))
+
+
+def test_scripted_network_equals_the_eager_one(network):
+    network.eval()
+    with pytest.warns(DeprecationWarning, match="jit"):
+        scripted = torch.jit.script(network)
+    image = torch.randn(2, 4, 9, 8, 8)
+    assert torch.equal(scripted(image), network(image))
+    assert torch.equal(scripted(image, AVAILABLE), network(image, AVAILABLE))
+
+
+def test_plain_state_dict_loads_strictly_with_weights_only(network, weights):
+    other = MetaKDUNet(channels=CHANNELS)
+    other.load_state_dict(torch.load(weights, weights_only=True), strict=True)
+    image = torch.randn(1, 4, 8, 8, 8)
+    assert torch.equal(other.eval()(image), network.eval()(image))
+
+
+def test_deep_supervision_stacks_heads_in_training_only():
+    network = MetaKDUNet(channels=(4, 8, 8, 8, 8), deep_supervision=True)
+    image = torch.randn(1, 4, 17, 16, 16)
+    assert network.train()(image).shape == (1, 3, 3, 17, 16, 16)
+    assert network.eval()(image).shape == (1, 3, 17, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"spatial_dims": 1}, "spatial_dims must be 2 or 3, got 1"), ({"channels": (8,)}, "at least two scales")],
+)
+def test_ill_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MetaKDUNet(**arguments)
+
+
+def test_wrong_channels_and_nothing_present(network):
+    with pytest.raises(ValueError, match="expected 4 channels, one for each modality, got 3"):
+        network(torch.randn(1, 3, 8, 8, 8), torch.ones(1, 3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="no modality is present"):
+        network(torch.zeros(1, 4, 8, 8, 8))
+
+
+def test_with_features_gives_the_bottleneck(network):
+    logits, features, available = WithFeatures(network)(torch.randn(2, 4, 8, 8, 8), AVAILABLE)
+    assert logits.shape == (2, 3, 8, 8, 8)
+    assert features.shape == (2, 4, 16, 2, 2, 2)
+    assert torch.equal(available, AVAILABLE)
+    assert features[~available].abs().sum() == 0
+
+
+def test_importance_starts_seeded_and_sums_to_one():
+    first, again, other = ImportanceWeights(seed=1), ImportanceWeights(seed=1), ImportanceWeights(seed=2)
+    assert torch.equal(first.weights, again.weights)
+    assert not torch.equal(first.weights, other.weights)
+    assert ((first.weights >= 0) & (first.weights < 1)).all()
+    assert first().sum().item() == pytest.approx(1)
+
+
+def test_importance_refuses_an_unknown_normalization():
+    with pytest.raises(ValueError, match="normalization must be"):
+        ImportanceWeights(normalization="max")
+
+
+def test_infer_architecture_reads_shapes_back():
+    network = MetaKDUNet(2, 3, 5, (4, 6, 8, 10), deep_supervision=True)
+    found = infer_architecture(network.state_dict())
+    assert found == {
+        "spatial_dims": 2,
+        "in_channels": 3,
+        "out_channels": 5,
+        "channels": (4, 6, 8, 10),
+        "deep_supervision": True,
+    }
+
+
+def test_infer_architecture_refuses_other_networks():
+    with pytest.raises(ValueError, match="not a state dict of a MetaKDUNet"):
+        infer_architecture(torch.nn.Conv3d(1, 1, 1).state_dict())
