@@ -1,0 +1,333 @@
+"""Algorithm 1: who moves when, what weighs what, and that a stopped run goes on exactly."""
+
+import csv
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from conftest import CHANNELS
+from ignite.engine import Engine, Events, State
+from monai.engines import PrepareBatchExtraInput
+from monai.handlers import LrScheduleHandler
+from torch.utils.data import DataLoader, Dataset
+
+from metakd_monai.data import StreamSampler
+from metakd_monai.equations import distillation
+from metakd_monai.files import write_safely
+from metakd_monai.handlers import (
+    CheckpointHandler,
+    DropModalitiesHandler,
+    LossReader,
+    MetaReader,
+    MetaUpdateHandler,
+    MetricReader,
+    ProgressHandler,
+    ScalarLogHandler,
+    get_random_states,
+    set_random_states,
+)
+from metakd_monai.losses import DiceBCELoss, DistillationLoss
+from metakd_monai.networks import ImportanceWeights, MetaKDUNet
+from metakd_monai.trainer import MetaKDTrainer
+
+
+class Toy(Dataset):
+    """Images whose region masks can be seen in modality 2 alone; drawn from the seed that comes with the index."""
+
+    def __init__(self, size=6):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, draw):
+        generator = torch.Generator().manual_seed(draw[1])
+        image = torch.randn(4, 8, 8, 8, generator=generator)
+        label = (image[2:3] > 0.5).float().expand(3, -1, -1, -1)
+        return {"image": image, "label": label, "available": torch.ones(4, dtype=torch.bool)}
+
+
+class Run:
+    """A whole training run on toy data."""
+
+    def __init__(self, folder, max_iterations=8, alpha=0.1, interval=3, meta_interval=2, resume=True, warm_up=0):
+        torch.manual_seed(1)
+        self.network = MetaKDUNet(channels=CHANNELS)
+        self.importance = ImportanceWeights(seed=0)
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.99, nesterov=True)
+        self.importance_optimizer = torch.optim.Adam(self.importance.parameters(), lr=0.01, weight_decay=5e-5)
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=8)
+        data = Toy()
+        loader = DataLoader(data, sampler=StreamSampler(data, 0, 2), batch_size=2)
+        meta = DataLoader(Toy(2), sampler=StreamSampler(Toy(2), 9, endless=False), batch_size=1)
+        self.meta_update = MetaUpdateHandler(
+            self.network, self.importance, self.importance_optimizer, DiceBCELoss(), meta, meta_interval
+        )
+        states = {
+            "network": self.network,
+            "importance": self.importance,
+            "optimizer": self.optimizer,
+            "importance_optimizer": self.importance_optimizer,
+            "lr_scheduler": self.scheduler,
+            "meta_update": self.meta_update,
+        }
+        self.losses, self.available = [], []
+        self.trainer = MetaKDTrainer(
+            network=self.network,
+            importance=self.importance,
+            loss_function=DiceBCELoss(),
+            alpha=alpha,
+            max_iterations=max_iterations,
+            device="cpu",
+            max_epochs=99,
+            epoch_length=3,
+            train_data_loader=loader,
+            optimizer=self.optimizer,
+            prepare_batch=PrepareBatchExtraInput("available"),
+            train_handlers=[
+                self.meta_update,
+                DropModalitiesHandler(seed=4, warm_up=warm_up),
+                ScalarLogHandler(folder, "training", LossReader(self.optimizer)),
+                LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False),
+                ScalarLogHandler(folder, "meta", MetaReader(self.meta_update)),
+                CheckpointHandler(folder, states, interval, resume),
+            ],
+        )
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.note)
+
+    def note(self, engine):
+        self.losses.append(float(engine.state.output[0]["loss"]))
+        self.available.append(torch.stack([item["available"] for item in engine.state.batch]).tolist())
+
+
+def rows(path):
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_inner_step_leaves_the_importance_untouched(tmp_path):
+    run = Run(tmp_path, max_iterations=3, meta_interval=100)
+    run.meta_update.interval = 10**9
+    run.trainer._event_handlers[Events.ITERATION_STARTED].clear()  # no meta step, no dropping
+    before, network = run.importance.weights.clone(), [p.clone() for p in run.network.parameters()]
+    run.trainer.run()
+    assert torch.equal(run.importance.weights, before)
+    assert run.importance.weights.grad is None
+    assert any(not torch.equal(a, b) for a, b in zip(network, run.network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_meta_step_leaves_the_network_untouched(norm):
+    network = MetaKDUNet(channels=CHANNELS, norm=norm).train()
+    importance = ImportanceWeights(seed=0)
+    optimizer = torch.optim.Adam(importance.parameters(), lr=0.01)
+    loader = DataLoader(Toy(2), sampler=StreamSampler(Toy(2), endless=False), batch_size=1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    raw = importance.weights.clone()
+    engine = Engine(lambda e, b: None)
+    engine.state = State(device="cpu", iteration=1)
+    MetaUpdateHandler(network, importance, optimizer, DiceBCELoss(), loader)(engine)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert network.training
+    assert not torch.equal(importance.weights, raw)
+
+
+def test_meta_gradient_is_that_of_the_weighed_features():
+    network, loss = MetaKDUNet(channels=CHANNELS).double().eval(), DiceBCELoss().double()
+    sample = Toy()[0, 5]
+    image, label = sample["image"][None].double(), sample["label"][None].double()
+    available = torch.tensor([[True, True, True, False]])
+    features = [f.detach() for f in network.encode(image, available)]
+    raw = torch.tensor([0.3, 0.1, 0.9, 0.5], dtype=torch.double, requires_grad=True)
+
+    def meta_loss(weights):
+        return loss(network.decode(features, available, weights.softmax(0), list(image.shape[2:])), label)
+
+    (gradient,) = torch.autograd.grad(meta_loss(raw), raw)
+    for n in range(4):
+        step = 1e-5 * torch.eye(4, dtype=torch.double)[n]
+        with torch.no_grad():
+            slope = (meta_loss(raw + step) - meta_loss(raw - step)) / 2e-5
+        assert slope.item() == pytest.approx(gradient[n].item(), rel=1e-3, abs=1e-8)
+
+
+def test_meta_update_runs_before_the_first_and_every_interval_th_iteration(tmp_path):
+    run = Run(tmp_path, max_iterations=8, meta_interval=3)
+    run.trainer.run()
+    table = rows(tmp_path / "meta.csv")
+    assert [int(row["iteration"]) for row in table] == [1, 4, 7]
+    assert run.meta_update.passes == 3
+    for row in table:
+        assert sum(float(row[f"importance_{m}"]) for m in ("flair", "t1", "t1ce", "t2")) == pytest.approx(1)
+        assert -1 <= float(row["fill_cosine_t1ce"]) <= 1
+        assert float(row["fill_l2_t2"]) > 0
+
+
+def test_inner_loss_is_task_plus_alpha_times_distillation(tmp_path):
+    run = Run(tmp_path, max_iterations=1, alpha=0.5)
+    run.trainer.run()
+    (row,) = rows(tmp_path / "training.csv")
+    total = float(row["task_loss"]) + 0.5 * float(row["distillation_loss"])
+    assert float(row["loss"]) == pytest.approx(total, rel=1e-5)
+    assert float(row["distillation_loss"]) > 0
+
+
+def test_trainer_weighs_the_distillation_with_the_importance_of_now(tmp_path):
+    run = Run(tmp_path, max_iterations=1, meta_interval=1)
+    seen = []
+    run.trainer.distillation = lambda f, a, w: seen.append((f, a, w)) or DistillationLoss()(f, a, w)
+    run.trainer.run()
+    features, available, importance = seen[0]
+    torch.testing.assert_close(importance, run.importance().detach())
+    assert not importance.requires_grad
+    value = distillation(features, available, importance).item()
+    assert float(rows(tmp_path / "training.csv")[0]["distillation_loss"]) == pytest.approx(value)
+
+
+def test_alpha_zero_computes_no_distillation(tmp_path):
+    run = Run(tmp_path, max_iterations=1, alpha=0)
+    run.trainer.distillation = None
+    run.trainer.run()
+    assert float(rows(tmp_path / "training.csv")[0]["distillation_loss"]) == 0
+
+
+@pytest.mark.parametrize("stop", [3, 4, 5, 8])
+def test_a_run_that_was_stopped_goes_on_to_the_last_bit(tmp_path, stop):
+    torch.set_num_threads(1)
+    whole = Run(tmp_path / "whole")
+    whole.trainer.run()
+    first = Run(tmp_path / "parts", max_iterations=stop)
+    first.trainer.run()
+    second = Run(tmp_path / "parts")
+    second.trainer.run()
+    assert first.losses + second.losses == whole.losses
+    assert first.available + second.available == whole.available
+    assert torch.equal(second.importance.weights, whole.importance.weights)
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
+    for name in ("training.csv", "meta.csv"):
+        assert (tmp_path / "parts" / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+class KilledError(Exception):
+    """Stands for a process that ends in the middle of an iteration."""
+
+
+def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path):
+    torch.set_num_threads(1)
+    whole = Run(tmp_path / "whole")
+    whole.trainer.run()
+    killed = Run(tmp_path / "parts", interval=3)
+
+    def kill(engine):
+        raise KilledError
+
+    killed.trainer.add_event_handler(Events.ITERATION_STARTED(once=6), kill)  # checkpoint is of 3; rows go to 5
+    with pytest.raises(KilledError):
+        killed.trainer.run()
+    assert not (tmp_path / "parts" / "model.pt").exists()
+    second = Run(tmp_path / "parts")
+    second.trainer.run()
+    assert second.losses == whole.losses[3:]
+    assert (tmp_path / "parts" / "training.csv").read_text() == (tmp_path / "whole" / "training.csv").read_text()
+
+
+def test_a_finished_run_is_not_trained_on_and_resume_false_starts_afresh(tmp_path):
+    Run(tmp_path).trainer.run()
+    again = Run(tmp_path)
+    again.trainer.run()
+    assert again.losses == []
+    afresh = Run(tmp_path, resume=False)
+    afresh.trainer.run()
+    assert len(afresh.losses) == 8
+    assert [int(row["iteration"]) for row in rows(tmp_path / "training.csv")] == list(range(1, 9))
+
+
+def test_checkpoint_of_another_training_is_refused(tmp_path):
+    torch.save({"network": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="holds no 'importance'"):
+        Run(tmp_path).trainer.run()
+
+
+def test_checkpoints_load_with_weights_only(tmp_path):
+    Run(tmp_path).trainer.run()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["iteration"] == 8
+    assert {"network", "importance", "optimizer", "importance_optimizer", "lr_scheduler", "meta_update"} < set(state)
+    model = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert all(torch.equal(model[name], value) for name, value in state["network"].items())
+
+
+def test_random_states_come_back():
+    states = get_random_states()
+    drawn = [torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()]
+    set_random_states(states)
+    assert [torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()] == drawn
+
+
+def test_dropping_is_per_sample_and_seeded(tmp_path):
+    run = Run(tmp_path)
+    run.trainer.run()
+    again = Run(tmp_path / "again")
+    again.trainer.run()
+    assert run.available == again.available
+    assert any(a != b for a, b in run.available)  # two samples of one batch
+    assert all(any(row) for batch in run.available for row in batch)
+
+
+def test_warm_up_and_ramp_of_the_dropping_rate(tmp_path):
+    rates = [DropModalitiesHandler(prob=0.8, warm_up=10, ramp=4).rate(i) for i in (1, 10, 11, 12, 14, 99)]
+    assert rates == pytest.approx([0, 0, 0.2, 0.4, 0.8, 0.8])
+    assert [DropModalitiesHandler(warm_up=2).rate(i) for i in (1, 2, 3)] == [0, 0, 1]
+    run = Run(tmp_path, warm_up=4)
+    run.trainer.run()
+    assert all(all(row) for batch in run.available[:4] for row in batch)
+    assert not all(all(row) for batch in run.available[4:] for row in batch)
+
+
+def test_training_learns(tmp_path):
+    run = Run(tmp_path, max_iterations=60, interval=60, meta_interval=10, warm_up=60)
+    run.trainer.run()
+    thirds = [np.mean(run.losses[i : i + 20]) for i in (0, 20, 40)]
+    assert all(later < earlier for earlier, later in pairwise(thirds))
+
+
+def test_metric_reader_names_channels():
+    engine = Engine(lambda e, b: None)
+    engine.state.metrics = {"mean": 0.5, "dice": torch.tensor([[0.1, 0.2, 0.3]])}
+    found = MetricReader(engine)(engine)
+    assert found == pytest.approx({"mean": 0.5, "dice_ET": 0.1, "dice_TC": 0.2, "dice_WT": 0.3})
+
+
+def test_followers_write_nothing(tmp_path):
+    engine = Engine(lambda e, b: None)
+    engine.state.rank, engine.state.iteration = 1, 1
+    ScalarLogHandler(tmp_path, "training", lambda e: {"loss": 1.0})(engine)
+    CheckpointHandler(tmp_path, {"network": torch.nn.Linear(1, 1)}).finish(engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_shows_the_loss_in_a_terminal_and_nothing_when_piped(capsys, monkeypatch):
+    for terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda terminal=terminal: terminal)
+        engine = Engine(lambda e, b: [{"loss": torch.tensor(0.25)}])
+        ProgressHandler(total=2).attach(engine)
+        engine.run([0, 1])
+        shown = capsys.readouterr().err
+        assert ("loss=0.250" in shown and "2/2" in shown) if terminal else shown == ""
+
+
+def test_checkpoint_is_whole_or_not_at_all(tmp_path):
+    Run(tmp_path, max_iterations=3).trainer.run()
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def half(path):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(ValueError, match="disk full"):
+        write_safely(tmp_path / "checkpoint.pt", half)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
