@@ -79,7 +79,9 @@ def simulate(**arguments: Any) -> None:
 def file_option(modality: Modality) -> Any:
     """Make the option that names one sequence's file."""
     kind = click.Path(path_type=Path)
-    return click.option(f"--{modality.value}", type=kind, metavar="FILE", help=f"The {modality.value} file of one case.")
+    return click.option(
+        f"--{modality.value}", type=kind, metavar="FILE", help=f"The {modality.value} file of one case."
+    )
 
 
 @main.command()
@@ -122,9 +124,7 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     weights, device = find_weights(options["weights"]), choose_device(options["device"])
     check_output(options["output"])
     et_label = None if options["et_label"] == "auto" else int(options["et_label"])
-    outputs = Outputs(
-        options["output"], not options["no_preview"], options["save_probabilities"], options["overwrite"]
-    )
+    outputs = Outputs(options["output"], not options["no_preview"], options["save_probabilities"], options["overwrite"])
     predictor = Predictor(weights, device, modalities, et_label)
     with logging_redirect_tqdm():
         failed = predict_cases(predictor, tqdm(cases, desc="segmenting", unit="case", disable=None), outputs)
@@ -137,8 +137,8 @@ def choose_cases(source: Path | None, files: dict[Modality, Path], case_id: str 
     from metakd_monai.files import Case, find_cases, name_case
 
     if (source is None) == (not files):
-        found = "both" if files else "neither"
-        raise UserError(f"{found} INPUT and files by modality given; expected one of the two")
+        found = "both INPUT and" if files else "neither INPUT nor"
+        raise UserError(f"{found} files by modality (--flair and so on) given; expected one of the two")
     if source is not None:
         if case_id is not None:
             raise UserError("--case-id goes with files by modality (--flair and so on); INPUT names its cases itself")

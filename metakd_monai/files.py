@@ -98,7 +98,8 @@ def name_case(folder: Path, files: Mapping[Modality, Path]) -> str:
         stem = CONTRAST.sub("", NIFTI.sub("", path.name))
         ends = [m.start() for m in TOKEN.finditer(stem) if MODALITY_TOKENS.get(m.group().lower()) in set(Modality)]
         stems.append(stem[: ends[-1]] if ends else modality.value)
-    return os.path.commonprefix(stems).rstrip("_-. ") or folder.resolve().name
+    shared = os.path.commonprefix(stems)  # noqa: RUF071  # of characters, not of paths
+    return shared.rstrip("_-. ") or folder.resolve().name
 
 
 def find_cases(source: str | Path) -> list[Case]:
@@ -113,7 +114,9 @@ def find_cases(source: str | Path) -> list[Case]:
             raise UserError(f"{path}: not a NIfTI file; expected .nii or .nii.gz, or a folder of cases")
         return [Case(NIFTI.sub("", path.name), path)]
     if not path.is_dir():
-        raise UserError(f"{path}: no such file or folder; expected a case folder, a folder of cases or a 4-D NIfTI file")
+        raise UserError(
+            f"{path}: no such file or folder; expected a case folder, a folder of cases or a 4-D NIfTI file"
+        )
     cases = [case for folder in walk(path) if (case := read_case_folder(folder)) is not None]
     if not cases:
         raise UserError(
@@ -138,7 +141,7 @@ def walk(folder: Path) -> Iterator[Path]:
 def read_nifti(path: str | Path) -> nib.Nifti1Image:
     """Open a NIfTI file; raises UserError when it is missing or no NIfTI file."""
     try:
-        return nib.load(path)  # type: ignore[return-value]
+        return nib.load(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ImageFileError, OSError, EOFError, zlib.error) as error:

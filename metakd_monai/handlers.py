@@ -41,7 +41,7 @@ class MetaUpdateHandler:
         loss_function: l_meta, ``(pred, label)`` to scalar.
         data_loader: the meta-validation set D_v; a sampler with ``seek`` is told which pass this is.
         interval: iterations between updates.
-        prepare_batch: as for the trainer; hands out ``available`` ``(B, N)``.
+        prepare_batch: as for the trainer; by default PrepareBatchExtraInput("available").
     """
 
     def __init__(
@@ -52,11 +52,12 @@ class MetaUpdateHandler:
         loss_function: Callable[[Tensor, Tensor], Tensor],
         data_loader: Iterable,
         interval: int = 100,
-        prepare_batch: Callable = PrepareBatchExtraInput("available"),
+        prepare_batch: Callable | None = None,
     ) -> None:
-        self.network, self.importance, self.optimizer = network, importance, optimizer
+        self.network: Any = network
+        self.importance, self.optimizer = importance, optimizer
         self.loss_function, self.data_loader, self.interval = loss_function, data_loader, interval
-        self.prepare_batch = prepare_batch
+        self.prepare_batch = PrepareBatchExtraInput("available") if prepare_batch is None else prepare_batch
         self.passes = 0
         self.scalars: dict[str, float] = {}
 
@@ -70,7 +71,7 @@ class MetaUpdateHandler:
 
     def __call__(self, engine: Engine) -> None:
         """Make one pass, and leave what was measured in ``scalars``."""
-        sampler = getattr(self.data_loader, "sampler", None)
+        sampler: Any = getattr(self.data_loader, "sampler", None)
         if hasattr(sampler, "seek"):
             sampler.seek(self.passes)
         was_training = self.network.training
@@ -180,7 +181,9 @@ class CheckpointHandler:
         state = torch.load(path, map_location=engine.state.device, weights_only=True)
         missing = sorted(set(self.objects) - set(state))
         if missing:
-            raise ValueError(f"{path}: holds no {missing[0]!r}; expected a checkpoint of this training. Use --resume False.")
+            raise ValueError(
+                f"{path}: holds no {missing[0]!r}; expected a checkpoint of this training. Use --resume False."
+            )
         for name, item in self.objects.items():
             item.load_state_dict(state[name])
         max_epochs = engine.state.max_epochs

@@ -34,7 +34,7 @@ class ModalityInferer(SlidingWindowInferer):
         self.crop_foreground = crop_foreground
         self.margin = margin
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self, inputs: Tensor, network: Callable[..., Tensor], available: Tensor | None = None, **kwargs: Any
     ) -> Tensor:
         """Return logits ``(B, R, *S)``.
@@ -49,17 +49,22 @@ class ModalityInferer(SlidingWindowInferer):
             ValueError: when a volume has no modality at all.
         """
         found = find_available(inputs) if available is None else available
-        mask = convert_to_tensor(found, track_meta=False, dtype=torch.bool, device=inputs.device).expand(len(inputs), -1)
+        mask = convert_to_tensor(found, track_meta=False, dtype=torch.bool, device=inputs.device).expand(
+            len(inputs), -1
+        )
         if not bool(mask.any(dim=1).all()):
             raise ValueError("no modality is present: every channel is 0 or NaN all over the volume.")
         plain = convert_to_tensor(inputs, track_meta=False)
-        logits = torch.cat([self.segment(plain[b : b + 1], network, mask[b : b + 1], kwargs) for b in range(len(plain))])
+        logits = torch.cat(
+            [self.segment(plain[b : b + 1], network, mask[b : b + 1], kwargs) for b in range(len(plain))]
+        )
         return MetaTensor(logits).copy_meta_from(inputs, copy_attr=False) if isinstance(inputs, MetaTensor) else logits
 
     def segment(self, volume: Tensor, network: Callable[..., Tensor], mask: Tensor, kwargs: dict[str, Any]) -> Tensor:
         """Segment one volume ``(1, N, *S)`` with modalities ``(1, N)``."""
         box = self.foreground(volume, mask)
-        brain = volume[(..., *box)]
+        inside = (slice(None), slice(None), *box)
+        brain = volume[inside]
         roi = fall_back_tuple(self.roi_size, brain.shape[2:])
         fits = all(length <= window for length, window in zip(brain.shape[2:], roi, strict=True))
         # One window that fits is not padded to the roi, which would cost time and change what the norms see.
@@ -67,7 +72,7 @@ class ModalityInferer(SlidingWindowInferer):
         if list(logits.shape[2:]) == list(volume.shape[2:]):
             return logits
         whole = logits.new_full((*logits.shape[:2], *volume.shape[2:]), OUTSIDE_LOGIT)
-        whole[(..., *box)] = logits
+        whole[inside] = logits
         return whole
 
     def foreground(self, volume: Tensor, mask: Tensor) -> tuple[slice, ...]:
@@ -82,6 +87,5 @@ class ModalityInferer(SlidingWindowInferer):
             return everything
         low, high = places.amin(dim=0).tolist(), places.amax(dim=0).tolist()
         return tuple(
-            slice(max(0, a - self.margin), min(n, b + 1 + self.margin))
-            for a, b, n in zip(low, high, size, strict=True)
+            slice(max(0, a - self.margin), min(n, b + 1 + self.margin)) for a, b, n in zip(low, high, size, strict=True)
         )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.networks.blocks import Convolution
@@ -91,8 +92,8 @@ class MetaKDUNet(nn.Module):
         for block in self.encoder:
             part = block(part)  # (P, C, *S)
             shape = list(part.shape[1:])
-            full = part.new_zeros([batch * modalities] + shape).index_copy(0, index, part)
-            features.append(full.reshape([batch, modalities] + shape))
+            full = part.new_zeros([batch * modalities, *shape]).index_copy(0, index, part)
+            features.append(full.reshape([batch, modalities, *shape]))
         return features
 
     def decode(
@@ -192,7 +193,7 @@ class WithFeatures(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``."""
@@ -226,7 +227,7 @@ def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
     Raises:
         ValueError: when it is not a state dict of a MetaKDUNet.
     """
-    widths = []
+    widths: list[int] = []
     while (weight := state.get(f"encoder.{len(widths)}.conv1.conv.weight")) is not None:
         widths.append(weight.shape[0])
     head = state.get("heads.0.conv.weight")

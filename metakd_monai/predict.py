@@ -15,7 +15,6 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureTyped, NormalizeIntensityd, Orientationd
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
-from torch import nn
 
 from metakd_monai import __version__
 from metakd_monai.files import Case, read_nifti, write_json, write_like, write_safely
@@ -71,7 +70,7 @@ class Predictor:
         et_label: int | None = None,
     ) -> None:
         self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
-        self.network: nn.Module = load_network(weights, device)
+        self.network = load_network(weights, device)
         self.settings = Settings(checksum(weights), tuple(m.value for m in modalities))
         self.inferer = ModalityInferer(ROI_SIZE, overlap=self.settings.overlap, mode="gaussian")
         self.preprocessing = Compose(
@@ -127,7 +126,7 @@ def predict_cases(predictor: Predictor, cases: Iterable[Case], outputs: Outputs)
     for case in cases:
         try:
             logger.info("%s: %s", case.case_id, predict_case(predictor, case, outputs))
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with one case, the others are done
+        except Exception as error:  # whatever is wrong with one case, the others are done
             known = find_user_error(error)
             reason = str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             logger.error("%s: failed: %s", case.case_id, reason)
@@ -151,9 +150,8 @@ def predict_case(predictor: Predictor, case: Case, outputs: Outputs) -> str:
     used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
     missing = [name for name in MODALITY_NAMES if name not in used]
     volumes = measure(labels, probabilities.pixdim)
-    title = (
-        f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n"
-        + "   ".join(f"{region} {volume:.1f} mL" for region, volume in volumes.items())
+    title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
+        f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
     write_outputs(outputs, case.case_id, item, probabilities, labels, title)
     written = time.perf_counter()
@@ -210,7 +208,7 @@ def write_outputs(
 
 
 def to_native(volume: torch.Tensor, affine: np.ndarray) -> np.ndarray:
-    """Bring ``(C, *S)`` from the working orientation to that of a file's affine, as ``(*S, C)``; flips and swaps only."""
+    """Turn ``(C, *S)`` from the working orientation to that of a file's affine, as ``(*S, C)``; no resampling."""
     back = ornt_transform(axcodes2ornt(WORKING_AXES), io_orientation(affine))
     turned: np.ndarray = apply_orientation(np.moveaxis(volume.numpy(), 0, -1), back)
     return np.ascontiguousarray(turned)
@@ -221,7 +219,9 @@ def measure(labels: torch.Tensor, spacing: Sequence[float]) -> dict[str, float]:
     from metakd_monai.transforms import labels_to_regions
 
     voxel_ml = float(np.prod([float(s) for s in spacing])) / 1000
-    return {r.value: round(float(m.sum()) * voxel_ml, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)}
+    return {
+        r.value: round(float(m.sum()) * voxel_ml, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)
+    }
 
 
 def check_output(directory: Path) -> None:

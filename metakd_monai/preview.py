@@ -35,7 +35,8 @@ def draw_preview(
         title: above the picture.
     """
     box = brain_box(image, available)
-    image, labels = image[(slice(None), *box)], labels[box]
+    everything = (slice(None), *box)
+    image, labels = image[everything], labels[box]
     main = largest_tumour(labels)
     figure = Figure(figsize=(10, 9), facecolor="black")
     FigureCanvasAgg(figure)

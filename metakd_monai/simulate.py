@@ -128,7 +128,8 @@ def grow_tumours(rng: np.random.Generator, tissue: np.ndarray, place: np.ndarray
     parts = np.zeros(tissue.shape, int)
     for number in range(rng.integers(1, 4)):
         radius = reach * (rng.uniform(0.28, 0.42) if number == 0 else rng.uniform(0.16, 0.24))
-        middle = place[(slice(None), *seeds[rng.integers(len(seeds))])]
+        x, y, z = seeds[rng.integers(len(seeds))]
+        middle = place[:, x, y, z]
         distance = np.sqrt(((place - middle[:, None, None, None]) ** 2).sum(axis=0)) / radius
         distance = distance + smooth_noise(rng, tissue.shape, spacing, 6.0) * 0.08
         core, necrosis = rng.uniform(0.55, 0.70), rng.uniform(0.30, 0.40)
@@ -141,7 +142,7 @@ def grow_tumours(rng: np.random.Generator, tissue: np.ndarray, place: np.ndarray
 def take_image(
     rng: np.random.Generator, tissue: np.ndarray, contrast: np.ndarray, gain: float, spacing: float
 ) -> np.ndarray:
-    """Return one skull-stripped int16 image: tissue means, partial volume, bias field, noise; 0 outside, 1 or more in."""
+    """Return one skull-stripped int16 image (0 outside): tissue means, partial volume, bias field, noise."""
     means = contrast * rng.normal(1, JITTER, contrast.shape)
     means[RIM] = means[RIM] if contrast[RIM] != contrast[OEDEMA] else means[OEDEMA]  # not to be told apart
     image = gaussian_filter(means[tissue], 0.5)

@@ -69,14 +69,14 @@ class MetaKDTrainer(SupervisedTrainer):
         if self.alpha:
             distance = self.distillation(features, available, self.importance().detach())
             loss = task + self.alpha * distance
-        self.state.output.update(  # type: ignore[union-attr]  # a dict while an iteration runs
+        self.state.output.update(
             {CommonKeys.PRED: logits, TASK_LOSS: task.detach(), DISTILLATION_LOSS: distance.detach()}
         )
         return loss
 
     def enter_stream(self) -> None:
         """Start the data where a resumed run had stopped."""
-        sampler = getattr(self.data_loader, "sampler", None)
+        sampler: Any = getattr(self.data_loader, "sampler", None)
         if hasattr(sampler, "seek"):
             sampler.seek(self.state.iteration)
         self.stop_in_time()

@@ -182,9 +182,7 @@ class RegionsToLabelsd(MapTransform):
         allow_missing_keys: as in MONAI.
     """
 
-    def __init__(
-        self, keys: KeysCollection, et_label: int = int(Label.ET), allow_missing_keys: bool = False
-    ) -> None:
+    def __init__(self, keys: KeysCollection, et_label: int = int(Label.ET), allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         if et_label not in ET_LABELS:
             raise ValueError(f"et_label must be 3 or 4, got {et_label!r}.")

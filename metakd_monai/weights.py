@@ -36,7 +36,7 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> MetaKD
         expected = {"spatial_dims": 3, "in_channels": len(Modality), "out_channels": len(Region)}
         wrong = {name: arguments[name] for name, value in expected.items() if arguments[name] != value}
         if wrong:
-            raise ValueError(f"found {wrong}, expected {({name: expected[name] for name in wrong})}")
+            raise ValueError(f"found {wrong}, expected { ({name: expected[name] for name in wrong}) }")
         network = MetaKDUNet(**arguments)
         network.load_state_dict(state)
     except (ValueError, RuntimeError) as error:

@@ -31,7 +31,8 @@ python -m monai.bundle run training \
     --config_file bundles/brats_mri_metakd_segmentation/configs/train.json \
     --dataset_dir demo/cohort --output_dir demo/training \
     --max_iterations 400 --meta_interval 10 --val_interval 200 --checkpoint_interval 50 \
-    --roi_size "[40,48,40]" --validate#inferer#roi_size "[48,60,48]" --network_def#channels "[8,16,32,64]" \
+    --roi_size "[40,48,40]" --network_def#channels "[8,16,32,64]" \
+    --learning_rate 0.05 --momentum 0.9 \
     --meta_fraction 0.2 --validation_fraction 0.1 --num_workers 0 --device cpu
 cp demo/training/model.pt demo/model.pt
 

@@ -119,7 +119,7 @@ def test_reading_damaged_files_costs_one_clear_line(tmp_path):
         read_nifti(tmp_path / "b.nii.gz")
     whole = save(tmp_path / "c.nii.gz", (20, 20, 20)).read_bytes()
     (tmp_path / "c.nii.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="c.nii.gz: unreadable or truncated"):
+    with pytest.raises(UserError, match=r"c\.nii\.gz: unreadable or truncated"):
         read_voxels(tmp_path / "c.nii.gz")
 
 

@@ -44,12 +44,12 @@ def test_contrast_is_what_a_radiologist_expects(cohort):
     ratios = []
     for case in find_cases(cohort):
         labels = read_voxels(case.label)
-        mean = {
-            m: {v: np.median(read_voxels(path)[labels == v]) for v in (1, 2, 4)} for m, path in case.files.items()
-        }
+        mean = {m: {v: np.median(read_voxels(path)[labels == v]) for v in (1, 2, 4)} for m, path in case.files.items()}
         ratios.append({m: mean[m][4] / mean[m][2] for m in Modality})
         assert mean[Modality.T1][1] < mean[Modality.T1][2]  # necrosis dark in T1
-        brain = np.median(read_voxels(case.files[Modality.FLAIR])[(labels == 0) & (read_voxels(case.files[Modality.T2]) > 0)])
+        brain = np.median(
+            read_voxels(case.files[Modality.FLAIR])[(labels == 0) & (read_voxels(case.files[Modality.T2]) > 0)]
+        )
         assert mean[Modality.FLAIR][2] > 1.2 * brain  # oedema bright in FLAIR
     for modality in Modality:
         mean_ratio = np.mean([ratio[modality] for ratio in ratios])

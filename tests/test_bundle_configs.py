@@ -1,0 +1,185 @@
+"""JSON is code: the files agree with each other and with the vocabulary, and no key is a typo."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import BUNDLE, shared
+from monai.bundle import ConfigParser, verify_metadata
+
+from metakd_monai import __version__
+from metakd_monai.bundle import bundle_root, config_files, list_cases, split_cases
+from metakd_monai.predict import ROI_SIZE
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
+
+# What an overlay may add to its trunk; everything else must be there already.
+ADDITIONS = {"evaluate.json": {"weights", "evaluating"}, "multi_gpu_train.json": {"finalize"}}
+KNOBS = {
+    *("dataset_dir", "output_dir", "max_iterations", "meta_interval", "alpha", "p_norm"),
+    *("roi_size", "batch_size", "val_interval", "num_workers", "seed", "device"),
+}
+
+
+def load(name):
+    return json.loads((BUNDLE / "configs" / name).read_text())
+
+
+def has(config, key):
+    """Tell whether ``a#b#0#c`` is in a configuration."""
+    *path, last = key.split("#")
+    for part in path:
+        if isinstance(config, list):
+            config = config[int(part)]
+        elif part in config:
+            config = config[part]
+        else:
+            return False
+    return last in config
+
+
+# A key that an overlay adds because the class has a default for it.
+DEFAULTED = {"train#sampler#rank", "train#sampler#num_replicas", "train#handlers#1#rank"}
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_overlay_only_overrides_what_the_trunk_defines(name):
+    trunk = load("train.json")
+    unknown = {key for key in load(name) if not has(trunk, key)}
+    assert unknown <= ADDITIONS[name] | DEFAULTED
+
+
+def test_handlers_are_where_references_mean_them_to_be():
+    meta_update, dropping, *_, checkpoint = load("train.json")["train"]["handlers"]
+    assert meta_update["_target_"].endswith("MetaUpdateHandler")
+    assert dropping["_target_"].endswith("DropModalitiesHandler")
+    assert checkpoint["_target_"].endswith("CheckpointHandler")
+    assert checkpoint["objects"]["meta_update"] == "@train#handlers#0"
+
+
+def without(transforms, *targets):
+    return [t for t in transforms if not any(t["_target_"].endswith(target) for target in targets)]
+
+
+def test_trunks_agree():
+    train, inference = load("train.json"), load("inference.json")
+    assert train["network_def"] == inference["network_def"]
+    assert train["network"] == inference["network"]
+    assert {**train["validate"]["inferer"], "roi_size": "@roi_size"} == inference["inferer"]
+    assert train["inference_roi_size"] == inference["roi_size"] == list(ROI_SIZE)
+    assert train["validate"]["postprocessing"]["transforms"][0] == inference["postprocessing"]["transforms"][0]
+    image_only = [
+        {**t, "keys": "image"} if "keys" in t else t
+        for t in without(train["train"]["deterministic_transforms"], "LabelsToRegionsd", "LoadImaged")
+        if t["_target_"] not in ("EnsureChannelFirstd", "CropForegroundd")
+    ]
+    mine = without(inference["preprocessing"]["transforms"], "EnsureChannelFirstd")
+    assert [t["_target_"] for t in image_only] == [t["_target_"] for t in mine]
+    assert image_only[:-1] == mine[:-1]  # the last one differs in track_meta
+
+
+@pytest.mark.parametrize("name", ["train.json", "inference.json"])
+def test_each_trunk_stands_alone(name):
+    text = (BUNDLE / "configs" / name).read_text()
+    assert ".json::" not in text
+    assert "lambda" not in text
+    parser = ConfigParser(load(name))
+    references = set(re.findall(r"@([A-Za-z_][\w#]*)", text))
+    assert [key for key in references if not has(parser.config, key)] == []
+
+
+def test_knobs_are_scalars_at_the_top():
+    train = load("train.json")
+    assert set(train) >= KNOBS
+    assert train["run"] == train["training"]
+    assert load("evaluate.json")["run"] == load("evaluate.json")["evaluating"]
+    assert "run" in load("inference.json")
+
+
+def test_defaults_are_the_paper_s():
+    train = load("train.json")
+    wanted = {
+        "max_iterations": 115000,
+        "meta_interval": 100,
+        "alpha": 0.1,
+        "p_norm": 1,
+        "normalization": "softmax",
+        "learning_rate": 1e-2,
+        "momentum": 0.99,
+        "lr_schedule": "cosine",
+        "iwv_lr": 1e-2,
+        "iwv_weight_decay": 5e-5,
+    }
+    assert {name: train[name] for name in wanted} == wanted
+    assert train["optimizer"]["nesterov"] is True
+
+
+def test_saved_metrics_are_computed():
+    saver = next(h for h in load("evaluate.json")["validate#handlers"] if h["_target_"] == "MetricsSaver")
+    validate = load("train.json")["validate"]
+    assert set(saver["metrics"]) == {*validate["key_metric"], *validate["additional_metrics"]}
+
+
+def test_metadata_agrees_with_vocabulary_and_version():
+    metadata = load("metadata.json")
+    formats = metadata["network_data_format"]
+    assert tuple(formats["inputs"]["image"]["channel_def"].values()) == MODALITY_NAMES
+    assert tuple(formats["outputs"]["pred"]["channel_def"].values()) == REGION_NAMES
+    assert metadata["version"] == __version__
+    assert metadata["version"] in metadata["changelog"]
+    network = load("train.json")["network_def"]
+    assert network["in_channels"] == formats["inputs"]["image"]["num_channels"] == len(MODALITY_NAMES)
+    assert network["out_channels"] == formats["outputs"]["pred"]["num_channels"] == len(REGION_NAMES)
+
+
+def test_verify_metadata_offline(tmp_path):
+    schema = shutil.copy(shared("facts", "meta_schema_20240725.json"), tmp_path / "schema.json")
+    verify_metadata(meta_file=str(BUNDLE / "configs" / "metadata.json"), filepath=str(schema))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["x", "--config_file", "a/configs/train.json"], ["a/configs/train.json"]),
+        (["x", "--config_file=a.json"], ["a.json"]),
+        (["x", "--config_file", "['a.json','b.json']"], ["a.json", "b.json"]),
+        (["x"], []),
+        (["x", "--config_file"], [""]),
+    ],
+)
+def test_config_files_on_a_command_line(arguments, expected):
+    assert config_files(arguments) == [Path(path) for path in expected]
+
+
+def test_bundle_root_is_found_from_anywhere(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["x"])
+    monkeypatch.chdir(tmp_path)
+    assert bundle_root() == str(BUNDLE)  # the source checkout
+    assert bundle_root("no_such_bundle") == str(tmp_path)
+    copy = shutil.copytree(BUNDLE / "configs", tmp_path / "copy" / "configs").parent
+    monkeypatch.chdir(copy)
+    assert bundle_root() == str(copy)  # the current folder
+    other = shutil.copytree(copy, tmp_path / "other")
+    monkeypatch.setattr(sys, "argv", ["x", "--config_file", str(other / "configs" / "train.json")])
+    assert bundle_root() == str(other)  # the command line
+
+
+def test_split_is_disjoint_seeded_and_whole(cohort):
+    split = split_cases(cohort, seed=0)
+    ids = {part: [item["case_id"] for item in items] for part, items in split.items()}
+    assert {part: len(members) for part, members in ids.items()} == {"training": 4, "meta": 1, "validation": 1}
+    assert sorted(name for part in ids.values() for name in part) == [
+        item["case_id"] for item in list_cases(cohort, labelled=True)
+    ]
+    assert split == split_cases(cohort, seed=0)
+    assert any(split != split_cases(cohort, seed=seed) for seed in range(1, 5))
+
+
+def test_split_refuses_what_cannot_be_split(cohort, tmp_path):
+    shutil.copytree(cohort / "Simulated_000", tmp_path / "Simulated_000")
+    with pytest.raises(UserError, match="1 cases with a label map found; expected at least 3"):
+        split_cases(tmp_path)
+    with pytest.raises(UserError, match=r"meta_fraction: 0\.9 found"):
+        split_cases(cohort, meta_fraction=0.9)

@@ -1,0 +1,145 @@
+"""The real configurations, run as a user runs them, on a tiny cohort."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from conftest import BUNDLE, REPOSITORY
+from monai.bundle import ConfigWorkflow, ckpt_export, verify_net_in_out
+from test_files import assert_same_grid_for_itk
+from test_predict import predict
+
+from metakd_monai.files import find_cases
+from metakd_monai.vocabulary import Modality
+
+CONFIGS = BUNDLE / "configs"
+NETWORK = ["--network_def#channels", "[4,8,16]", "--device", "cpu"]
+SMALL = [*NETWORK, "--roi_size", "[16,16,16]", "--num_workers", "0"]
+BRIEF = ["--max_iterations", "4", "--meta_interval", "2", "--val_interval", "2", "--checkpoint_interval", "2"]
+
+
+def bundle(config, *arguments, run_id="run", cwd=REPOSITORY, launcher=("-m", "monai.bundle")):
+    files = config if isinstance(config, str) else "[" + ",".join(f"'{name}'" for name in config) + "]"
+    command = [sys.executable, "-W", "ignore", *launcher, "run", run_id, "--config_file", files]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [*command, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(cohort, tmp_path_factory) -> Path:
+    """The issue's own command from the repository's root, with knobs."""
+    output = tmp_path_factory.mktemp("trained")
+    config = "bundles/brats_mri_metakd_segmentation/configs/train.json"
+    arguments = ["--dataset_dir", cohort, "--output_dir", output, *SMALL, *BRIEF]
+    bundle(config, *arguments, run_id="training")
+    return output
+
+
+def rows(path):
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_training_writes_state_dicts_and_logs(trained):
+    assert {"model.pt", "checkpoint.pt", "training.csv", "meta.csv", "validation.csv", "tensorboard"} == {
+        path.name for path in trained.iterdir()
+    }
+    assert all(isinstance(v, torch.Tensor) for v in torch.load(trained / "model.pt", weights_only=True).values())
+    assert [int(row["iteration"]) for row in rows(trained / "training.csv")] == [1, 2, 3, 4]
+    assert [int(row["iteration"]) for row in rows(trained / "meta.csv")] == [1, 3]
+    assert {"val_dice_ET", "val_dice_TC", "val_dice_WT", "val_mean_dice"} < set(rows(trained / "validation.csv")[0])
+    assert {path.name for path in (trained / "tensorboard").iterdir()} == {"training", "meta", "validation"}
+
+
+def test_training_runs_from_another_directory_and_is_reproducible(trained, cohort, tmp_path):
+    arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path / "out", *SMALL, *BRIEF, "--num_workers", "1"]
+    bundle(str(CONFIGS / "train.json"), *arguments, cwd=tmp_path)
+    assert (tmp_path / "out" / "training.csv").read_text() == (trained / "training.csv").read_text()
+
+
+def test_schedules_and_options_are_knobs(cohort, tmp_path):
+    arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path, *SMALL, "--max_iterations", "3"]
+    options = {
+        "lr_schedule": "polynomial",
+        "dropping_law": "subset",
+        "warm_up": 1,
+        "ramp": 1,
+        "alpha": 0.5,
+        "p_norm": 2,
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    bundle(str(CONFIGS / "train.json"), *arguments, *flags, "--normalization", "sigmoid", run_id="training")
+    rates = [float(row["lr"]) for row in rows(tmp_path / "training.csv")]
+    assert rates == pytest.approx([0.01 * (1 - n / 3) ** 0.9 for n in range(3)])
+
+
+def test_inference_writes_masks_equal_to_metakd_predict(trained, cohort, tmp_path):
+    arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path / "a", "--weights", trained / "model.pt", *NETWORK]
+    bundle(str(CONFIGS / "inference.json"), *arguments, "--modalities", "flair,t1ce", cwd=tmp_path)
+    result = predict(cohort, tmp_path / "b", trained / "model.pt", "--modalities", "flair,t1ce", "--no-preview")
+    assert result.exit_code == 0, result.output
+    cases = find_cases(cohort)
+    assert len(list((tmp_path / "a").iterdir())) == len(cases)
+    for case in cases:
+        first, second = (tmp_path / name / f"{case.case_id}.nii.gz" for name in "ab")
+        assert_same_grid_for_itk(case.files[Modality.FLAIR], first)
+        assert nib.load(first).get_data_dtype() == np.uint8
+        assert np.array_equal(nib.load(first).dataobj, nib.load(second).dataobj)
+
+
+def test_evaluation_writes_a_table(trained, cohort, tmp_path):
+    (tmp_path / "model.pt").write_bytes((trained / "model.pt").read_bytes())
+    configs = [str(CONFIGS / "train.json"), str(CONFIGS / "evaluate.json")]
+    arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path, *SMALL, "--modalities", "flair"]
+    bundle(configs, *arguments, run_id="evaluating", cwd=tmp_path)
+    table = (tmp_path / "val_dice_raw.csv").read_text()
+    assert all(case.case_id in table for case in find_cases(cohort))
+
+
+def test_two_processes_train_together(cohort, tmp_path):
+    configs = [str(CONFIGS / "train.json"), str(CONFIGS / "multi_gpu_train.json")]
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle")
+    small = [value for value in SMALL if value not in ("--device", "cpu")]
+    arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path, *small, *BRIEF]
+    bundle(configs, *arguments, launcher=launcher)
+    assert [int(row["iteration"]) for row in rows(tmp_path / "training.csv")] == [1, 2, 3, 4]
+    assert (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("train.json", "train"), ("inference.json", "infer")])
+def test_workflows_have_all_properties(name, kind, cohort, tmp_path):
+    overrides = {"dataset_dir": str(cohort), "output_dir": str(tmp_path), "device": "cpu", "num_workers": 0}
+    workflow = ConfigWorkflow(
+        str(CONFIGS / name), workflow_type=kind, meta_file=str(CONFIGS / "metadata.json"), **overrides
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_verify_net_in_out():
+    common = {"config_file": str(CONFIGS / "inference.json"), "meta_file": str(CONFIGS / "metadata.json")}
+    verify_net_in_out(net_id="network_def", device="cpu", any=20, **common)
+    verify_net_in_out(net_id="network_def", device="cpu", **common)
+
+
+def test_ckpt_export(trained, tmp_path):
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(trained / "model.pt"),
+        meta_file=str(CONFIGS / "metadata.json"),
+        config_file=str(CONFIGS / "inference.json"),
+        **{"network_def#channels": [4, 8, 16]},
+    )
+    exported = torch.jit.load(str(tmp_path / "model.ts"))
+    assert exported(torch.randn(1, 4, 10, 10, 10)).shape == (1, 3, 10, 10, 10)
