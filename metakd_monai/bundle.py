@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +75,8 @@ def split_cases(
 def list_cases(dataset_dir: str | Path, labelled: bool = False) -> list[dict[str, Any]]:
     """Return the cases of a folder as a MONAI datalist; only those with a label map if asked."""
     return [case.as_item() for case in find_cases(dataset_dir) if case.label is not None or not labelled]
+
+
+def case_names(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Name the cases of a decollated batch, for the ``batch_transform`` of MONAI's MetricsSaver."""
+    return [{"filename_or_obj": item["case_id"]} for item in batch]

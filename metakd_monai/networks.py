@@ -91,9 +91,8 @@ class MetaKDUNet(nn.Module):
         features: list[Tensor] = []
         for block in self.encoder:
             part = block(part)  # (P, C, *S)
-            shape = list(part.shape[1:])
-            full = part.new_zeros([batch * modalities, *shape]).index_copy(0, index, part)
-            features.append(full.reshape([batch, modalities, *shape]))
+            full = torch.zeros_like(part[:1]).repeat_interleave(batch * modalities, 0).index_copy(0, index, part)
+            features.append(full.unflatten(0, [batch, modalities]))
         return features
 
     def decode(
