@@ -32,11 +32,13 @@ class Case:
         case_id: what the masks are named after.
         files: the file of each present modality; or one 4-D file with a channel for each modality, in channel order.
         label: its label map, where there is one.
+        problem: why the case cannot be used, where it cannot.
     """
 
     case_id: str
     files: Mapping[Modality, Path] | Path
     label: Path | None = None
+    problem: str | None = None
 
     @property
     def et_label(self) -> int:
@@ -44,7 +46,9 @@ class Case:
         return ET_LABELS[0] if MIXED_ET_NAME.match(self.case_id) else ET_LABELS[1]
 
     def as_item(self) -> dict[str, Any]:
-        """Return the case as an entry of a MONAI datalist."""
+        """Return the case as an entry of a MONAI datalist; raises UserError when it cannot be used."""
+        if self.problem is not None:
+            raise UserError(self.problem)
         image = str(self.files) if isinstance(self.files, Path) else {m.value: str(f) for m, f in self.files.items()}
         item: dict[str, Any] = {"image": image, "case_id": self.case_id}
         return item if self.label is None else {**item, "label": str(self.label)}
@@ -91,6 +95,16 @@ def read_case_folder(folder: Path) -> Case | None:
     return Case(name_case(folder, files), files, labels[0] if labels else None)
 
 
+def read_subfolder(folder: Path, top: Path) -> Case | None:
+    """Read a folder as :func:`read_case_folder` does; below the top one, a problem is left to the case's turn."""
+    try:
+        return read_case_folder(folder)
+    except UserError as error:
+        if folder == top:
+            raise
+        return Case(folder.name, {}, problem=str(error))
+
+
 def name_case(folder: Path, files: Mapping[Modality, Path]) -> str:
     """Name a case by what its file names share, or by its folder when they share nothing."""
     stems = []
@@ -105,6 +119,8 @@ def name_case(folder: Path, files: Mapping[Modality, Path]) -> str:
 def find_cases(source: str | Path) -> list[Case]:
     """Find the cases in a case folder, a folder of case folders (to any depth) or a 4-D NIfTI file.
 
+    A folder of many cases is not refused for one bad case: that case carries its ``problem``.
+
     Raises:
         UserError: when nothing is there, no sequence is recognised, or two cases have one name.
     """
@@ -117,7 +133,7 @@ def find_cases(source: str | Path) -> list[Case]:
         raise UserError(
             f"{path}: no such file or folder; expected a case folder, a folder of cases or a 4-D NIfTI file"
         )
-    cases = [case for folder in walk(path) if (case := read_case_folder(folder)) is not None]
+    cases = [case for folder in walk(path) if (case := read_subfolder(folder, path)) is not None]
     if not cases:
         raise UserError(
             f"{path}: no modality found; expected files such as <case>_flair.nii.gz, <case>_t1.nii.gz,"

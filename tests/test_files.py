@@ -88,6 +88,15 @@ def test_et_label_goes_by_the_case_s_name(tmp_path):
     assert Case("BraTS2021_00000", {}).et_label == 4
 
 
+def test_one_bad_case_of_many_carries_its_problem(tmp_path):
+    for name in ("a/a_t1.nii.gz", "a/a_t1n.nii.gz", "b/b_t1.nii.gz"):
+        save(tmp_path / name)
+    bad, good = find_cases(tmp_path)
+    assert good.as_item()["case_id"] == "b"
+    with pytest.raises(UserError, match="two files for 't1'"):
+        bad.as_item()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

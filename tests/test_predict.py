@@ -176,6 +176,16 @@ def test_a_bad_case_costs_one_line_and_the_others_are_done(tmp_path, case, cohor
     assert {f.name for f in (tmp_path / "out").iterdir()} == {"Simulated_001.nii.gz", "Simulated_001.json"}
 
 
+def test_two_files_for_one_modality_stop_that_case_only(tmp_path, case, cohort, weights, caplog):
+    shutil.copytree(cohort / "Simulated_001", case.parent / "Simulated_001")
+    shutil.copy(case / "Simulated_000_t1.nii.gz", case / "Simulated_000_t1n.nii.gz")
+    assert predict(case.parent, tmp_path / "out", weights, "--no-preview").exit_code == 1
+    assert "Simulated_000: failed: " in caplog.text
+    assert "two files for 't1'" in caplog.text
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"Simulated_001.nii.gz", "Simulated_001.json"}
+    assert predict(case, tmp_path / "alone", weights).exit_code == 2
+
+
 def test_4d_file_with_another_channel_count(tmp_path, weights, caplog):
     nib.save(nib.Nifti1Image(np.ones((4, 4, 4, 3), np.float32), np.eye(4)), tmp_path / "x.nii.gz")
     assert predict(tmp_path / "x.nii.gz", tmp_path / "out", weights).exit_code == 1
