@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from metakd_monai import __version__
 from metakd_monai.data import seed_of
 from metakd_monai.equations import fill_error
-from metakd_monai.files import write_safely
+from metakd_monai.files import write_json, write_safely
 from metakd_monai.transforms import RandDropModalitiesd
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES
 
@@ -158,14 +160,25 @@ class CheckpointHandler:
         objects: what to save, by name; must have ``network``.
         interval: iterations between checkpoints.
         resume: go on from ``checkpoint.pt`` if it is there; else start afresh (and replace it).
+        settings: of the run, plain values. They are written to ``settings.json`` with the version, and a checkpoint
+            of other settings is refused: its run cannot be gone on with exactly.
     """
 
     FILE = "checkpoint.pt"
     MODEL = "model.pt"
+    SETTINGS = "settings.json"
 
-    def __init__(self, output_dir: str | Path, objects: Mapping[str, Any], interval: int = 100, resume: bool = True):
+    def __init__(
+        self,
+        output_dir: str | Path,
+        objects: Mapping[str, Any],
+        interval: int = 100,
+        resume: bool = True,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.objects, self.interval, self.resume = dict(objects), interval, resume
+        self.settings = json.loads(json.dumps({"version": __version__, **(settings or {})}, default=str))
 
     def attach(self, engine: Engine) -> None:
         """Load when the engine starts; save as it goes and when it is done."""
@@ -174,16 +187,27 @@ class CheckpointHandler:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def load(self, engine: Engine) -> None:
-        """Take up a run that was stopped, with the engine's own ``max_epochs``."""
+        """Take up a run that was stopped, with the engine's own ``max_epochs``; note the settings."""
         path = self.output_dir / self.FILE
-        if not (self.resume and path.is_file()):
-            return
+        if self.resume and path.is_file():
+            self.take_up(path, engine)
+        if not is_follower(engine):
+            write_json(self.output_dir / self.SETTINGS, self.settings)
+
+    def take_up(self, path: Path, engine: Engine) -> None:
+        """Load a checkpoint; raises ValueError when it is not of this training."""
         state = torch.load(path, map_location=engine.state.device, weights_only=True)
         missing = sorted(set(self.objects) - set(state))
         if missing:
             raise ValueError(
                 f"{path}: holds no {missing[0]!r}; expected a checkpoint of this training. Use --resume False."
             )
+        for name, value in self.settings.items():
+            if state["settings"].get(name) != value:
+                found = state["settings"].get(name)
+                raise ValueError(
+                    f"{path}: {name} was {found}; expected {value} as now. Use --resume False to start anew."
+                )
         for name, item in self.objects.items():
             item.load_state_dict(state[name])
         max_epochs = engine.state.max_epochs
@@ -197,7 +221,7 @@ class CheckpointHandler:
         if is_follower(engine):
             return
         state = {name: item.state_dict() for name, item in self.objects.items()}
-        state |= {"iteration": engine.state.iteration, "random": get_random_states()}
+        state |= {"iteration": engine.state.iteration, "random": get_random_states(), "settings": self.settings}
         write_safely(self.output_dir / self.FILE, lambda path: torch.save(state, path))
 
     def finish(self, engine: Engine) -> None:
@@ -270,7 +294,7 @@ class ScalarLogHandler:
             self.open(iteration)
         is_new = not self.path.exists()
         with self.path.open("a", newline="") as stream:
-            rows = csv.DictWriter(stream, fieldnames=list(table))
+            rows = csv.DictWriter(stream, fieldnames=list(table), lineterminator="\n")
             if is_new:
                 rows.writeheader()
             rows.writerow(table)

@@ -51,9 +51,15 @@ def rows(path):
 
 
 def test_training_writes_state_dicts_and_logs(trained):
-    assert {"model.pt", "checkpoint.pt", "training.csv", "meta.csv", "validation.csv", "tensorboard"} == {
-        path.name for path in trained.iterdir()
-    }
+    assert {
+        "model.pt",
+        "checkpoint.pt",
+        "settings.json",
+        "training.csv",
+        "meta.csv",
+        "validation.csv",
+        "tensorboard",
+    } == {path.name for path in trained.iterdir()}
     assert all(isinstance(v, torch.Tensor) for v in torch.load(trained / "model.pt", weights_only=True).values())
     assert [int(row["iteration"]) for row in rows(trained / "training.csv")] == [1, 2, 3, 4]
     assert [int(row["iteration"]) for row in rows(trained / "meta.csv")] == [1, 3]

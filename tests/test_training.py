@@ -1,6 +1,7 @@
 """Algorithm 1: who moves when, what weighs what, and that a stopped run goes on exactly."""
 
 import csv
+import json
 import random
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from monai.engines import PrepareBatchExtraInput
 from monai.handlers import LrScheduleHandler
 from torch.utils.data import DataLoader, Dataset
 
+from metakd_monai import __version__
 from metakd_monai.data import StreamSampler
 from metakd_monai.equations import distillation
 from metakd_monai.files import write_safely
@@ -92,7 +94,7 @@ class Run:
                 ScalarLogHandler(folder, "training", LossReader(self.optimizer)),
                 LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False),
                 ScalarLogHandler(folder, "meta", MetaReader(self.meta_update)),
-                CheckpointHandler(folder, states, interval, resume),
+                CheckpointHandler(folder, states, interval, resume, {"alpha": alpha}),
             ],
         )
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.note)
@@ -209,7 +211,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_last_bit(tmp_path, stop):
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name]), name
     for name in ("training.csv", "meta.csv"):
-        assert (tmp_path / "parts" / name).read_text() == (tmp_path / "whole" / name).read_text()
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 class KilledError(Exception):
@@ -250,6 +252,14 @@ def test_checkpoint_of_another_training_is_refused(tmp_path):
     torch.save({"network": {}}, tmp_path / "checkpoint.pt")
     with pytest.raises(ValueError, match="holds no 'importance'"):
         Run(tmp_path).trainer.run()
+
+
+def test_checkpoint_of_other_settings_is_refused(tmp_path):
+    Run(tmp_path, max_iterations=1).trainer.run()
+    with pytest.raises(ValueError, match=r"alpha was 0\.1; expected 0\.5 as now. Use --resume False"):
+        Run(tmp_path, alpha=0.5).trainer.run()
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"version": __version__, "alpha": 0.1}
+    Run(tmp_path, alpha=0.5, resume=False).trainer.run()
 
 
 def test_checkpoints_load_with_weights_only(tmp_path):
