@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metakd_monai.files import find_cases
+from metakd_monai.cases import find_cases
 from metakd_monai.vocabulary import UserError
 
 SEGMENTATION_BUNDLE = "brats_mri_metakd_segmentation"

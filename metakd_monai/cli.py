@@ -134,7 +134,7 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
 
 def choose_cases(source: Path | None, files: dict[Modality, Path], case_id: str | None) -> list[Any]:
     """Return the cases that the arguments name; raises UserError when they contradict each other or name none."""
-    from metakd_monai.files import Case, find_cases, name_case
+    from metakd_monai.cases import Case, find_cases, name_case
 
     if (source is None) == (not files):
         found = "both INPUT and" if files else "neither INPUT nor"

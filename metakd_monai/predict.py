@@ -17,7 +17,8 @@ from monai.transforms import Compose, EnsureTyped, NormalizeIntensityd, Orientat
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from metakd_monai import __version__
-from metakd_monai.files import Case, read_nifti, write_json, write_like, write_safely
+from metakd_monai.cases import Case
+from metakd_monai.files import read_nifti, write_json, write_like, write_safely
 from metakd_monai.inferers import ModalityInferer
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError

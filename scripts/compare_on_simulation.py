@@ -22,7 +22,8 @@ import torch
 from monai.metrics import compute_dice
 from tqdm import tqdm
 
-from metakd_monai.files import find_cases, read_voxels, write_json, write_safely
+from metakd_monai.cases import find_cases
+from metakd_monai.files import read_voxels, write_json, write_safely
 from metakd_monai.predict import THRESHOLD, Predictor
 from metakd_monai.simulate import simulate_cohort
 from metakd_monai.transforms import labels_to_regions

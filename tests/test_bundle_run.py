@@ -15,7 +15,7 @@ from monai.bundle import ConfigWorkflow, ckpt_export, verify_net_in_out
 from test_files import assert_same_grid_for_itk
 from test_predict import predict
 
-from metakd_monai.files import find_cases
+from metakd_monai.cases import find_cases
 from metakd_monai.vocabulary import Modality
 
 CONFIGS = BUNDLE / "configs"

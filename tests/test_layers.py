@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
     {"__init__", "vocabulary"},
-    {"equations", "files", "data"},
+    {"equations", "files", "cases", "data"},
     {"networks", "losses", "transforms", "simulate", "bundle", "preview"},
     {"inferers", "weights"},
     {"handlers", "trainer"},
@@ -16,6 +16,7 @@ FLOORS = [
     {"cli"},
     {"__main__"},
 ]
+MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
 
@@ -36,14 +37,22 @@ def imported(path: Path) -> set[str]:
     return {name if name in LEVEL else "__init__" for name in modules}
 
 
+def room(path: Path) -> str:
+    """Name the module or sub-package of a file."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of_room(name: str) -> set[str]:
+    return set().union(*(imported(path) for path in MODULES if room(path) == name))
+
+
 def test_every_module_has_a_floor():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == set(LEVEL)
+    assert {room(path) for path in MODULES} == set(LEVEL)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_downhill(path):
-    level = LEVEL[path.stem]
-    uphill = {name for name in imported(path) if LEVEL[name] > level or (LEVEL[name] == level and path.stem != name)}
-    same_floor = {name for name in uphill if LEVEL[name] == level}
-    assert uphill - same_floor == set()
-    assert not any(path.stem in imported(PACKAGE / f"{name}.py") for name in same_floor), "a cycle on one floor"
+    mine = room(path)
+    assert {name for name in imported(path) if LEVEL[name] > LEVEL[mine]} == set()
+    for name in imported(path) - {mine}:
+        assert mine not in imports_of_room(name), f"{mine} and {name} import each other"

@@ -13,8 +13,9 @@ from conftest import CHANNELS, shared
 from test_files import assert_same_grid_for_itk, save
 
 from metakd_monai import __version__
+from metakd_monai.cases import find_cases
 from metakd_monai.cli import main
-from metakd_monai.files import find_cases, read_voxels
+from metakd_monai.files import read_voxels
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Predictor
 from metakd_monai.vocabulary import Modality, UserError

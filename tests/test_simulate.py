@@ -2,7 +2,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from metakd_monai.files import find_cases, read_voxels
+from metakd_monai.cases import find_cases
+from metakd_monai.files import read_voxels
 from metakd_monai.simulate import simulate_cohort
 from metakd_monai.vocabulary import Modality, UserError
 

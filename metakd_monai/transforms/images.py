@@ -1,4 +1,4 @@
-"""Dictionary transforms that MONAI lacks: sequences by name, absence as data, overlapping regions, exact grids."""
+"""Sequences by name, absence as data, masks on the very grid of their image."""
 
 from __future__ import annotations
 
@@ -10,18 +10,11 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Randomizable, Transform
+from monai.transforms import MapTransform, Transform
 
-from metakd_monai.files import (
-    check_image,
-    check_labels,
-    find_cases,
-    modality_of,
-    read_nifti,
-    read_voxels,
-    write_like,
-)
-from metakd_monai.vocabulary import ET_LABELS, Label, Modality, Region, UserError, parse_modalities, parse_modality
+from metakd_monai.cases import find_cases, modality_of
+from metakd_monai.files import check_image, read_nifti, read_voxels, write_like
+from metakd_monai.vocabulary import Modality, UserError, parse_modalities, parse_modality
 
 REFERENCE = "reference"  # meta key: the file whose grid and header the image has
 CASE_ID = "case_id"
@@ -133,78 +126,6 @@ def check_grid(path: Path, shape: tuple, affine: np.ndarray, want_shape: tuple, 
         raise UserError(f"{path}: affine {found}; expected {wanted} as in the case's other modalities")
 
 
-class LabelsToRegionsd(MapTransform):
-    """Turn a BraTS label map ``(1, *S)`` into the masks of ET, TC and WT, ``(R, *S)`` float32.
-
-    Args:
-        keys: of the label maps.
-        et_label: value of enhancing tumour, 3 or 4; None takes whichever of them is there.
-        allow_missing_keys: as in MONAI.
-
-    Raises:
-        UserError: (on call) for values outside the known ones.
-    """
-
-    def __init__(self, keys: KeysCollection, et_label: int | None = None, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.et_label = et_label
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the item with region masks in the vocabulary's order."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            labels = torch.as_tensor(item[key])
-            where = str(getattr(item[key], "meta", {}).get("filename_or_obj", key))
-            found = check_labels(np.asarray(labels), where)
-            if self.et_label is not None and found not in (None, self.et_label):
-                raise UserError(f"{where}: label {found} found; expected enhancing tumour to be {self.et_label}")
-            item[key] = labels_to_regions(labels)
-        return item
-
-
-def labels_to_regions(labels: torch.Tensor) -> torch.Tensor:
-    """Return ET, TC and WT masks ``(R, *S)`` float32 of a label map ``(1, *S)``; 3 and 4 are enhancing tumour."""
-    enhancing = (labels == ET_LABELS[0]) | (labels == ET_LABELS[1])
-    core = enhancing | (labels == int(Label.NECROSIS))
-    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == int(Label.OEDEMA))}
-    return torch.cat([masks[region] for region in Region]).float()
-
-
-class RegionsToLabelsd(MapTransform):
-    """Compose region masks ``(R, *S)`` into a label map ``(1, *S)`` uint8.
-
-    Each region overwrites the one around it, WT, TC, ET in turn, without forcing them to nest, as the official
-    MetaKD code does.
-
-    Args:
-        keys: of the region masks.
-        et_label: 3 or 4.
-        allow_missing_keys: as in MONAI.
-    """
-
-    def __init__(self, keys: KeysCollection, et_label: int = int(Label.ET), allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        if et_label not in ET_LABELS:
-            raise ValueError(f"et_label must be 3 or 4, got {et_label!r}.")
-        self.et_label = et_label
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the item with label maps."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            item[key] = regions_to_labels(item[key], self.et_label)
-        return item
-
-
-def regions_to_labels(masks: torch.Tensor, et_label: int = int(Label.ET)) -> torch.Tensor:
-    """Compose region masks ``(R, *S)`` into a label map ``(1, *S)`` uint8; see :class:`RegionsToLabelsd`."""
-    labels = torch.zeros_like(masks[:1], dtype=torch.uint8)
-    values = {Region.WT: int(Label.OEDEMA), Region.TC: int(Label.NECROSIS), Region.ET: et_label}
-    for number, region in reversed(list(enumerate(Region))):
-        labels = torch.where(masks[number : number + 1] > 0, torch.full_like(labels, values[region]), labels)
-    return labels
-
-
 class SaveImageMaskd(MapTransform):
     """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of the image it is of.
 
@@ -233,39 +154,3 @@ class SaveImageMaskd(MapTransform):
             voxels = np.asarray(data[key][0].cpu(), dtype=np.uint8)
             write_like(self.output_dir / f"{meta[CASE_ID]}.nii.gz", voxels, meta[REFERENCE])
         return dict(data)
-
-
-class RandDropModalitiesd(Randomizable, Transform):
-    """Pretend that some of the available modalities are missing, the training set-up of Sec. 8.
-
-    Args:
-        key: of the availability mask ``(N,)`` bool.
-        law: ``"count"``: the number kept is uniform in 1..N, then the subset is uniform (the official code's law);
-            ``"subset"``: uniform over all non-empty subsets (15 of four).
-        prob: of dropping at all; else everything that is there is kept.
-
-    Raises:
-        ValueError: for another law.
-    """
-
-    def __init__(self, key: str = "available", law: str = "count", prob: float = 1.0) -> None:
-        if law not in ("count", "subset"):
-            raise ValueError(f"law must be 'count' or 'subset', got {law!r}.")
-        self.key, self.law, self.prob = key, law, prob
-
-    def randomize(self, data: np.ndarray) -> np.ndarray:
-        """Draw which of the available modalities, given by their indices, are kept."""
-        if self.R.random_sample() >= self.prob or len(data) == 0:
-            return data
-        if self.law == "subset":
-            code = self.R.randint(1, 2 ** len(data))
-            return data[[bool(code >> bit & 1) for bit in range(len(data))]]
-        return self.R.permutation(data)[: self.R.randint(1, len(data) + 1)]
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the item with some of its availability taken away, never all of it."""
-        available = torch.as_tensor(data[self.key])
-        kept = self.randomize(available.nonzero().flatten().numpy())
-        mask = torch.zeros_like(available)
-        mask[torch.as_tensor(np.sort(kept))] = True
-        return {**data, self.key: mask}

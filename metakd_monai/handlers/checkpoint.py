@@ -1,0 +1,127 @@
+"""Runs that go on exactly where they were stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from metakd_monai import __version__
+from metakd_monai.files import write_json, write_safely
+from metakd_monai.handlers.ranks import is_follower
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointHandler:
+    """Save everything that a run needs to go on exactly, and the network alone when it is done.
+
+    ``checkpoint.pt`` holds the state of all ``objects``, of the engine and of the random generators; ``model.pt`` is
+    the network's plain state dict. Both load with ``weights_only``, both are written whole or not at all.
+
+    Args:
+        output_dir: where to.
+        objects: what to save, by name; must have ``network``.
+        interval: iterations between checkpoints.
+        resume: go on from ``checkpoint.pt`` if it is there; else start afresh (and replace it).
+        settings: of the run, plain values. They are written to ``settings.json`` with the version, and a checkpoint
+            of other settings is refused: its run cannot be gone on with exactly.
+    """
+
+    FILE = "checkpoint.pt"
+    MODEL = "model.pt"
+    SETTINGS = "settings.json"
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        objects: Mapping[str, Any],
+        interval: int = 100,
+        resume: bool = True,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.objects, self.interval, self.resume = dict(objects), interval, resume
+        self.settings = json.loads(json.dumps({"version": __version__, **(settings or {})}, default=str))
+
+    def attach(self, engine: Engine) -> None:
+        """Load when the engine starts; save as it goes and when it is done."""
+        engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.save)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def load(self, engine: Engine) -> None:
+        """Take up a run that was stopped, with the engine's own ``max_epochs``; note the settings."""
+        path = self.output_dir / self.FILE
+        if self.resume and path.is_file():
+            self.take_up(path, engine)
+        if not is_follower(engine):
+            write_json(self.output_dir / self.SETTINGS, self.settings)
+
+    def take_up(self, path: Path, engine: Engine) -> None:
+        """Load a checkpoint; raises ValueError when it is not of this training."""
+        state = torch.load(path, map_location=engine.state.device, weights_only=True)
+        missing = sorted(set(self.objects) - set(state))
+        if missing:
+            raise ValueError(
+                f"{path}: holds no {missing[0]!r}; expected a checkpoint of this training. Use --resume False."
+            )
+        for name, value in self.settings.items():
+            if state["settings"].get(name) != value:
+                found = state["settings"].get(name)
+                raise ValueError(
+                    f"{path}: {name} was {found}; expected {value} as now. Use --resume False to start anew."
+                )
+        for name, item in self.objects.items():
+            item.load_state_dict(state[name])
+        max_epochs = engine.state.max_epochs
+        engine.load_state_dict({**engine.state_dict(), "iteration": state["iteration"]})
+        engine.state.max_epochs = max_epochs
+        set_random_states(state["random"])
+        logger.info("resuming from %s at iteration %d", path, state["iteration"])
+
+    def save(self, engine: Engine) -> None:
+        """Write ``checkpoint.pt``."""
+        if is_follower(engine):
+            return
+        state = {name: item.state_dict() for name, item in self.objects.items()}
+        state |= {"iteration": engine.state.iteration, "random": get_random_states(), "settings": self.settings}
+        write_safely(self.output_dir / self.FILE, lambda path: torch.save(state, path))
+
+    def finish(self, engine: Engine) -> None:
+        """Write the last ``checkpoint.pt`` and ``model.pt``."""
+        self.save(engine)
+        if is_follower(engine):
+            return
+        weights = {name: value.detach().cpu() for name, value in self.objects["network"].state_dict().items()}
+        write_safely(self.output_dir / self.MODEL, lambda path: torch.save(weights, path))
+
+
+def get_random_states() -> dict[str, Any]:
+    """Return the states of all global generators as tensors and plain values."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    version, internal, spare = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(np.asarray(keys, np.int64)), int(position), int(has_gauss), float(gauss)],
+        "python": [version, list(internal), spare],
+    }
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Put back what :func:`get_random_states` returned."""
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+    name, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, internal, spare = states["python"]
+    random.setstate((version, tuple(internal), spare))

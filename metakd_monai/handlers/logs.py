@@ -1,0 +1,169 @@
+"""Numbers and progress of a training run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.utils.enums import CommonKeys
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from metakd_monai.files import write_safely
+from metakd_monai.handlers.meta_update import MetaUpdateHandler
+from metakd_monai.handlers.ranks import is_follower
+from metakd_monai.vocabulary import REGION_NAMES
+
+
+class ScalarLogHandler:
+    """Write numbers of a training run to ``<output_dir>/<name>.csv`` and to TensorBoard.
+
+    A resumed run first drops the rows that were written after its checkpoint.
+
+    Args:
+        output_dir: where to; TensorBoard's files go to ``<output_dir>/tensorboard``.
+        name: of the table, and group of the TensorBoard scalars.
+        read: gives the numbers of a row from the trainer; None or empty for no row.
+        interval: iterations between rows.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        name: str,
+        read: Callable[[Engine], Mapping[str, float] | None],
+        interval: int = 1,
+    ) -> None:
+        self.path = Path(output_dir) / f"{name}.csv"
+        self.name, self.read, self.interval = name, read, interval
+        self.writer: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Log after every ``interval`` iterations."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Append one row."""
+        row = self.read(engine)
+        if not row or is_follower(engine):
+            return
+        iteration = engine.state.iteration
+        table = {"iteration": iteration, **row}
+        if self.writer is None:
+            self.open(iteration)
+        is_new = not self.path.exists()
+        with self.path.open("a", newline="") as stream:
+            rows = csv.DictWriter(stream, fieldnames=list(table), lineterminator="\n")
+            if is_new:
+                rows.writeheader()
+            rows.writerow(table)
+        for key, value in row.items():
+            self.writer.add_scalar(f"{self.name}/{key}", value, iteration)
+
+    def open(self, iteration: int) -> None:
+        """Start writing at an iteration: keep only the rows before it."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.writer = SummaryWriter(str(self.path.parent / "tensorboard" / self.name), purge_step=iteration)
+        if self.path.exists():
+            header, *rows = self.path.read_text().splitlines(keepends=True)
+            kept = [row for row in rows if int(row.split(",", 1)[0]) < iteration]
+            write_safely(self.path, lambda path: path.write_text("".join([header, *kept])))
+
+
+class LossReader:
+    """Read the inner step's losses and the learning rate from a trainer, for :class:`ScalarLogHandler`.
+
+    Args:
+        optimizer: of the network.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def __call__(self, engine: Engine) -> dict[str, float]:
+        """Return loss, task_loss, distillation_loss and lr."""
+        output: Any = engine.state.output
+        first = output[0] if isinstance(output, list) else output
+        names = (CommonKeys.LOSS, "task_loss", "distillation_loss")
+        return {str(name): float(first[name]) for name in names} | {"lr": self.optimizer.param_groups[0]["lr"]}
+
+
+class MetaReader:
+    """Read what a :class:`MetaUpdateHandler` measured in its iterations, for :class:`ScalarLogHandler`.
+
+    Args:
+        handler: the meta update.
+    """
+
+    def __init__(self, handler: MetaUpdateHandler) -> None:
+        self.handler = handler
+
+    def __call__(self, engine: Engine) -> Mapping[str, float] | None:
+        """Return importance, meta loss and fill errors after an update; None in between."""
+        return self.handler.scalars if self.handler.is_due(engine, engine.state.iteration) else None
+
+
+class MetricReader:
+    """Read an evaluator's newest metrics, for :class:`ScalarLogHandler`.
+
+    Args:
+        evaluator: whose ``state.metrics`` to read.
+        names: of the channels of metrics that have several.
+    """
+
+    def __init__(self, evaluator: Engine, names: Iterable[str] = REGION_NAMES) -> None:
+        self.evaluator, self.names = evaluator, list(names)
+
+    def __call__(self, engine: Engine) -> dict[str, float]:
+        """Return one number for each metric, or for each metric and channel."""
+        row: dict[str, float] = {}
+        for key, value in self.evaluator.state.metrics.items():
+            values = torch.as_tensor(value).flatten().tolist()
+            labels = [key] if len(values) == 1 else [f"{key}_{name}" for name in self.names]
+            row |= dict(zip(labels, values, strict=True))
+        return row
+
+
+class ProgressHandler:
+    """Show a progress bar over the whole run in a terminal, nothing when piped.
+
+    Args:
+        total: iterations of the run.
+        description: text before the bar.
+    """
+
+    def __init__(self, total: int, description: str = "training") -> None:
+        self.total, self.description = total, description
+        self.bar: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Follow the engine's iterations."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.advance)
+        engine.add_event_handler(Events.COMPLETED, self.close)
+
+    def start(self, engine: Engine) -> None:
+        """Show the bar where a resumed run stands."""
+        if self.bar is None:
+            hidden = True if is_follower(engine) else None  # None: hidden unless in a terminal
+            start = engine.state.iteration
+            self.bar = tqdm(total=self.total, initial=start, desc=self.description, unit="step", disable=hidden)
+
+    def advance(self, engine: Engine) -> None:
+        """Move on by one iteration."""
+        output: Any = engine.state.output
+        first = output[0] if isinstance(output, list) and output else output
+        if isinstance(first, Mapping) and CommonKeys.LOSS in first:
+            self.bar.set_postfix(loss=f"{float(first[CommonKeys.LOSS]):.3f}", refresh=False)
+        self.bar.update(1)
+
+    def close(self) -> None:
+        """Leave the bar as it ended."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,46 @@
+"""Missing modalities, simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Randomizable, Transform
+
+
+class RandDropModalitiesd(Randomizable, Transform):
+    """Pretend that some of the available modalities are missing, the training set-up of Sec. 8.
+
+    Args:
+        key: of the availability mask ``(N,)`` bool.
+        law: ``"count"``: the number kept is uniform in 1..N, then the subset is uniform (the official code's law);
+            ``"subset"``: uniform over all non-empty subsets (15 of four).
+        prob: of dropping at all; else everything that is there is kept.
+
+    Raises:
+        ValueError: for another law.
+    """
+
+    def __init__(self, key: str = "available", law: str = "count", prob: float = 1.0) -> None:
+        if law not in ("count", "subset"):
+            raise ValueError(f"law must be 'count' or 'subset', got {law!r}.")
+        self.key, self.law, self.prob = key, law, prob
+
+    def randomize(self, data: np.ndarray) -> np.ndarray:
+        """Draw which of the available modalities, given by their indices, are kept."""
+        if self.R.random_sample() >= self.prob or len(data) == 0:
+            return data
+        if self.law == "subset":
+            code = self.R.randint(1, 2 ** len(data))
+            return data[[bool(code >> bit & 1) for bit in range(len(data))]]
+        return self.R.permutation(data)[: self.R.randint(1, len(data) + 1)]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with some of its availability taken away, never all of it."""
+        available = torch.as_tensor(data[self.key])
+        kept = self.randomize(available.nonzero().flatten().numpy())
+        mask = torch.zeros_like(available)
+        mask[torch.as_tensor(np.sort(kept))] = True
+        return {**data, self.key: mask}

@@ -1,0 +1,86 @@
+"""Label maps and the overlapping regions that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from metakd_monai.files import check_labels
+from metakd_monai.vocabulary import ET_LABELS, Label, Region, UserError
+
+
+class LabelsToRegionsd(MapTransform):
+    """Turn a BraTS label map ``(1, *S)`` into the masks of ET, TC and WT, ``(R, *S)`` float32.
+
+    Args:
+        keys: of the label maps.
+        et_label: value of enhancing tumour, 3 or 4; None takes whichever of them is there.
+        allow_missing_keys: as in MONAI.
+
+    Raises:
+        UserError: (on call) for values outside the known ones.
+    """
+
+    def __init__(self, keys: KeysCollection, et_label: int | None = None, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.et_label = et_label
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with region masks in the vocabulary's order."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            labels = torch.as_tensor(item[key])
+            where = str(getattr(item[key], "meta", {}).get("filename_or_obj", key))
+            found = check_labels(np.asarray(labels), where)
+            if self.et_label is not None and found not in (None, self.et_label):
+                raise UserError(f"{where}: label {found} found; expected enhancing tumour to be {self.et_label}")
+            item[key] = labels_to_regions(labels)
+        return item
+
+
+def labels_to_regions(labels: torch.Tensor) -> torch.Tensor:
+    """Return ET, TC and WT masks ``(R, *S)`` float32 of a label map ``(1, *S)``; 3 and 4 are enhancing tumour."""
+    enhancing = (labels == ET_LABELS[0]) | (labels == ET_LABELS[1])
+    core = enhancing | (labels == int(Label.NECROSIS))
+    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == int(Label.OEDEMA))}
+    return torch.cat([masks[region] for region in Region]).float()
+
+
+class RegionsToLabelsd(MapTransform):
+    """Compose region masks ``(R, *S)`` into a label map ``(1, *S)`` uint8.
+
+    Each region overwrites the one around it, WT, TC, ET in turn, without forcing them to nest, as the official
+    MetaKD code does.
+
+    Args:
+        keys: of the region masks.
+        et_label: 3 or 4.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(self, keys: KeysCollection, et_label: int = int(Label.ET), allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if et_label not in ET_LABELS:
+            raise ValueError(f"et_label must be 3 or 4, got {et_label!r}.")
+        self.et_label = et_label
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with label maps."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[key] = regions_to_labels(item[key], self.et_label)
+        return item
+
+
+def regions_to_labels(masks: torch.Tensor, et_label: int = int(Label.ET)) -> torch.Tensor:
+    """Compose region masks ``(R, *S)`` into a label map ``(1, *S)`` uint8; see :class:`RegionsToLabelsd`."""
+    labels = torch.zeros_like(masks[:1], dtype=torch.uint8)
+    values = {Region.WT: int(Label.OEDEMA), Region.TC: int(Label.NECROSIS), Region.ET: et_label}
+    for number, region in reversed(list(enumerate(Region))):
+        labels = torch.where(masks[number : number + 1] > 0, torch.full_like(labels, values[region]), labels)
+    return labels
