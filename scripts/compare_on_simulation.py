@@ -64,6 +64,8 @@ def folder_of(output: Path, variant: str, seed: int) -> Path:
 def train(output: Path, variant: str, seed: int, iterations: int) -> None:
     """Train once, in a process of one thread; goes on where an earlier start was interrupted."""
     folder = folder_of(output, variant, seed)
+    if (folder / "model.pt").exists():  # written when a training is complete
+        return
     options = {**BUDGET, **VARIANTS[variant], "seed": str(seed), "max_iterations": str(iterations)}
     options |= {"dataset_dir": str(output / "cohort"), "output_dir": str(folder)}
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file"]

@@ -73,9 +73,9 @@ class CheckpointHandler:
             raise ValueError(
                 f"{path}: holds no {missing[0]!r}; expected a checkpoint of this training. Use --resume False."
             )
+        settings = state.get("settings", {})
         for name, value in self.settings.items():
-            if state["settings"].get(name) != value:
-                found = state["settings"].get(name)
+            if (found := settings.get(name)) != value:
                 raise ValueError(
                     f"{path}: {name} was {found}; expected {value} as now. Use --resume False to start anew."
                 )
