@@ -27,9 +27,8 @@ from metakd_monai.handlers import (
     MetricReader,
     ProgressHandler,
     ScalarLogHandler,
-    get_random_states,
-    set_random_states,
 )
+from metakd_monai.handlers.checkpoint import get_random_states, set_random_states
 from metakd_monai.losses import DiceBCELoss, DistillationLoss
 from metakd_monai.networks import ImportanceWeights, MetaKDUNet
 from metakd_monai.trainer import MetaKDTrainer
