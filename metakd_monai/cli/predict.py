@@ -1,79 +1,14 @@
-"""The command line ``metakd``. Everything is checked before anything runs.
-
-Exit status: 0 all done, 1 some cases failed, 2 unusable arguments. Heavy imports wait until a command needs them.
-"""
+"""``metakd predict``."""
 
 from __future__ import annotations
 
-import logging
-import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 
-from metakd_monai import __version__
+from metakd_monai.cli.base import choose_device
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
-
-
-class Commands(click.Group):
-    """A group that turns UserError into one line and exit status 2, and names the closest command."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            click.echo(f"metakd: {error}", err=True)
-            ctx.exit(2)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one comes closest."""
-        close = get_close_matches(args[0], self.list_commands(ctx), n=1)
-        if args[0] not in self.commands and close:
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="metakd")
-def main() -> None:
-    """Brain-tumour segmentation that keeps working when MRI sequences are missing. Research use only."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("metakd_monai").setLevel(logging.INFO)
-
-
-class Sizes(click.ParamType):
-    """Three whole numbers, ``72,88,72``."""
-
-    name = "X,Y,Z"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Read the numbers."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in value.replace("x", ",").split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not three whole numbers such as 72,88,72", param, ctx)
-
-
-@main.command()
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option("--cases", default=12, show_default=True, help="Number of cases.")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
-@click.option("--shape", type=Sizes(), default="72,88,72", show_default=True, help="Voxels of each volume.")
-@click.option("--spacing", default=2.0, show_default=True, help="Voxel size in mm.")
-@click.option("--overwrite", is_flag=True, help="Replace case folders that are there.")
-def simulate(**arguments: Any) -> None:
-    """Write a simulated cohort as BraTS-style case folders below OUTPUT."""
-    from metakd_monai.simulate import simulate_cohort
-
-    folders = simulate_cohort(**arguments)
-    click.echo(f"{len(folders)} simulated cases in {arguments['output']}")
 
 
 def file_option(modality: Modality) -> Any:
@@ -84,7 +19,7 @@ def file_option(modality: Modality) -> Any:
     )
 
 
-@main.command()
+@click.command()
 @click.argument("source", metavar="[INPUT]", required=False, type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder.")
 @click.option("--modalities", help=f"Use only these, of {','.join(MODALITY_NAMES)}; default all that a case has.")
@@ -148,17 +83,3 @@ def choose_cases(source: Path | None, files: dict[Modality, Path], case_id: str 
         raise UserError(f"{absent[0]}: no such file")
     folder = next(iter(files.values())).parent
     return [Case(case_id or name_case(folder, files), files)]
-
-
-def choose_device(name: str) -> str:
-    """Return a torch device that is there; raises UserError otherwise."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device: {name!r} cannot be used ({reason}); expected auto, cpu, cuda or mps") from None
-    return name

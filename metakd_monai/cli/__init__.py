@@ -1,0 +1,30 @@
+"""The command line ``metakd``. Everything is checked before anything runs.
+
+Exit status: 0 all done, 1 some cases failed, 2 unusable arguments. Heavy imports wait until a command needs them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from metakd_monai import __version__
+from metakd_monai.cli.base import Commands
+from metakd_monai.cli.predict import predict
+from metakd_monai.cli.simulate import simulate
+
+__all__ = ["main"]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="metakd")
+def main() -> None:
+    """Brain-tumour segmentation that keeps working when MRI sequences are missing. Research use only."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("metakd_monai").setLevel(logging.INFO)
+
+
+main.add_command(simulate)
+main.add_command(predict)

@@ -1,0 +1,60 @@
+"""What the commands share: errors in one line, argument types, devices."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from metakd_monai.vocabulary import UserError
+
+
+class Commands(click.Group):
+    """A group that turns UserError into one line and exit status 2, and names the closest command."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"metakd: {error}", err=True)
+            ctx.exit(2)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one comes closest."""
+        close = get_close_matches(args[0], self.list_commands(ctx), n=1)
+        if args[0] not in self.commands and close:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
+class Sizes(click.ParamType):
+    """Three whole numbers, ``72,88,72``."""
+
+    name = "X,Y,Z"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read the numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.replace("x", ",").split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not three whole numbers such as 72,88,72", param, ctx)
+
+
+def choose_device(name: str) -> str:
+    """Return a torch device that is there; raises UserError otherwise."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device: {name!r} cannot be used ({reason}); expected auto, cpu, cuda or mps") from None
+    return name
