@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from metakd_monai.vocabulary import ET_LABELS, Label, UserError
+from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, UserError
 
 
 def read_nifti(path: str | Path) -> nib.Nifti1Image:
@@ -45,18 +45,25 @@ def check_image(path: str | Path, voxels: np.ndarray, what: str) -> None:
         raise UserError(f"{path}: {what} is constant ({voxels.flat[0]:g} everywhere); expected an image of a brain")
 
 
-def check_labels(values: np.ndarray, where: str) -> int | None:
+def check_labels(values: np.ndarray, where: str, convention: LabelConvention | None = None) -> int | None:
     """Check the values of a label map; return that of enhancing tumour, or None when it has none.
 
+    Args:
+        values: of the label map, of any shape.
+        where: for messages.
+        convention: what values are allowed; None for those of any BraTS, but not both 3 and 4.
+
     Raises:
-        UserError: for values outside 0, 1, 2, 3, 4, or for both 3 and 4.
+        UserError: for values outside the allowed ones.
     """
-    known = {int(label) for label in Label}
+    known = convention.values if convention else {int(label) for label in Label}
     found = {float(value) for value in np.unique(values)}
     if not found <= known:
         strange = ", ".join(f"{value:g}" for value in sorted(found - known))
-        raise UserError(f"{where}: label values {strange} found; expected 0, 1, 2 and 4 (or 3, from BraTS 2023 on)")
-    enhancing = [value for value in ET_LABELS if value in found]
+        allowed = ", ".join(map(str, sorted(known))) if convention else "0, 1, 2 and 4 (or 3, from BraTS 2023 on)"
+        of = f" of {convention.name}" if convention else ""
+        raise UserError(f"{where}: label values {strange} found; expected {allowed}{of}")
+    enhancing = [value for value in ([convention.enhancing] if convention else ET_LABELS) if value in found]
     if len(enhancing) > 1:
         raise UserError(f"{where}: labels 3 and 4 found together; expected enhancing tumour to be one of them")
     return enhancing[0] if enhancing else None

@@ -7,6 +7,7 @@ Declaration order is channel order, everywhere: images are ``(flair, t1, t1ce, t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from itertools import combinations
@@ -40,6 +41,29 @@ class Label(int, Enum):
 
 
 ET_LABELS = (int(Label.ET_2023), int(Label.ET))
+
+
+@dataclass(frozen=True)
+class LabelConvention:
+    """What the values of a label map mean; ``outside`` are values that are in none of ET, TC and WT."""
+
+    name: str
+    necrosis: int = int(Label.NECROSIS)
+    oedema: int = int(Label.OEDEMA)
+    enhancing: int = int(Label.ET)
+    outside: tuple[int, ...] = ()
+
+    @property
+    def values(self) -> frozenset[int]:
+        """All values that a label map may have, the background's among them."""
+        known = {int(Label.BACKGROUND), self.necrosis, self.oedema, self.enhancing}
+        return frozenset(known.union(self.outside))
+
+
+BRATS_LABELS = LabelConvention("BraTS 2018 to 2022")
+BRATS_2023_LABELS = LabelConvention("BraTS 2023", enhancing=int(Label.ET_2023))
+BRATS_2024_LABELS = LabelConvention("BraTS 2024 GLI", enhancing=int(Label.ET_2023), outside=(4,))  # resection cavity
+MSD_LABELS = LabelConvention("MSD Task01", necrosis=2, oedema=1, enhancing=3)
 
 # Spellings of a sequence as a whole token of a file name, lower case. BraTS of all years, MSD and BIDS.
 MODALITY_TOKENS: dict[str, Modality] = {

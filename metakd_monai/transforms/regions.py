@@ -11,7 +11,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from metakd_monai.files import check_labels
-from metakd_monai.vocabulary import ET_LABELS, Label, Region, UserError
+from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, Region, UserError
+from metakd_monai.years import find_year
 
 
 class LabelsToRegionsd(MapTransform):
@@ -20,15 +21,22 @@ class LabelsToRegionsd(MapTransform):
     Args:
         keys: of the label maps.
         et_label: value of enhancing tumour, 3 or 4; None takes whichever of them is there.
+        year_key: where the item names its year (see :mod:`metakd_monai.years`), whose convention then holds instead.
         allow_missing_keys: as in MONAI.
 
     Raises:
         UserError: (on call) for values outside the known ones.
     """
 
-    def __init__(self, keys: KeysCollection, et_label: int | None = None, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        et_label: int | None = None,
+        year_key: str = "year",
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.et_label = et_label
+        self.et_label, self.year_key = et_label, year_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with region masks in the vocabulary's order."""
@@ -36,18 +44,25 @@ class LabelsToRegionsd(MapTransform):
         for key in self.key_iterator(item):
             labels = torch.as_tensor(item[key])
             where = str(getattr(item[key], "meta", {}).get("filename_or_obj", key))
-            found = check_labels(np.asarray(labels), where)
-            if self.et_label is not None and found not in (None, self.et_label):
+            convention = find_year(str(item[self.year_key])).labels if self.year_key in item else None
+            found = check_labels(np.asarray(labels), where, convention)
+            if convention is None and self.et_label is not None and found not in (None, self.et_label):
                 raise UserError(f"{where}: label {found} found; expected enhancing tumour to be {self.et_label}")
-            item[key] = labels_to_regions(labels)
+            item[key] = labels_to_regions(labels, convention)
         return item
 
 
-def labels_to_regions(labels: torch.Tensor) -> torch.Tensor:
-    """Return ET, TC and WT masks ``(R, *S)`` float32 of a label map ``(1, *S)``; 3 and 4 are enhancing tumour."""
+def labels_to_regions(labels: torch.Tensor, convention: LabelConvention | None = None) -> torch.Tensor:
+    """Return ET, TC and WT masks ``(R, *S)`` float32 of a label map ``(1, *S)``.
+
+    Without a convention, 3 and 4 are both enhancing tumour, and 1 and 2 mean what they mean in every BraTS.
+    """
+    necrosis, oedema = (convention.necrosis, convention.oedema) if convention else (Label.NECROSIS, Label.OEDEMA)
     enhancing = (labels == ET_LABELS[0]) | (labels == ET_LABELS[1])
-    core = enhancing | (labels == int(Label.NECROSIS))
-    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == int(Label.OEDEMA))}
+    if convention is not None:
+        enhancing = labels == convention.enhancing
+    core = enhancing | (labels == int(necrosis))
+    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == int(oedema))}
     return torch.cat([masks[region] for region in Region]).float()
 
 
@@ -60,27 +75,37 @@ class RegionsToLabelsd(MapTransform):
     Args:
         keys: of the region masks.
         et_label: 3 or 4.
+        nested: keep of ET only what is in TC, and of TC only what is in WT.
         allow_missing_keys: as in MONAI.
     """
 
-    def __init__(self, keys: KeysCollection, et_label: int = int(Label.ET), allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        et_label: int = int(Label.ET),
+        nested: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         if et_label not in ET_LABELS:
             raise ValueError(f"et_label must be 3 or 4, got {et_label!r}.")
-        self.et_label = et_label
+        self.et_label, self.nested = et_label, nested
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with label maps."""
         item = dict(data)
         for key in self.key_iterator(item):
-            item[key] = regions_to_labels(item[key], self.et_label)
+            item[key] = regions_to_labels(item[key], self.et_label, self.nested)
         return item
 
 
-def regions_to_labels(masks: torch.Tensor, et_label: int = int(Label.ET)) -> torch.Tensor:
+def regions_to_labels(masks: torch.Tensor, et_label: int = int(Label.ET), nested: bool = False) -> torch.Tensor:
     """Compose region masks ``(R, *S)`` into a label map ``(1, *S)`` uint8; see :class:`RegionsToLabelsd`."""
     labels = torch.zeros_like(masks[:1], dtype=torch.uint8)
     values = {Region.WT: int(Label.OEDEMA), Region.TC: int(Label.NECROSIS), Region.ET: et_label}
-    for number, region in reversed(list(enumerate(Region))):
-        labels = torch.where(masks[number : number + 1] > 0, torch.full_like(labels, values[region]), labels)
+    inside = torch.ones_like(labels, dtype=torch.bool)
+    for number, region in reversed(list(enumerate(Region))):  # outermost first
+        mask = masks[number : number + 1] > 0
+        inside = mask & inside if nested else mask
+        labels = torch.where(inside, torch.full_like(labels, values[region]), labels)
     return labels
