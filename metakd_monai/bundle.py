@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from tqdm import tqdm
+
 from metakd_monai.cases import find_cases
-from metakd_monai.vocabulary import UserError
+from metakd_monai.data import files_in
+from metakd_monai.files import read_voxels
+from metakd_monai.vocabulary import UserError, find_user_error
+
+logger = logging.getLogger(__name__)
 
 SEGMENTATION_BUNDLE = "brats_mri_metakd_segmentation"
 
@@ -38,7 +46,13 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
 
 
 def split_cases(
-    dataset_dir: str | Path, seed: int = 0, meta_fraction: float = 0.1, validation_fraction: float = 0.1
+    dataset_dir: str | Path,
+    seed: int = 0,
+    meta_fraction: float = 0.1,
+    validation_fraction: float = 0.1,
+    datalist: str | Path | None = None,
+    fold: int = 0,
+    skip_damaged: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
     """Split labelled cases into training, meta-validation (Algorithm 1's D_v) and validation, all disjoint.
 
@@ -49,6 +63,9 @@ def split_cases(
         seed: of the split.
         meta_fraction: share of the cases for meta-validation.
         validation_fraction: share of the cases for validation.
+        datalist: a file made by ``metakd datalist``, whose split is taken instead.
+        fold: of the datalist that is for validation.
+        skip_damaged: read every file first and leave out, with a warning, the cases that cannot be read.
 
     Returns:
         ``{"training": [...], "meta": [...], "validation": [...]}``, MONAI datalists.
@@ -59,7 +76,13 @@ def split_cases(
     for name, fraction in (("meta_fraction", meta_fraction), ("validation_fraction", validation_fraction)):
         if not 0 <= fraction < 0.5:
             raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
-    items = [case.as_item() for case in find_cases(dataset_dir) if case.label is not None]
+    keep = leave_out_damaged if skip_damaged else list
+    if datalist is not None:
+        from metakd_monai.datalists import datalist_part
+
+        return {part: keep(datalist_part(datalist, part, fold)) for part in ("training", "meta", "validation")}
+    cases = [case for case in find_cases(dataset_dir) if case.label is not None or case.problem is not None]
+    items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])
     if len(items) < 3:
         raise UserError(f"{dataset_dir}: {len(items)} cases with a label map found; expected at least 3")
     items.sort(key=lambda item: hashlib.sha256(f"{seed} {item['case_id']}".encode()).hexdigest())
@@ -70,6 +93,33 @@ def split_cases(
         "meta": items[:meta],
         "validation": items[meta : meta + validation],
     }
+
+
+def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the items whose files can all be read; each other one is named in a warning."""
+    readable = []
+    for item in tqdm(items, desc="checking files", unit="case", disable=None):
+        try:
+            for path in files_in(item):
+                read_voxels(path)
+            readable.append(item)
+        except UserError as error:
+            logger.warning("%s: left out: %s", item["case_id"], error)
+    return readable
+
+
+def explain_errors() -> None:
+    """Let an uncaught UserError end the process with its one line and status 1, not with a traceback."""
+
+    def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        known = find_user_error(error)
+        if known is None:
+            sys.__excepthook__(kind, error, trace)
+        else:
+            line = str(known).splitlines()[-1]  # from a worker process, it comes after that one's traceback
+            sys.stderr.write(f"metakd: {line.removeprefix(f'{UserError.__module__}.UserError: ')}\n")
+
+    sys.excepthook = explain
 
 
 def list_cases(dataset_dir: str | Path, labelled: bool = False) -> list[dict[str, Any]]:

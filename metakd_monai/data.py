@@ -1,4 +1,4 @@
-"""Training data as one endless, seeded stream that can be entered at any point.
+"""Training data: read once and kept, as one endless, seeded stream that can be entered at any point.
 
 Every draw of a case carries its own seed, made from the run's seed and its place in the stream. What is drawn then
 depends neither on the number of workers nor on whether the run was stopped and resumed.
@@ -6,19 +6,60 @@ depends neither on the number of workers nor on whether the run was stopped and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import Dataset
+from monai.data import CacheDataset, Dataset, PersistentDataset
+from monai.data.utils import pickle_hashing
 from monai.transforms import Randomizable
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
+
+from metakd_monai.vocabulary import find_user_error
 
 
 def seed_of(*numbers: int) -> int:
     """Mix non-negative integers into one 32-bit seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def make_dataset(
+    data: Sequence[Mapping[str, Any]],
+    transform: Callable[..., Any],
+    cache_num: int = 0,
+    cache_dir: str | Path | None = None,
+    num_workers: int = 0,
+) -> Dataset:
+    """Return a MONAI data set that keeps what its deterministic transforms made, in memory or on disk.
+
+    Args:
+        data: a datalist.
+        transform: a Compose.
+        cache_num: cases to keep in memory; not used with ``cache_dir``.
+        cache_dir: keep all cases on disk instead. A change of the transforms, or of a file's size or time of change,
+            makes a new entry.
+        num_workers: threads that fill the memory.
+    """
+    if cache_dir is None:
+        return CacheDataset(data, transform, cache_num=cache_num, num_workers=num_workers, progress=False)
+    return PersistentDataset(data, transform, cache_dir, hash_func=hash_item, hash_transform=pickle_hashing)
+
+
+def hash_item(item: Mapping[str, Any]) -> bytes:
+    """Hash an item of a datalist, with size and time of change of each file that it names."""
+    stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files_in(item)]
+    return bytes(pickle_hashing({"item": dict(item), "stats": stats}))
+
+
+def files_in(value: Any) -> list[Path]:
+    """List the files that an item of a datalist names, at any depth."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [path for part in value for path in files_in(part)]
+    return [Path(value)] if isinstance(value, str) and Path(value).is_file() else []
 
 
 class SeededDataset(TorchDataset):
@@ -39,7 +80,10 @@ class SeededDataset(TorchDataset):
         index, seed = draw
         if isinstance(self.dataset.transform, Randomizable):
             self.dataset.transform.set_random_state(seed=seed)
-        return self.dataset[index]
+        try:
+            return self.dataset[index]
+        except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
+            raise find_user_error(error) or error from error
 
 
 class StreamSampler(Sampler[tuple[int, int]]):

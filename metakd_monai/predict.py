@@ -21,7 +21,7 @@ from metakd_monai.cases import Case
 from metakd_monai.files import read_nifti, write_json, write_like, write_safely
 from metakd_monai.inferers import ModalityInferer
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, regions_to_labels
-from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError
+from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError, find_user_error
 from metakd_monai.weights import checksum, load_network
 
 logger = logging.getLogger(__name__)
@@ -101,15 +101,6 @@ class Predictor:
             image = item["image"].as_tensor()[None].to(self.device)
             logits = self.inferer(image, self.network, item["available"][None].to(self.device))
             return MetaTensor(logits[0].sigmoid().cpu(), affine=item["image"].affine)
-
-
-def find_user_error(error: BaseException | None) -> UserError | None:
-    """Return the UserError that an exception was raised from, if any."""
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def predict_cases(predictor: Predictor, cases: Iterable[Case], outputs: Outputs) -> list[str]:

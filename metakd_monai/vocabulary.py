@@ -79,6 +79,15 @@ class UserError(ValueError):
     """Something the user gave cannot be used; the message is one line that says where, what and what was expected."""
 
 
+def find_user_error(error: BaseException | None) -> UserError | None:
+    """Return the UserError that an exception was raised from, if any."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:
     """Return every non-empty set of sequences, fewest first: the 15 rows of the paper's Table 1, in its order."""
     members = [m for m in Modality if m in set(modalities)]

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,14 +25,14 @@ SMALL = [*NETWORK, "--roi_size", "[16,16,16]", "--num_workers", "0"]
 BRIEF = ["--max_iterations", "4", "--meta_interval", "2", "--val_interval", "2", "--checkpoint_interval", "2"]
 
 
-def bundle(config, *arguments, run_id="run", cwd=REPOSITORY, launcher=("-m", "monai.bundle")):
+def bundle(config, *arguments, run_id="run", cwd=REPOSITORY, launcher=("-m", "monai.bundle"), status=0):
     files = config if isinstance(config, str) else "[" + ",".join(f"'{name}'" for name in config) + "]"
     command = [sys.executable, "-W", "ignore", *launcher, "run", run_id, "--config_file", files]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [*command, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.returncode == status, done.stdout[-2000:] + done.stderr[-4000:]
     return done
 
 
@@ -87,6 +88,20 @@ def test_schedules_and_options_are_knobs(cohort, tmp_path):
     bundle(str(CONFIGS / "train.json"), *arguments, *flags, "--normalization", "sigmoid", run_id="training")
     rates = [float(row["lr"]) for row in rows(tmp_path / "training.csv")]
     assert rates == pytest.approx([0.01 * (1 - n / 3) ** 0.9 for n in range(3)])
+
+
+def test_a_damaged_file_costs_one_line_and_is_skipped_when_asked(cohort, tmp_path):
+    damaged = shutil.copytree(cohort, tmp_path / "cohort") / "Simulated_002" / "Simulated_002_t2.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    arguments = ["--dataset_dir", tmp_path / "cohort", "--output_dir", tmp_path / "out", *SMALL, *BRIEF]
+    done = bundle(str(CONFIGS / "train.json"), *arguments, status=1)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith(f"metakd: {damaged}: unreadable or truncated")
+    options = ["--skip_damaged", "True", "--cache_dir", tmp_path / "cache"]
+    done = bundle(str(CONFIGS / "train.json"), *arguments, *options)
+    assert "Simulated_002: left out" in done.stdout + done.stderr
+    assert (tmp_path / "out" / "model.pt").exists()
+    assert len(list((tmp_path / "cache").glob("*.pt"))) == 5  # of six cases, the damaged one is left out
 
 
 def test_inference_writes_masks_equal_to_metakd_predict(trained, cohort, tmp_path):

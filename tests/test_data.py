@@ -1,11 +1,13 @@
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 from monai.data import CacheDataset, DataLoader
-from monai.transforms import Compose, RandomizableTransform
+from monai.transforms import Compose, RandomizableTransform, Transform
 
-from metakd_monai.data import SeededDataset, StreamSampler, seed_of
+from metakd_monai.data import SeededDataset, StreamSampler, files_in, make_dataset, seed_of
+from metakd_monai.vocabulary import UserError
 
 
 def dataset(size=5):
@@ -80,3 +82,58 @@ def test_an_empty_data_set_is_refused():
 def test_seed_of_mixes():
     assert seed_of(1, 2) == seed_of(1, 2)
     assert len({seed_of(a, b) for a in range(10) for b in range(10)}) == 100
+
+
+class ReadText(Transform):
+    """Reads a file, scales its number, and counts how often it did."""
+
+    read = 0
+
+    def __init__(self, factor=1):
+        self.factor = factor
+
+    def __call__(self, data):
+        ReadText.read += 1
+        return {"value": torch.tensor(float(Path(data["image"][0]).read_text()) * self.factor)}
+
+
+@pytest.fixture
+def items(tmp_path):
+    path = tmp_path / "one.txt"
+    path.write_text("3")
+    ReadText.read = 0
+    return [{"image": [str(path)], "case_id": "one"}]
+
+
+def test_memory_and_disk_hold_the_same(items, tmp_path):
+    memory = make_dataset(items, Compose([ReadText()]), cache_num=1)
+    disk = make_dataset(items, Compose([ReadText()]), cache_dir=tmp_path / "cache")
+    assert memory[0]["value"] == disk[0]["value"] == 3
+    assert ReadText.read == 2
+    assert memory[0]["value"] == disk[0]["value"] == 3
+    assert ReadText.read == 2  # neither read again
+
+
+def test_what_is_on_disk_goes_with_the_preprocessing_and_the_file(items, tmp_path):
+    def value(factor):
+        return float(make_dataset(items, Compose([ReadText(factor)]), cache_dir=tmp_path / "cache")[0]["value"])
+
+    assert [value(1), value(1), value(2), value(1)] == [3, 3, 6, 3]
+    assert ReadText.read == 2
+    Path(items[0]["image"][0]).write_text("45")
+    assert value(1) == 45
+
+
+def test_files_in_an_item_at_any_depth(items, tmp_path):
+    path = items[0]["image"][0]
+    nested = {"image": {"flair": path}, "label": path, "case_id": "one", "fold": 0}
+    assert [str(p) for p in files_in(nested)] == [path, path]
+
+
+def test_what_the_user_can_mend_comes_out_unwrapped():
+    class Refuse(Transform):
+        def __call__(self, data):
+            raise UserError("x.nii.gz: damaged")
+
+    with pytest.raises(UserError, match=r"^x\.nii\.gz: damaged$"):
+        SeededDataset(make_dataset([{"image": "x"}], Compose([Refuse()])))[0, 1]

@@ -44,7 +44,8 @@ class LabelsToRegionsd(MapTransform):
         for key in self.key_iterator(item):
             labels = torch.as_tensor(item[key])
             where = str(getattr(item[key], "meta", {}).get("filename_or_obj", key))
-            convention = find_year(str(item[self.year_key])).labels if self.year_key in item else None
+            year = item.get(self.year_key)
+            convention = find_year(str(year)).labels if year else None
             found = check_labels(np.asarray(labels), where, convention)
             if convention is None and self.et_label is not None and found not in (None, self.et_label):
                 raise UserError(f"{where}: label {found} found; expected enhancing tumour to be {self.et_label}")
