@@ -12,6 +12,7 @@ import click
 
 from metakd_monai import __version__
 from metakd_monai.cli.base import Commands
+from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
 
@@ -26,5 +27,5 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-main.add_command(simulate)
-main.add_command(predict)
+for command in (simulate, predict, evaluate):
+    main.add_command(command)

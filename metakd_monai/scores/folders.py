@@ -1,0 +1,127 @@
+"""Two folders of label maps: which file is which case, and how a file is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from metakd_monai.cases import NIFTI, TOKEN, is_label, modality_of, walk
+from metakd_monai.files import check_labels, read_nifti, read_voxels
+from metakd_monai.scores.conventions import Convention
+from metakd_monai.vocabulary import UserError
+
+PROBABILITIES = "_probabilities"
+SEGMENTATION_TOKENS = frozenset({"seg", "segm", "dseg"})
+SEGMENTATION_END = re.compile(r"[_-]d?seg$", re.IGNORECASE)
+GRID_TOLERANCE = 1e-3  # of the entries of an affine
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A label map ``labels`` ``(X, Y, Z)`` uint8, its affine ``(4, 4)`` and spacing in mm."""
+
+    labels: np.ndarray
+    affine: np.ndarray
+    spacing: tuple[float, ...]
+
+
+def find_predictions(folder: Path) -> dict[str, Path]:
+    """Find ``<case>.nii.gz`` in a folder, by case; previews, reports and probabilities beside them are passed over.
+
+    Raises:
+        UserError: when there are none, or two of one case.
+    """
+    stems = ((NIFTI.sub("", path.name), path) for path in list_nifti(folder))
+    found = ((stem, path) for stem, path in stems if not stem.endswith(PROBABILITIES))
+    return unique(folder, found, "<case>.nii.gz")
+
+
+def find_references(folder: Path) -> dict[str, Path]:
+    """Find label maps by case: ``<case>_seg``, ``<case>-seg`` or ``<case>`` in a folder, or case folders at any depth.
+
+    In a folder below the top one only names that spell a segmentation count; one that does not end in ``_seg`` or
+    ``-seg`` (as that of BraTS20_Training_355) is named after its folder.
+
+    Raises:
+        UserError: when there are none, or two of one case.
+    """
+    check_folder(folder)
+    found = (
+        (case_id, path)
+        for place in walk(folder)
+        for path in list_nifti(place)
+        if (case_id := name_reference(path, top=place == folder)) is not None
+    )
+    return unique(folder, found, "<case>_seg.nii.gz, <case>-seg.nii.gz or <case>.nii.gz")
+
+
+def name_reference(path: Path, top: bool) -> str | None:
+    """Return the case that a file is the reference of, or None when its name tells that it is none."""
+    stem = NIFTI.sub("", path.name)
+    if SEGMENTATION_TOKENS & {token.lower() for token in TOKEN.findall(stem)}:
+        return SEGMENTATION_END.sub("", stem) if SEGMENTATION_END.search(stem) else path.resolve().parent.name
+    return stem if top and modality_of(path.name) is None and not is_label(path.name) else None
+
+
+def list_nifti(folder: Path) -> list[Path]:
+    """List the NIfTI files of a folder, sorted; raises UserError when there is no such folder."""
+    check_folder(folder)
+    return sorted(path for path in folder.iterdir() if NIFTI.search(path.name) and not path.name.startswith("."))
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UserError when a folder is not there."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected a folder of label maps")
+
+
+def unique(folder: Path, found: Iterable[tuple[str, Path]], names: str) -> dict[str, Path]:
+    """Return files by case, sorted; raises UserError when there are none, or two of one case."""
+    files: dict[str, Path] = {}
+    for case_id, path in found:
+        if case_id in files:
+            raise UserError(f"{folder}: two files for case {case_id!r} ({files[case_id]}, {path}); expected one")
+        files[case_id] = path
+    if not files:
+        raise UserError(f"{folder}: no label map found; expected files such as {names}")
+    return dict(sorted(files.items()))
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """Read a label map.
+
+    Raises:
+        UserError: when it is unreadable, has not three axes, or has values outside 0 to 4 or both 3 and 4.
+    """
+    image = read_nifti(path)
+    voxels = read_voxels(path, image)
+    if voxels.ndim != 3:
+        raise UserError(f"{path}: shape {voxels.shape} found; expected a label map of three axes")
+    with np.errstate(invalid="ignore"):
+        labels = voxels.astype(np.uint8)
+    check_labels(np.concatenate([np.flatnonzero(np.bincount(labels.ravel())), voxels[labels != voxels]]), str(path))
+    return LabelMap(labels, image.affine, tuple(float(step) for step in image.header.get_zooms()))
+
+
+def check_grid(prediction: LabelMap, reference: LabelMap) -> None:
+    """Raise UserError when a prediction is not on the grid of its reference."""
+    shape, expected = prediction.labels.shape, reference.labels.shape
+    if shape != expected:
+        raise UserError(f"prediction: shape {shape} found; expected the reference's, {expected}")
+    difference = float(np.abs(prediction.affine - reference.affine).max())
+    if not difference <= GRID_TOLERANCE:
+        raise UserError(
+            f"prediction: affine differs from the reference's by {difference:g}; expected at most {GRID_TOLERANCE:g}"
+        )
+
+
+def find_foreign(labels: np.ndarray, convention: Convention, which: str) -> list[str]:
+    """Return a warning when a label map ``(*S)`` holds another year's enhancing tumour, which counts for no region."""
+    voxels = int(np.count_nonzero(labels == convention.foreign_label))
+    if not voxels:
+        return []
+    return [f"{which}: {voxels} voxels of label {convention.foreign_label} count for no region in {convention.name}"]
