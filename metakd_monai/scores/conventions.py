@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from metakd_monai.cases import MIXED_ET_NAME
-from metakd_monai.vocabulary import BRATS_2023_LABELS, BRATS_LABELS, LabelConvention, Region, UserError
+from metakd_monai.vocabulary import (
+    BRATS_2023_LABELS,
+    BRATS_2024_LABELS,
+    BRATS_LABELS,
+    LabelConvention,
+    Region,
+    UserError,
+)
 
 HD95_KINDS = ("pooled", "directed", "surface")
 
@@ -35,6 +42,11 @@ class Convention:
         if self.fixed_penalty is not None:
             return self.fixed_penalty
         return math.sqrt(sum((size * step) ** 2 for size, step in zip(shape, spacing, strict=True)))
+
+    @property
+    def reference_labels(self) -> LabelConvention | None:
+        """The values that a reference may have, None for those of any BraTS; 2024's resection cavity passes in 2023."""
+        return BRATS_2024_LABELS if self.labels is BRATS_2023_LABELS else None
 
     @property
     def foreign_label(self) -> int:

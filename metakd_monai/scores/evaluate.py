@@ -151,7 +151,7 @@ def run(tasks: Iterable[Task], jobs: int) -> Iterator[CaseResult]:
 def score_task(task: Task) -> CaseResult:
     """Score one case; whatever is wrong with its files is told in its status."""
     try:
-        reference = read_label_map(task.reference)
+        reference = read_label_map(task.reference, task.convention.reference_labels)
     except Exception as error:  # whatever is wrong with one case, the others are done
         return CaseResult(task.case_id, None, f"left out: {explain(error)}")
     masks = region_masks(reference.labels, task.convention)
@@ -191,10 +191,10 @@ def report_oddities(results: Iterable[CaseResult]) -> None:
         for warning in result.warnings:
             odd.setdefault(warning.split(":")[0], []).append(f"{result.case_id} ({warning})")
     for which, found in odd.items():
-        logger.warning("%ss of %d cases hold the label of other years: %s", which, len(found), summarise(found))
+        logger.warning("%ss of %d cases hold the label of other years: %s", which, len(found), first_few(found))
 
 
-def summarise(found: list[str]) -> str:
+def first_few(found: list[str]) -> str:
     """Join the first few of a list of names."""
     return "; ".join(found[:3]) + ("; ..." if len(found) > 3 else "")
 

@@ -12,7 +12,7 @@ import numpy as np
 from metakd_monai.cases import NIFTI, TOKEN, is_label, modality_of, walk
 from metakd_monai.files import check_labels, read_nifti, read_voxels
 from metakd_monai.scores.conventions import Convention
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import LabelConvention, UserError
 
 PROBABILITIES = "_probabilities"
 SEGMENTATION_TOKENS = frozenset({"seg", "segm", "dseg"})
@@ -91,11 +91,12 @@ def unique(folder: Path, found: Iterable[tuple[str, Path]], names: str) -> dict[
     return dict(sorted(files.items()))
 
 
-def read_label_map(path: Path) -> LabelMap:
-    """Read a label map.
+def read_label_map(path: Path, labels_of: LabelConvention | None = None) -> LabelMap:
+    """Read a label map; ``labels_of`` says what values it may have, None for those of any BraTS.
 
     Raises:
-        UserError: when it is unreadable, has not three axes, or has values outside 0 to 4 or both 3 and 4.
+        UserError: when it is unreadable, has not three axes, or has other values (for None: outside 0 to 4, or both 3
+            and 4).
     """
     image = read_nifti(path)
     voxels = read_voxels(path, image)
@@ -103,7 +104,8 @@ def read_label_map(path: Path) -> LabelMap:
         raise UserError(f"{path}: shape {voxels.shape} found; expected a label map of three axes")
     with np.errstate(invalid="ignore"):
         labels = voxels.astype(np.uint8)
-    check_labels(np.concatenate([np.flatnonzero(np.bincount(labels.ravel())), voxels[labels != voxels]]), str(path))
+    values = np.concatenate([np.flatnonzero(np.bincount(labels.ravel())), voxels[labels != voxels]])
+    check_labels(values, str(path), labels_of)
     return LabelMap(labels, image.affine, tuple(float(step) for step in image.header.get_zooms()))
 
 

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import numpy as np
 from metakd_monai import __version__
 from metakd_monai.files import write_json, write_safely
 from metakd_monai.scores.cases import Measured, columns_of
-from metakd_monai.scores.evaluate import Evaluation, scores_by_column
+from metakd_monai.scores.evaluate import CaseResult, Evaluation, scores_by_column
 from metakd_monai.vocabulary import Region, UserError
 
 LABEL = "Label"  # heading of the case names, and of the summary rows' names
+STATUS = "Status"
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class DistanceMeans:
 def write_report(path: Path, evaluation: Evaluation) -> Path:
     """Write the CSV, and a JSON file of the same stem; return the latter's path.
 
-    The CSV has the columns of the convention and no other, the cases sorted, then the rows ``Mean``, ``StdDev`` (of a
-    sample: n - 1), ``Median``, ``25quantile`` and ``75quantile`` (interpolated linearly). Cases left out have no row.
+    The CSV has the columns of the convention, the cases sorted, then the rows ``Mean``, ``StdDev`` (of a sample:
+    n - 1), ``Median``, ``25quantile`` and ``75quantile`` (interpolated linearly). Only when something is wrong there
+    is one more column, ``Status``, which says what; cases left out have no scores then and count in no summary.
 
     Raises:
         UserError: when the place cannot be written to, or both files would have one name.
@@ -44,11 +47,21 @@ def write_report(path: Path, evaluation: Evaluation) -> Path:
         raise UserError(f"{path}: a JSON file of this name is written beside the table; expected a name ending in .csv")
     columns = columns_of(evaluation.convention.name)
     lines: list[Sequence[str]] = [(LABEL, *columns)]
-    lines += [(case_id, *map(spell, scored.row.values())) for case_id, scored in evaluation.rows.items()]
+    lines += [(result.case_id, *spell_scores(result, columns)) for result in evaluation.results]
     lines += [(name, *(spell(row[column]) for column in columns)) for name, row in summarise(evaluation).items()]
+    if evaluation.problems:
+        statuses = [STATUS, *(result.status for result in evaluation.results)]
+        lines = [(*line, status) for line, status in zip_longest(lines, statuses, fillvalue="")]
     write_safely(path, lambda temporary: write_lines(temporary, lines))
     write_json(manifest, describe(evaluation))
     return manifest
+
+
+def spell_scores(result: CaseResult, columns: Sequence[str]) -> list[str]:
+    """Spell a case's scores; blanks for a case that is left out."""
+    if result.measured is None:
+        return [""] * len(columns)
+    return [spell(result.measured.row[column]) for column in columns]
 
 
 def write_lines(path: Path, lines: Sequence[Sequence[str]]) -> None:
