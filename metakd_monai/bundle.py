@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from metakd_monai.cases import find_cases
 from metakd_monai.data import files_in
+from metakd_monai.datalists import datalist_part
 from metakd_monai.files import read_voxels
 from metakd_monai.vocabulary import UserError, find_user_error
 
@@ -78,8 +79,6 @@ def split_cases(
             raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
     keep = leave_out_damaged if skip_damaged else list
     if datalist is not None:
-        from metakd_monai.datalists import datalist_part
-
         return {part: keep(datalist_part(datalist, part, fold)) for part in ("training", "meta", "validation")}
     cases = [case for case in find_cases(dataset_dir) if case.label is not None or case.problem is not None]
     items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])

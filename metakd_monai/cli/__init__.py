@@ -12,6 +12,7 @@ import click
 
 from metakd_monai import __version__
 from metakd_monai.cli.base import Commands
+from metakd_monai.cli.datalist import datalist
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
@@ -27,5 +28,5 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-for command in (simulate, predict, evaluate):
+for command in (simulate, datalist, predict, evaluate):
     main.add_command(command)

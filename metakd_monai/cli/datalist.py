@@ -1,0 +1,43 @@
+"""``metakd datalist``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metakd_monai.vocabulary import Modality
+from metakd_monai.years import YEARS
+
+
+@click.command()
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSON to write.")
+@click.option("--year", type=click.Choice(["auto", *YEARS]), default="auto", show_default=True, help="Data set.")
+@click.option("--folds", default=5, show_default=True, help="Folds of the training part.")
+@click.option("--meta-fraction", default=0.05, show_default=True, help="Share of patients for meta-validation.")
+@click.option("--test-fraction", default=0.2, show_default=True, help="Share of patients for testing.")
+@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option("--splits", type=click.Path(path_type=Path), help="Folder of published train/val/test lists to follow.")
+@click.option("--min-modalities", default=1, show_default=True, help="Leave out cases with fewer sequences.")
+@click.option("--skip-damaged", is_flag=True, help="Leave out cases that cannot be read, in place of refusing.")
+def datalist(root: Path, output: Path, year: str, min_modalities: int, skip_damaged: bool, **split: Any) -> None:
+    """Write the splits of the data set in ROOT, a BraTS download of any year, as a MONAI datalist.
+
+    The split is by patient, stratified by grade where known, and depends on seed and names alone.
+    """
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from metakd_monai.datalists import make_datalist, read_layout, write_datalist
+
+    with logging_redirect_tqdm():
+        layout = read_layout(root, year, min_modalities, skip_damaged)
+    made = make_datalist(layout, **split)
+    write_datalist(output, made)
+    incomplete = [e for e in layout.entries if not isinstance(e.case.files, Path) and len(e.case.files) < len(Modality)]
+    click.echo(f"{made['name']}: {len(layout.entries)} cases of {len({e.patient for e in layout.entries})} patients")
+    sizes = [f"fold {n}: {sum(item['fold'] == n for item in made['training'])}" for n in range(made["metakd"]["folds"])]
+    sizes += [f"{part}: {len(made[part])}" for part in ("meta", "test", "testing")]
+    click.echo(f"{', '.join(sizes)}; {len(incomplete)} cases with sequences missing")
+    click.echo(f"datalist: {output}")

@@ -1,0 +1,16 @@
+"""From a BraTS download to a MONAI datalist with documented splits."""
+
+from metakd_monai.datalists.files import PARTS, datalist_part, read_datalist, write_datalist
+from metakd_monai.datalists.layout import Entry, Layout, read_layout
+from metakd_monai.datalists.splits import make_datalist
+
+__all__ = [
+    "PARTS",
+    "Entry",
+    "Layout",
+    "datalist_part",
+    "make_datalist",
+    "read_datalist",
+    "read_layout",
+    "write_datalist",
+]

@@ -1,0 +1,152 @@
+"""Splits that depend on seed and names alone, by patient, stratified by grade; or as published lists say."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metakd_monai import __version__
+from metakd_monai.datalists.layout import Entry, Layout
+from metakd_monai.vocabulary import UserError
+
+logger = logging.getLogger(__name__)
+
+PUBLISHED = {"training": "train*.txt", "validation": "val*.txt", "test": "test*.txt"}
+
+
+def make_datalist(
+    layout: Layout,
+    folds: int = 5,
+    meta_fraction: float = 0.05,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    splits: str | Path | None = None,
+) -> dict[str, Any]:
+    """Split a data set into training folds, meta-validation (Algorithm 1's D_v), test and unlabelled cases.
+
+    Args:
+        layout: see :func:`~metakd_monai.datalists.layout.read_layout`.
+        folds: number of folds; fold f is what is validated on in fold f.
+        meta_fraction: share of the patients set aside for meta-validation, at least one.
+        test_fraction: share of the patients set aside for testing, may be 0.
+        seed: of the split.
+        splits: folder of published lists, ``train*.txt``, ``val*.txt``, ``test*.txt``. Fold 0 is then the published
+            validation part, fold 1 the published training part without what is set aside for meta-validation.
+
+    Returns:
+        MONAI's datalist form: ``training`` (with ``fold``), ``meta``, ``test``, ``testing`` (no labels), ``metakd``.
+
+    Raises:
+        UserError: for shares out of range, too few patients, or lists that do not fit the data set.
+    """
+    if folds < 2:
+        raise UserError(f"folds: {folds} found; expected 2 or more")
+    for name, fraction in (("meta-fraction", meta_fraction), ("test-fraction", test_fraction)):
+        if not 0 <= fraction < 0.5:
+            raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
+    labelled = [entry for entry in layout.entries if entry.case.label is not None]
+    if splits is None:
+        parts = split_patients(labelled, folds, meta_fraction, test_fraction, seed)
+    else:
+        parts = split_as_published(labelled, Path(splits), meta_fraction, seed)
+    items = {part: [entry.as_item(layout.year) for entry in entries] for part, entries in parts.items()}
+    training = [{**item, "fold": n} for n in range(len(parts) - 2) for item in items[f"fold{n}"]]
+    unlabelled = [entry.as_item(layout.year) for entry in layout.entries if entry.case.label is None]
+    return {
+        "name": f"BraTS {layout.year.name}" if layout.year else layout.root.resolve().name,
+        "description": "fold f of training is validated on in fold f; meta: meta-validation; testing: no labels",
+        "training": training,
+        "meta": items["meta"],
+        "test": items["test"],
+        "testing": unlabelled,
+        "metakd": {
+            "version": __version__,
+            "year": layout.year.name if layout.year else None,
+            "seed": seed,
+            "folds": len(parts) - 2,
+            "meta_fraction": meta_fraction,
+            "test_fraction": test_fraction,
+            "splits": str(splits) if splits else None,
+        },
+    }
+
+
+def split_patients(
+    entries: Sequence[Entry], folds: int, meta_fraction: float, test_fraction: float, seed: int
+) -> dict[str, list[Entry]]:
+    """Deal patients to ``test``, ``meta`` and ``fold0`` and so on; raises UserError when there are too few."""
+    patients = order_patients(entries, seed)
+    tests = round(test_fraction * len(patients))
+    meta = tests + max(1, round(meta_fraction * len(patients)))
+    rest = patients[meta:]
+    if len(rest) < folds:
+        raise UserError(
+            f"{len(patients)} labelled patients found, {len(rest)} of them for {folds} folds; expected at least {folds}"
+        )
+    chosen = {"test": patients[:tests], "meta": patients[tests:meta]}
+    chosen |= {f"fold{n}": rest[n::folds] for n in range(folds)}
+    return {part: [e for e in entries if e.patient in set(names)] for part, names in chosen.items()}
+
+
+def order_patients(entries: Sequence[Entry], seed: int) -> list[str]:
+    """Shuffle patients by their names' hash, so that any run of the order has the grades in their proportions."""
+    grades = {entry.patient: entry.grade or "" for entry in entries}
+    shuffled = sorted(grades, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
+    members = {grade: [name for name in shuffled if grades[name] == grade] for grade in set(grades.values())}
+    places = {name: ((n + 0.5) / len(m), grade) for grade, m in members.items() for n, name in enumerate(m)}
+    return sorted(shuffled, key=lambda name: places[name])
+
+
+def split_as_published(
+    entries: Sequence[Entry], folder: Path, meta_fraction: float, seed: int
+) -> dict[str, list[Entry]]:
+    """Split as lists of case names say; raises UserError when one is missing or names unknown cases."""
+    by_name = {entry.case.case_id: entry for entry in entries}
+    lists = {part: read_lists(folder, pattern, by_name) for part, pattern in PUBLISHED.items()}
+    for part in ("training", "validation"):
+        if not lists[part]:
+            raise UserError(f"{folder}: no cases in {PUBLISHED[part]}; expected a list of case names, one a line")
+    check_disjoint(folder, lists)
+    named = {name for names in lists.values() for name in names}
+    if len(named) < len(by_name):
+        logger.warning("%s: %d labelled cases are in no list and left out", folder, len(by_name) - len(named))
+    training = [by_name[name] for name in lists["training"]]
+    patients = order_patients(training, seed)
+    meta = set(patients[: max(1, round(meta_fraction * len(patients)))])
+    return {
+        "test": [by_name[name] for name in lists["test"]],
+        "meta": [entry for entry in training if entry.patient in meta],
+        "fold0": [by_name[name] for name in lists["validation"]],
+        "fold1": [entry for entry in training if entry.patient not in meta],
+    }
+
+
+def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]:
+    """Read which known cases the lists name; a line may have a path before the name, an ending or columns after it."""
+    lines = [
+        line.strip()
+        for path in sorted(folder.glob(pattern))
+        for line in path.read_text(encoding="utf-8-sig").splitlines()
+        if line.strip()
+    ]
+    found = {line: max((name for name in known if name in line), key=len, default=None) for line in lines}
+    strange = [line for line, name in found.items() if name is None]
+    if strange:
+        raise UserError(
+            f"{folder}: {len(strange)} names in {pattern} are not in the data set ({', '.join(strange[:3])});"
+            f" expected names such as {next(iter(known), 'of its cases')}"
+        )
+    return list(dict.fromkeys(name for name in found.values() if name is not None))
+
+
+def check_disjoint(folder: Path, lists: dict[str, list[str]]) -> None:
+    """Raise UserError when a case is in two lists."""
+    seen: dict[str, str] = {}
+    for part, names in lists.items():
+        for name in names:
+            if name in seen:
+                raise UserError(f"{folder}: {name} is in the lists of {seen[name]} and {part}; expected one of them")
+            seen[name] = part
