@@ -8,8 +8,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
     {"__init__", "vocabulary"},
-    {"equations", "files", "cases", "data"},
-    {"networks", "losses", "transforms", "simulate", "bundle", "preview"},
+    {"equations", "years", "files", "cases", "data"},
+    {"networks", "losses", "transforms", "simulate", "preview", "scores", "datalists"},
+    {"bundle"},
     {"inferers", "weights"},
     {"handlers", "trainer"},
     {"predict"},
