@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -117,6 +118,8 @@ def explain_errors() -> None:
         else:
             line = str(known).splitlines()[-1]  # from a worker process, it comes after that one's traceback
             sys.stderr.write(f"metakd: {line.removeprefix(f'{UserError.__module__}.UserError: ')}\n")
+            sys.stderr.flush()
+            os._exit(1)  # threads that still load cases would abort an orderly end now and then
 
     sys.excepthook = explain
 
