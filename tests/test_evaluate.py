@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import shared
 
 from metakd_monai.cli.evaluate import CONVENTIONS as SPELLED_CONVENTIONS
 from metakd_monai.cli.evaluate import HD95_KINDS as SPELLED_KINDS
@@ -15,7 +16,6 @@ from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.scores import CONVENTIONS, HD95_KINDS, columns_of, convention_of, evaluate_folders, write_report
 from metakd_monai.scores.folders import find_predictions, find_references
 from metakd_monai.vocabulary import UserError
-from conftest import shared
 
 SHAPE = (12, 10, 8)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
