@@ -10,7 +10,7 @@ FLOORS = [
     {"__init__", "vocabulary"},
     {"equations", "years", "files", "cases", "data"},
     {"networks", "losses", "transforms", "simulate", "preview", "scores", "datalists"},
-    {"bundle"},
+    {"bundle", "submission"},
     {"inferers", "weights"},
     {"handlers", "trainer"},
     {"predict"},

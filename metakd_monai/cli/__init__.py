@@ -16,6 +16,7 @@ from metakd_monai.cli.datalist import datalist
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
+from metakd_monai.cli.submission import submission
 
 __all__ = ["main"]
 
@@ -28,5 +29,5 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-for command in (simulate, datalist, predict, evaluate):
+for command in (simulate, datalist, predict, evaluate, submission):
     main.add_command(command)
