@@ -16,7 +16,10 @@ from metakd_monai.predict import ROI_SIZE
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
 
 # What an overlay may add to its trunk; everything else must be there already.
-ADDITIONS = {"evaluate.json": {"weights", "evaluating"}, "multi_gpu_train.json": {"finalize"}}
+ADDITIONS = {
+    "evaluate.json": {"weights", "evaluating", "cases", "subsets", "postprocessing", "compare"},
+    "multi_gpu_train.json": {"finalize"},
+}
 KNOBS = {
     *("dataset_dir", "output_dir", "max_iterations", "meta_interval", "alpha", "p_norm"),
     *("roi_size", "batch_size", "val_interval", "num_workers", "seed", "device"),

@@ -125,6 +125,7 @@ def test_evaluation_writes_a_table(trained, cohort, tmp_path):
     bundle(configs, *arguments, run_id="evaluating", cwd=tmp_path)
     table = (tmp_path / "val_dice_raw.csv").read_text()
     assert all(case.case_id in table for case in find_cases(cohort))
+    assert len((tmp_path / "benchmark" / "table.csv").read_text().splitlines()) == 1 + 2 * 16
 
 
 def test_two_processes_train_together(cohort, tmp_path):

@@ -9,11 +9,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
     {"__init__", "vocabulary"},
     {"equations", "years", "files", "cases", "data"},
-    {"networks", "losses", "transforms", "simulate", "preview", "scores", "datalists"},
+    {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"},
     {"bundle", "submission"},
     {"inferers", "weights"},
     {"handlers", "trainer"},
     {"predict"},
+    {"benchmark"},
     {"cli"},
     {"__main__"},
 ]

@@ -12,6 +12,7 @@ import click
 
 from metakd_monai import __version__
 from metakd_monai.cli.base import Commands
+from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
 from metakd_monai.cli.datalist import datalist
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.predict import predict
@@ -29,5 +30,5 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-for command in (simulate, datalist, predict, evaluate, submission):
+for command in (simulate, datalist, predict, evaluate, benchmark, tune_postprocessing, submission):
     main.add_command(command)
