@@ -44,6 +44,21 @@ def test_a_validation_part_has_no_labels(year, tmp_path):
     assert [entry.case.label for entry in layout.entries] == [None] * len(names)
 
 
+def test_a_validation_part_alone_is_all_testing(tmp_path):
+    names = make_layout(tmp_path / "data", "2021", cases=2, labelled=False)
+    path = tmp_path / "list.json"
+    write_datalist(path, make_datalist(layout_of(tmp_path / "data", "auto")))
+    assert ids(datalist_part(path, "testing")) == set(names)
+    assert not any(datalist_part(path, part) for part in ("meta", "test"))
+    with pytest.raises(UserError, match="no training cases"):
+        datalist_part(path, "validation")
+
+
+def test_an_msd_archive_is_found_in_the_folder_it_was_unpacked_to(tmp_path):
+    names = make_layout(tmp_path / "Task01_BrainTumour", "msd", cases=2)
+    assert [entry.case.case_id for entry in layout_of(tmp_path, "msd").entries] == names
+
+
 def test_2024_is_told_from_2023_by_its_shape(tmp_path):
     make_layout(tmp_path, "2024", cases=1, shape=YEARS["2024"].shape)
     assert layout_of(tmp_path, "auto").year is YEARS["2024"]
@@ -68,6 +83,14 @@ def test_labels_of_another_year_are_refused(year, old, new, tmp_path):
     relabel(label, old, new)
     with pytest.raises(UserError, match=rf"{label.name}: label values {new} found; expected 0, 1, 2, {old} of"):
         layout_of(tmp_path, year)
+
+
+def test_the_year_can_be_said_when_names_are_wrong_about_it(tmp_path):
+    make_layout(tmp_path, "2023")
+    relabel(layout_of(tmp_path, "auto").entries[2].case.label, 3, 4)
+    with pytest.raises(UserError, match=r"by the names this is 2023; --year overrides\)$"):
+        layout_of(tmp_path, "auto")
+    assert layout_of(tmp_path, "2024").year is YEARS["2024"]  # 4 is its resection cavity
 
 
 def test_two_years_together_are_refused_and_an_empty_folder(tmp_path):
@@ -165,8 +188,12 @@ def test_published_lists_that_do_not_fit_are_refused(tmp_path):
         make_datalist(layout, splits=lists(tmp_path / "a"))
     with pytest.raises(UserError, match=r"1 names in val\*\.txt are not in the data set \(Brats18_X\)"):
         make_datalist(layout, splits=lists(tmp_path / "b", train=names, val=["Brats18_X"]))
-    with pytest.raises(UserError, match="is in the lists of training and validation"):
+    with pytest.raises(UserError, match=r"is in the lists of training and validation \(train\.txt, val\.txt\)"):
         make_datalist(layout, splits=lists(tmp_path / "c", train=names, val=names[:1]))
+    with pytest.raises(UserError, match="1 names in val"):  # joined lines, as of files without a last newline
+        make_datalist(layout, splits=lists(tmp_path / "d", train=names[:2], val=["".join(names[2:])]))
+    with pytest.raises(UserError, match="no such folder"):
+        make_datalist(layout, splits=tmp_path / "e")
 
 
 def test_cases_with_sequences_missing_are_kept_and_can_be_left_out(tmp_path):
@@ -184,6 +211,22 @@ def test_a_damaged_label_is_named_and_skipped_when_asked(tmp_path, caplog):
         layout_of(tmp_path, "auto")
     assert len(layout_of(tmp_path, "auto", skip_damaged=True).entries) == 2
     assert f"{names[1]}: left out" in caplog.text
+
+
+def test_a_damaged_first_file_does_not_hide_the_year(tmp_path):
+    names = make_layout(tmp_path, "2023", cases=4)
+    (tmp_path / names[0] / f"{names[0]}-t1c.nii.gz").write_bytes(b"damaged")
+    layout = layout_of(tmp_path, "auto", skip_damaged=True)
+    assert (layout.year, len(layout.entries)) == (YEARS["2023"], 3)
+
+
+def test_links_to_files_keep_their_names(tmp_path):
+    make_layout(tmp_path / "data", "2021", cases=10)
+    for number, path in enumerate(sorted((tmp_path / "data").rglob("*.nii.gz"))):
+        path.symlink_to(path.rename(tmp_path / f"blob{number}"))
+    write_datalist(tmp_path / "list.json", make_datalist(layout_of(tmp_path / "data", "auto"), folds=2))
+    item = datalist_part(tmp_path / "list.json", "test")[0]
+    assert all(name.endswith(".nii.gz") for name in [*item["image"], item["label"]])
 
 
 @pytest.mark.parametrize("inside", [True, False])

@@ -20,7 +20,13 @@ from metakd_monai.years import YEARS
 @click.option("--test-fraction", default=0.2, show_default=True, help="Share of patients for testing.")
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @click.option("--splits", type=click.Path(path_type=Path), help="Folder of published train/val/test lists to follow.")
-@click.option("--min-modalities", default=1, show_default=True, help="Leave out cases with fewer sequences.")
+@click.option(
+    "--min-modalities",
+    type=click.IntRange(1, len(Modality)),
+    default=1,
+    show_default=True,
+    help="Leave out cases with fewer sequences.",
+)
 @click.option("--skip-damaged", is_flag=True, help="Leave out cases that cannot be read, in place of refusing.")
 def datalist(root: Path, output: Path, year: str, min_modalities: int, skip_damaged: bool, **split: Any) -> None:
     """Write the splits of the data set in ROOT, a BraTS download of any year, as a MONAI datalist.

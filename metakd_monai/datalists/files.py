@@ -15,11 +15,14 @@ PARTS = ("training", "meta", "validation", "test", "testing")
 
 
 def write_datalist(path: Path, datalist: Mapping[str, Any]) -> None:
-    """Write a datalist; files below the folder of ``path`` are named relative to it, as MONAI's readers expect."""
-    base = path.resolve().parent
+    """Write a datalist; files below the folder of ``path`` are named relative to it, as MONAI's readers expect.
+
+    Links to files are not followed: what they point to need not be named as a NIfTI file.
+    """
+    base = path.parent.resolve()
 
     def shorten(name: str) -> str:
-        full = Path(name).resolve()
+        full = Path(name).parent.resolve() / Path(name).name
         return str(full.relative_to(base)) if full.is_relative_to(base) else str(full)
 
     lists = {part: [map_files(item, shorten) for item in datalist[part]] for part in LISTS}
@@ -59,6 +62,8 @@ def datalist_part(path: str | Path, part: str, fold: int = 0) -> list[dict[str, 
         items: list[dict[str, Any]] = datalist[part]
         return items
     folds = sorted({item["fold"] for item in datalist["training"]})
+    if not folds:
+        raise UserError(f"{path}: no training cases; expected a datalist of cases with label maps")
     if fold not in folds:
         raise UserError(f"fold: {fold} found; expected one of {', '.join(map(str, folds))} as in {path}")
     return [item for item in datalist["training"] if (item["fold"] == fold) == (part == "validation")]

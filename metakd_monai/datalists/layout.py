@@ -72,7 +72,7 @@ def read_layout(
     usable = []
     for case in tqdm(cases, desc="checking labels", unit="case", disable=None if progress else True):
         try:
-            check_case(case, found)
+            check_case(case, found, by_name=year == "auto")
             usable.append(case)
         except UserError as error:
             if not skip_damaged:
@@ -84,7 +84,13 @@ def read_layout(
 
 
 def find_msd_cases(folder: Path) -> list[Case]:
-    """Find the 4-D files of an MSD task below ``imagesTr`` and ``imagesTs``; litter such as ``._x`` is passed over."""
+    """Find the 4-D files of an MSD task in ``imagesTr`` and ``imagesTs``; litter such as ``._x`` is passed over.
+
+    The folder may also hold nothing but the task's, as an unpacked archive does.
+    """
+    inside = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."] if folder.is_dir() else []
+    if len(inside) == 1 and (inside[0] / MSD_FOLDERS[0][0]).is_dir():
+        folder = inside[0]
     cases = []
     for images, labels in MSD_FOLDERS:
         if not (folder / images).is_dir():
@@ -113,15 +119,18 @@ def decide_year(folder: Path, cases: Sequence[Case]) -> Year | None:
         return None
     if len(possible) == 1:
         return possible[0]
-    shape = shape_of(next((case for case in cases if case.problem is None), cases[0]))
+    shape = next((shape for case in cases if (shape := shape_of(case))), ())
     return next((year for year in possible if year.shape == shape), possible[0])
 
 
 def shape_of(case: Case) -> tuple[int, ...]:
-    """Return the voxels of a case's first file, ``()`` where it has none."""
-    if isinstance(case.files, Path) or not case.files:
-        return ()
-    return tuple(read_nifti(next(iter(case.files.values()))).shape)
+    """Return the voxels of a case's first file that can be read, ``()`` where it has none."""
+    for path in [] if isinstance(case.files, Path) else case.files.values():
+        try:
+            return tuple(read_nifti(path).shape)
+        except UserError:  # told when the case is checked
+            continue
+    return ()
 
 
 def has_enough(case: Case, min_modalities: int) -> bool:
@@ -132,15 +141,25 @@ def has_enough(case: Case, min_modalities: int) -> bool:
     return False
 
 
-def check_case(case: Case, year: Year | None) -> None:
-    """Check a case's files and labels; raises UserError for one that cannot be used."""
+def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
+    """Check a case's files and labels; raises UserError for one that cannot be used.
+
+    Args:
+        case: the case.
+        year: whose labels it must have; None for those of any BraTS.
+        by_name: the year was told by the names, and the user may know better.
+    """
     if case.problem:
         raise UserError(case.problem)
     for path in [case.files] if isinstance(case.files, Path) else case.files.values():
         read_nifti(path)
     if case.label is not None:
         values = np.unique(read_voxels(case.label))
-        check_labels(values, str(case.label), year.labels if year else None)
+        try:
+            check_labels(values, str(case.label), year.labels if year else None)
+        except UserError as error:
+            hint = f" (by the names this is {year.name}; --year overrides)" if year and by_name else ""
+            raise UserError(f"{error}{hint}") from None
 
 
 def read_grades(folder: Path) -> dict[str, str]:

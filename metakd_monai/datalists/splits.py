@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def make_datalist(
 
     Returns:
         MONAI's datalist form: ``training`` (with ``fold``), ``meta``, ``test``, ``testing`` (no labels), ``metakd``.
+        Without any label, all lists but ``testing`` are empty.
 
     Raises:
         UserError: for shares out of range, too few patients, or lists that do not fit the data set.
@@ -48,15 +49,17 @@ def make_datalist(
         if not 0 <= fraction < 0.5:
             raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
     labelled = [entry for entry in layout.entries if entry.case.label is not None]
-    if splits is None:
+    if splits is not None:
+        parts = split_as_published(labelled, Path(splits), meta_fraction, seed)
+    elif labelled or not layout.entries:
         parts = split_patients(labelled, folds, meta_fraction, test_fraction, seed)
     else:
-        parts = split_as_published(labelled, Path(splits), meta_fraction, seed)
+        parts = {"test": [], "meta": []}  # a validation part as it is downloaded: all there is goes to "testing"
     items = {part: [entry.as_item(layout.year) for entry in entries] for part, entries in parts.items()}
     training = [{**item, "fold": n} for n in range(len(parts) - 2) for item in items[f"fold{n}"]]
     unlabelled = [entry.as_item(layout.year) for entry in layout.entries if entry.case.label is None]
     return {
-        "name": f"BraTS {layout.year.name}" if layout.year else layout.root.resolve().name,
+        "name": name_dataset(layout),
         "description": "fold f of training is validated on in fold f; meta: meta-validation; testing: no labels",
         "training": training,
         "meta": items["meta"],
@@ -72,6 +75,13 @@ def make_datalist(
             "splits": str(splits) if splits else None,
         },
     }
+
+
+def name_dataset(layout: Layout) -> str:
+    """Name a data set by its year, or by its folder when it is of no BraTS."""
+    if layout.year is None:
+        return layout.root.resolve().name
+    return layout.year.labels.name if layout.year.name == "msd" else f"BraTS {layout.year.name}"
 
 
 def split_patients(
@@ -104,6 +114,8 @@ def split_as_published(
     entries: Sequence[Entry], folder: Path, meta_fraction: float, seed: int
 ) -> dict[str, list[Entry]]:
     """Split as lists of case names say; raises UserError when one is missing or names unknown cases."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected one with {', '.join(PUBLISHED.values())}")
     by_name = {entry.case.case_id: entry for entry in entries}
     lists = {part: read_lists(folder, pattern, by_name) for part, pattern in PUBLISHED.items()}
     for part in ("training", "validation"):
@@ -132,7 +144,7 @@ def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]
         for line in path.read_text(encoding="utf-8-sig").splitlines()
         if line.strip()
     ]
-    found = {line: max((name for name in known if name in line), key=len, default=None) for line in lines}
+    found = {line: find_name(line, known) for line in lines}
     strange = [line for line, name in found.items() if name is None]
     if strange:
         raise UserError(
@@ -142,11 +154,21 @@ def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]
     return list(dict.fromkeys(name for name in found.values() if name is not None))
 
 
+def find_name(line: str, known: Iterable[str]) -> str | None:
+    """Return the known case that a line names, the longest that fits; None for none, and for several."""
+    named = sorted((name for name in known if name in line), key=len)
+    return named[-1] if named and all(name in named[-1] for name in named) else None
+
+
 def check_disjoint(folder: Path, lists: dict[str, list[str]]) -> None:
     """Raise UserError when a case is in two lists."""
     seen: dict[str, str] = {}
     for part, names in lists.items():
         for name in names:
             if name in seen:
-                raise UserError(f"{folder}: {name} is in the lists of {seen[name]} and {part}; expected one of them")
+                files = [path.name for p in (seen[name], part) for path in sorted(folder.glob(PUBLISHED[p]))]
+                raise UserError(
+                    f"{folder}: {name} is in the lists of {seen[name]} and {part} ({', '.join(files)}); expected it in"
+                    " one of them, and the lists of one split alone"
+                )
             seen[name] = part
