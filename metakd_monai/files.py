@@ -97,6 +97,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_safely(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n"))
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder; raises UserError when it cannot be written to."""
+    probe = folder / f".{os.getpid()}.writable"
+    write_safely(probe, lambda temporary: temporary.touch())
+    probe.unlink()
+
+
 def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file whole or not at all: to a temporary name beside it, then rename.
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import shared
 
+from metakd_monai.cli import main
 from metakd_monai.cli.evaluate import CONVENTIONS as SPELLED_CONVENTIONS
 from metakd_monai.cli.evaluate import HD95_KINDS as SPELLED_KINDS
 from metakd_monai.cli.evaluate import evaluate
@@ -242,6 +243,15 @@ def test_the_command_in_two_processes_writes_the_bytes_of_one(folders: tuple[Pat
         assert f"{DIAGONAL / 4:.4f}" in result.output  # penalised
         assert "0.0000 (n=3)" in result.output
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+def test_an_unusable_place_is_told_before_any_case_is_scored(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output in ("scores.json", "file/scores.csv"):
+        result = CliRunner().invoke(main, ["evaluate", *map(str, folders), "-o", str(tmp_path / output), "--jobs", "1"])
+        assert (result.exit_code, result.output.count("\n")) == (2, 1)
+        assert "expected a" in result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "predictions", "references"]
 
 
 def test_the_command_ends_well_when_all_is_well(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -48,8 +48,9 @@ def evaluate(
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from metakd_monai.scores import evaluate_folders, write_report
+    from metakd_monai.scores import check_place, evaluate_folders, write_report
 
+    check_place(output)
     with logging_redirect_tqdm():
         evaluation = evaluate_folders(predictions, references, convention, hd95, jobs)
     manifest = write_report(output, evaluation)

@@ -6,7 +6,7 @@ from metakd_monai.scores.distances import hd95
 from metakd_monai.scores.evaluate import CaseResult, Evaluation, evaluate_folders
 from metakd_monai.scores.lesionwise import LesionScores, score_lesions
 from metakd_monai.scores.regions import RegionScores, score_region
-from metakd_monai.scores.report import distance_means, summarise, write_report
+from metakd_monai.scores.report import check_place, distance_means, summarise, write_report
 
 __all__ = [
     "CONVENTIONS",
@@ -15,6 +15,7 @@ __all__ = [
     "Evaluation",
     "LesionScores",
     "RegionScores",
+    "check_place",
     "columns_of",
     "convention_of",
     "distance_means",

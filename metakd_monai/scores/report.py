@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from metakd_monai import __version__
-from metakd_monai.files import write_json, write_safely
+from metakd_monai.files import check_writable, write_json, write_safely
 from metakd_monai.scores.cases import Measured, columns_of
 from metakd_monai.scores.evaluate import CaseResult, Evaluation, scores_by_column
 from metakd_monai.vocabulary import Region, UserError
@@ -32,6 +32,19 @@ class DistanceMeans:
     scorable_cases: int
 
 
+def check_place(path: Path) -> Path:
+    """Return where the JSON file beside a table goes.
+
+    Raises:
+        UserError: when the place cannot be written to, or both files would have one name.
+    """
+    manifest = path.with_suffix(".json")
+    if manifest == path:
+        raise UserError(f"{path}: a JSON file of this name is written beside the table; expected a name ending in .csv")
+    check_writable(path.parent)
+    return manifest
+
+
 def write_report(path: Path, evaluation: Evaluation) -> Path:
     """Write the CSV, and a JSON file of the same stem; return the latter's path.
 
@@ -40,11 +53,9 @@ def write_report(path: Path, evaluation: Evaluation) -> Path:
     is one more column, ``Status``, which says what; cases left out have no scores then and count in no summary.
 
     Raises:
-        UserError: when the place cannot be written to, or both files would have one name.
+        UserError: see :func:`check_place`.
     """
-    manifest = path.with_suffix(".json")
-    if manifest == path:
-        raise UserError(f"{path}: a JSON file of this name is written beside the table; expected a name ending in .csv")
+    manifest = check_place(path)
     columns = columns_of(evaluation.convention.name)
     lines: list[Sequence[str]] = [(LABEL, *columns)]
     lines += [(result.case_id, *spell_scores(result, columns)) for result in evaluation.results]
