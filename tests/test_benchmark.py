@@ -164,10 +164,10 @@ def test_a_bad_case_does_not_stop_the_others(two, weights, tmp_path):
     first, second = sorted(two.iterdir())
     (first / f"{first.name}_t1.nii.gz").write_bytes(b"nothing")
     shutil.copy(second / f"{second.name}_t1.nii.gz", second / f"{second.name}_t1w.nii.gz")
-    run = CliRunner().invoke(
-        main, ["benchmark", "--cases", str(two), "--weights", str(weights), "--output", str(tmp_path / "out")]
-    )
-    assert run.exit_code == 1
+    (tmp_path / "paper.csv").write_text("modalities,region,method,dice_percent\nflair,ET,MetaKD,50\n")
+    arguments = ["--weights", str(weights), "--output", str(tmp_path / "out"), "--compare", str(tmp_path / "paper.csv")]
+    run = CliRunner().invoke(main, ["benchmark", "--cases", str(two), *arguments])
+    assert run.exit_code == 1, run.exception
     failed = json.loads((tmp_path / "out" / "manifest.json").read_text())["cases"]["failed"]
     assert set(failed) == {first.name, second.name}
     assert "two files for 't1'" in failed[second.name]

@@ -47,7 +47,7 @@ def draw_curves(path: Path, table: ScoreTable, metric: str, title: str) -> None:
     panel.set_xticks(range(len(SUBSET_NAMES)), SUBSET_NAMES, rotation=45, ha="right")
     panel.set(ylim=(-2, 102), ylabel="%")
     panel.grid(alpha=0.3)
-    panel.legend(loc="lower right")
+    panel.legend(loc="best")  # low curves too are to be seen
     save(figure, path, title)
 
 

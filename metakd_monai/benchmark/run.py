@@ -94,7 +94,7 @@ def run_benchmark(
         "incomplete": {r["case"]: r["available"] for r in records if len(r["available"]) < len(MODALITY_NAMES)},
         "subsets": table.counts(),
         "means": summarise(table),
-        "comparison": None if reference is None else describe(reference, comparisons),
+        "comparison": describe(reference, comparisons) if reference is not None and comparisons else None,
         "seconds": {"total": time.perf_counter() - start, "cases": {r["case"]: r["seconds"] for r in records}},
     }
     write_json(folder / "manifest.json", manifest)
