@@ -252,6 +252,9 @@ def test_a_datalist_gives_its_test_part_or_a_fold(datalist):
     assert [item["case_id"] for item in choose_items("", datalist, "validation", 1)[0]] == fold1
     datalist.write_text(json.dumps({**content, "test": []}))
     assert choose_items("", datalist, None, 1)[1]["part"] == "validation"
+    for part in ("test", "validation", None):
+        with pytest.raises(UserError, match="fold: 9 found; expected one of 0, 1"):
+            choose_items("", datalist, part, 9)
     with pytest.raises(UserError, match="no cases for test"):
         choose_items("", datalist, "test")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metakd_monai.cases import Case, find_cases
-from metakd_monai.datalists import datalist_part
+from metakd_monai.datalists import datalist_part, read_datalist
 from metakd_monai.vocabulary import UserError
 
 Items = Sequence[Mapping[str, Any]]
@@ -30,11 +30,18 @@ def choose_items(
     """
     if datalist is None:
         return labelled_items(Path(folder)), {"cases": str(folder)}
+    check_fold(datalist, fold)
     for name in [part] if part else PARTS:
         items = datalist_part(datalist, name, fold)
         if items:
             return items, {"datalist": str(datalist), "part": name, "fold": fold}
     raise UserError(f"{datalist}: no cases for {part or ' or '.join(PARTS)}; expected at least one")
+
+
+def check_fold(datalist: str | Path, fold: int) -> None:
+    """Raise UserError for a fold that a datalist with training cases has not, though the test part is in none."""
+    if read_datalist(datalist)["training"]:
+        datalist_part(datalist, "training", fold)
 
 
 def labelled_items(folder: Path) -> list[dict[str, Any]]:
