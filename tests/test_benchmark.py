@@ -194,6 +194,8 @@ def test_the_command_compares_with_another_run(two, weights, network, tmp_path):
     assert float(mine) == pytest.approx(means["ours"]["flair", "ET"])
     assert float(other) == pytest.approx(means["theirs"]["flair", "ET"])
     assert float(difference) == pytest.approx(float(mine) - float(other), abs=1e-6)
+    assert CliRunner().invoke(main, arguments[:-2]).exit_code == 0  # without --compare: no old one beside new tables
+    assert not list((tmp_path / "ours").glob("comparison.*"))
 
 
 def test_every_year_s_labels_mean_the_same_regions(tmp_path):

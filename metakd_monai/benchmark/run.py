@@ -30,6 +30,7 @@ from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, find_user_erro
 logger = logging.getLogger(__name__)
 
 MOST_JOBS = 8
+REWRITTEN = ("heatmap.png", "curves.png", "comparison.md", "comparison.csv")  # not by every run
 DEFAULT_RULE = PostProcessing("small_et")  # so that ET is always reported with and without it
 
 
@@ -138,7 +139,9 @@ def score_cases(
 def write_results(
     folder: Path, table: ScoreTable, scoring: Scoring, reference: ReferenceTable | None
 ) -> list[Comparison]:
-    """Write the tables and pictures of all cases; return the comparison, if any."""
+    """Write the tables and pictures of all cases in place of those before; return the comparison, if any."""
+    for name in REWRITTEN:
+        (folder / name).unlink(missing_ok=True)
     title = f"15 subsets, {len(table.cases)} cases"
     note = (
         f"Convention {scoring.convention.name}, HD95 {scoring.hd95}, post-processing {scoring.postprocessing}."
