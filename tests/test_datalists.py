@@ -59,6 +59,26 @@ def test_an_msd_archive_is_found_in_the_folder_it_was_unpacked_to(tmp_path):
     assert [entry.case.case_id for entry in layout_of(tmp_path, "msd").entries] == names
 
 
+def test_an_msd_file_without_its_channels_is_refused(tmp_path):
+    make_layout(tmp_path, "msd", cases=2)
+    path = tmp_path / "imagesTr" / "BRATS_001.nii.gz"
+    nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj)[..., 0], AFFINE), path)
+    with pytest.raises(UserError, match=r"BRATS_001\.nii\.gz: shape \(16, 18, 14\) found; expected four axes"):
+        layout_of(tmp_path, "msd")
+
+
+def test_text_of_another_encoding_ends_in_words(tmp_path):
+    (name,) = make_layout(tmp_path / "data", "2020", cases=1)
+    row = f"Grade,Site,BraTS_2020_subject_ID\nLGG,Z\xfcrich,{name}\n".encode("latin-1")
+    (tmp_path / "data" / "name_mapping.csv").write_bytes(row)
+    layout = layout_of(tmp_path / "data", "auto")
+    assert layout.entries[0].grade == "LGG"
+    splits = lists(tmp_path / "s", train=[name], val=[name])
+    (splits / "val.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="1 names in val"):
+        make_datalist(layout, splits=splits)
+
+
 def test_2024_is_told_from_2023_by_its_shape(tmp_path):
     make_layout(tmp_path, "2024", cases=1, shape=YEARS["2024"].shape)
     assert layout_of(tmp_path, "auto").year is YEARS["2024"]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from metakd_monai.cases import NIFTI, Case, find_cases
 from metakd_monai.files import check_labels, read_nifti, read_voxels
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.years import YEARS, Year, find_year, years_of
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,9 @@ def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
     if case.problem:
         raise UserError(case.problem)
     for path in [case.files] if isinstance(case.files, Path) else case.files.values():
-        read_nifti(path)
+        shape = read_nifti(path).shape
+        if path == case.files and shape[3:] != (len(Modality),):
+            raise UserError(f"{path}: shape {shape} found; expected four axes, {len(Modality)} channels on the last")
     if case.label is not None:
         values = np.unique(read_voxels(case.label))
         try:
@@ -166,7 +168,7 @@ def read_grades(folder: Path) -> dict[str, str]:
     """Read the grades in BraTS 2020's ``name_mapping.csv`` files, by every name that they give a case."""
     grades: dict[str, str] = {}
     for path in sorted(folder.rglob("name_mapping*.csv")):
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             for row in csv.DictReader(file):
                 if row.get("Grade") in GRADES:
                     grades |= dict.fromkeys(names_in(row), row["Grade"])

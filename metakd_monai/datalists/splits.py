@@ -141,7 +141,7 @@ def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]
     lines = [
         line.strip()
         for path in sorted(folder.glob(pattern))
-        for line in path.read_text(encoding="utf-8-sig").splitlines()
+        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         if line.strip()
     ]
     found = {line: find_name(line, known) for line in lines}
