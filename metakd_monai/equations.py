@@ -5,6 +5,7 @@ equation                   function
 ========================== ==================================================================
 (2) missing features       :func:`fill_missing`
 (4) upper: weighed fusion  :func:`weigh_by_importance`
+(2) and (4) as one matrix  :func:`filling_matrix`
 (4) lower: w_i / w_j       :func:`importance_ratio`, summed up in :func:`distillation`
 (5) pairwise distance      :func:`feature_distance`
 (6) normalised importance  :func:`normalize_importance`
@@ -48,6 +49,25 @@ def weigh_by_importance(features: Tensor, importance: Tensor) -> Tensor:
         Weighed features, ``(B, N, C, *S)``.
     """
     return features * spread(importance.unsqueeze(0), features)
+
+
+def filling_matrix(available: Tensor, importance: Tensor | None = None) -> Tensor:
+    """Write Eq. (2), and the weighing of Eq. (4) if asked, as a matrix over modalities.
+
+    ``weigh_by_importance(fill_missing(f, available), importance)[b, m]`` is the sum over the present modalities n of
+    ``matrix[b, m, n] * f[b, n]``: linear layers can be applied to present modalities alone.
+
+    Args:
+        available: ``(B, N)`` bool; at least one per row.
+        importance: normalised importance, ``(N,)``.
+
+    Returns:
+        ``(B, N, N)`` float32; column n is zero where modality n is absent.
+    """
+    present = available.float()
+    mean = present / present.sum(dim=1, keepdim=True).clamp(min=1)  # (B, N)
+    matrix = torch.where(available[:, :, None], torch.diag_embed(present), mean[:, None, :])
+    return matrix if importance is None else matrix * importance[:, None]
 
 
 def importance_ratio(importance: Tensor) -> Tensor:

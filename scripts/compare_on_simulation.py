@@ -87,9 +87,10 @@ def dice_of_subsets(weights: Path, test: Path) -> np.ndarray:
         labels = read_voxels(case.label)[None]  # simulated files are in the working orientation already
         truth = labels_to_regions(torch.from_numpy(labels))[None]
         with torch.inference_mode():
-            features = predictor.network.encode(image, item["available"][None])
+            given = item["available"][None]
+            features = predictor.network.encode(image, given)
             masks = [torch.tensor([[m in subset for m in Modality]]) for subset in modality_subsets()]
-            logits = [predictor.network.decode(features, mask, None, list(image.shape[2:])) for mask in masks]
+            logits = [predictor.network.decode(features, m, None, list(image.shape[2:]), given) for m in masks]
         found = torch.cat(logits).sigmoid() > THRESHOLD
         rows.append(compute_dice(found.float(), truth.expand(len(found), -1, -1, -1, -1), ignore_empty=False).numpy())
     return np.stack(rows)

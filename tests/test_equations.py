@@ -8,6 +8,7 @@ from metakd_monai.equations import (
     feature_distance,
     fill_error,
     fill_missing,
+    filling_matrix,
     importance_ratio,
     normalize_importance,
     weigh_by_importance,
@@ -149,3 +150,19 @@ def test_equations_serve_classification():
     assert fill_missing(features, available).shape == features.shape
     assert weigh_by_importance(features, torch.rand(2)).shape == features.shape
     assert feature_distance(features, available).shape == (3, 2, 2)
+
+
+@pytest.mark.parametrize("importance", [None, torch.tensor([0.1, 0.2, 0.3, 0.4])])
+def test_filling_matrix_is_filling_and_weighing_at_once(importance):
+    features = torch.randn(2, 4, 3, 2, 2)
+    available = torch.tensor([[True, False, True, True], [False, False, True, False]])
+    expected = fill_missing(features, available)
+    if importance is not None:
+        expected = weigh_by_importance(expected, importance)
+    found = torch.einsum("bmn,bncxy->bmcxy", filling_matrix(available, importance), features)
+    torch.testing.assert_close(found, expected)
+
+
+def test_filling_matrix_by_hand():
+    found = filling_matrix(torch.tensor([[True, False, True]]))
+    assert found.tolist() == [[[1, 0, 0], [0.5, 0, 0.5], [0, 0, 1]]]

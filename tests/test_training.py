@@ -141,7 +141,7 @@ def test_meta_gradient_is_that_of_the_weighed_features():
     sample = Toy()[0, 5]
     image, label = sample["image"][None].double(), sample["label"][None].double()
     available = torch.tensor([[True, True, True, False]])
-    features = [f.detach() for f in network.encode(image, available)]
+    features = [[row.detach() for row in rows] for rows in network.encode(image, available)]
     raw = torch.tensor([0.3, 0.1, 0.9, 0.5], dtype=torch.double, requires_grad=True)
 
     def meta_loss(weights):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from metakd_monai.equations import fill_error
+from metakd_monai.networks import scatter_rows
 from metakd_monai.vocabulary import MODALITY_NAMES
 
 
@@ -77,7 +78,7 @@ class MetaUpdateHandler:
         image, label, (available,), _ = self.prepare_batch(batch, engine.state.device, False)
         with torch.no_grad():
             features = self.network.encode(image, available)
-            distances, similarities = fill_error(features[-1], available)
+            distances, similarities = fill_error(scatter_rows(features[-1], available), available)
         logits = self.network.decode(features, available, self.importance(), list(image.shape[2:]))
         loss = self.loss_function(logits, label)
         self.optimizer.zero_grad()

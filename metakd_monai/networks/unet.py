@@ -1,8 +1,7 @@
-"""MetaKD's networks: one encoder shared by all modalities, Eq. (2) at every scale, a fused decoder."""
+"""MetaKDUNet: one encoder for all modalities, Eq. (2) at every scale, a fused decoder."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from monai.networks.blocks import Convolution
@@ -10,21 +9,27 @@ from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metakd_monai.equations import fill_missing, normalize_importance, weigh_by_importance
+from metakd_monai.equations import filling_matrix
+from metakd_monai.networks.availability import find_available
+from metakd_monai.networks.norm import VOLUME_NORM
+from metakd_monai.networks.rows import FusionBlock, scatter_rows
 
 
 class MetaKDUNet(nn.Module):
     """U-Net whose encoder sees one modality at a time and whose decoder sees all of them, Eq. (1) to (3).
 
-    The encoder runs on the present modalities only, as one batch. At every scale that the decoder reads, an absent
-    modality gets the mean feature of the present ones, so nothing that stands in its channel reaches the output.
+    The encoder runs on the present modalities only. At every scale that the decoder reads, an absent modality gets
+    the mean feature of the present ones, so nothing that stands in its channel reaches the output. Filling, weighing
+    and fusion are linear and done in one step (:func:`~metakd_monai.networks.rows.fuse_rows`), so time and memory go
+    with the number of present modalities.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: number of modalities N; each is one input channel.
         out_channels: number of regions.
-        channels: width at each scale; every scale but the first halves the size with a strided convolution.
-        norm: MONAI norm name and arguments.
+        channels: width at each scale; every scale but the first halves the size with a strided convolution. The
+            first is narrow: at full size each voxel costs most, and the decoder sees it of every modality.
+        norm: MONAI norm name and arguments; "volume" is instance norm.
         deep_supervision: in training, give logits of the coarser scales too, as MONAI's DynUNet does.
 
     Raises:
@@ -38,8 +43,8 @@ class MetaKDUNet(nn.Module):
         spatial_dims: int = 3,
         in_channels: int = 4,
         out_channels: int = 3,
-        channels: Sequence[int] = (16, 32, 64, 128, 256),
-        norm: tuple | str = ("instance", {"affine": True}),
+        channels: Sequence[int] = (8, 32, 64, 128, 256),
+        norm: tuple | str = (VOLUME_NORM, {"affine": True}),
         deep_supervision: bool = False,
     ) -> None:
         super().__init__()
@@ -54,11 +59,7 @@ class MetaKDUNet(nn.Module):
             UnetBasicBlock(spatial_dims, before, width, 3, 1 if scale == 0 else 2, norm)
             for scale, (before, width) in enumerate(zip([1, *channels], channels, strict=False))
         )
-        # The norm makes the fused features, and so the upper problem of Eq. (4), depend on relative importance only.
-        self.fusion = nn.ModuleList(
-            Convolution(spatial_dims, in_channels * width, width, kernel_size=1, norm=norm, act="leakyrelu", bias=False)
-            for width in channels
-        )
+        self.fusion = nn.ModuleList(FusionBlock(spatial_dims, in_channels, width, norm) for width in channels)
         self.decoder = nn.ModuleList(
             UnetUpBlock(spatial_dims, below, width, 3, 1, 2, norm)
             for below, width in zip(channels[:0:-1], channels[-2::-1], strict=True)
@@ -68,7 +69,7 @@ class MetaKDUNet(nn.Module):
             Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in heads
         )
 
-    def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
+    def encode(self, x: Tensor, available: Tensor) -> list[list[Tensor]]:
         """Encode the present modalities, Eq. (1).
 
         Args:
@@ -76,7 +77,8 @@ class MetaKDUNet(nn.Module):
             available: ``(B, N)`` bool.
 
         Returns:
-            For each scale, finest first, features ``(B, N, C, *S)`` with zeros at absent modalities.
+            For each scale, finest first, the features ``(1, C, *S)`` of each present modality, sample after sample
+            (:func:`~metakd_monai.networks.rows.scatter_rows` makes one tensor of them).
 
         Raises:
             ValueError: when x has another number of channels, or when no modality is present at all.
@@ -86,35 +88,42 @@ class MetaKDUNet(nn.Module):
         index = available.flatten().nonzero().squeeze(1)  # (P,) of B*N
         if index.numel() == 0:
             raise ValueError("no modality is present: nothing to encode.")
-        batch, modalities = x.shape[0], x.shape[1]
-        part = self.pad(x).flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
-        features: list[Tensor] = []
-        for block in self.encoder:
-            part = block(part)  # (P, C, *S)
-            full = torch.zeros_like(part[:1]).repeat_interleave(batch * modalities, 0).index_copy(0, index, part)
-            features.append(full.unflatten(0, [batch, modalities]))
+        present = x.flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
+        # One by one a CPU needs less memory and is no slower; a GPU and batch norm in training want them together.
+        together = self.training or x.device != torch.device("cpu")
+        features: list[list[Tensor]] = [[] for _ in self.encoder]
+        for part in [present] if together else present.split(1):
+            part = self.pad(part)
+            for scale, block in enumerate(self.encoder):
+                part = block(part)  # (P or 1, C, *S)
+                features[scale].extend(part.split(1))
         return features
 
     def decode(
-        self, features: list[Tensor], available: Tensor, importance: Tensor | None = None, size: list[int] | None = None
+        self,
+        features: list[list[Tensor]],
+        available: Tensor,
+        importance: Tensor | None = None,
+        size: list[int] | None = None,
+        encoded: Tensor | None = None,
     ) -> Tensor:
         """Fill, Eq. (2), weigh if asked, Eq. (4), concatenate and decode, Eq. (3).
 
         Args:
             features: what :meth:`encode` returned.
-            available: ``(B, N)`` bool; may leave out modalities that were encoded.
+            available: ``(B, N)`` bool.
             importance: normalised importance ``(N,)``, for the upper problem of Eq. (4) only.
             size: spatial size to crop the padded result to.
+            encoded: ``(B, N)`` bool, which modalities were encoded, where that is more than are available.
 
         Returns:
             Logits ``(B, R, *S)``; with deep supervision in training ``(B, heads, R, *S)``, finest first.
         """
+        filling = filling_matrix(available, importance)
+        rows = available if encoded is None else encoded
         fused: list[Tensor] = []
         for scale, fuse in enumerate(self.fusion):
-            filled = fill_missing(features[scale], available)
-            if importance is not None:
-                filled = weigh_by_importance(filled, importance)
-            fused.append(fuse(filled.flatten(1, 2)))  # (B, N*C, *S) to (B, C, *S)
+            fused.append(fuse(features[scale], rows, available, filling))
         out = fused[-1]
         outputs: list[Tensor] = []
         for step, up in enumerate(self.decoder):
@@ -143,7 +152,7 @@ class MetaKDUNet(nn.Module):
         else:
             mask = available.to(device=x.device, dtype=torch.bool).expand(x.shape[0], -1)
         features = self.encode(x, mask)
-        return self.decode(features, mask, None, list(x.shape[2:])), features[-1], mask
+        return self.decode(features, mask, None, list(x.shape[2:])), scatter_rows(features[-1], mask), mask
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
@@ -173,51 +182,6 @@ def crop(x: Tensor, size: list[int] | None) -> Tensor:
 def resize(x: Tensor, size: list[int]) -> Tensor:
     """Bring ``(B, C, *S)`` to a spatial size, nearest neighbour."""
     return x if list(x.shape[2:]) == size else functional.interpolate(x, size)
-
-
-def find_available(x: Tensor) -> Tensor:
-    """Tell which modalities are there when nobody says: a channel that is 0 or NaN all over is absent.
-
-    Args:
-        x: whole images (not windows of them), ``(B, N, *S)``.
-
-    Returns:
-        ``(B, N)`` bool.
-    """
-    return ~((x == 0) | torch.isnan(x)).flatten(2).all(dim=-1)
-
-
-class WithFeatures(nn.Module):
-    """A network seen through its ``forward_features``: what the trainer calls and what DDP may wrap."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network: Any = network
-
-    def forward(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``."""
-        return self.network.forward_features(x, available)
-
-
-class ImportanceWeights(nn.Module):
-    """The importance weight vector w, Eq. (4), normalised by Eq. (6) whenever it is read.
-
-    Args:
-        num_modalities: N.
-        normalization: see :func:`~metakd_monai.equations.normalize_importance`.
-        seed: of the random start, uniform in [0, 1).
-    """
-
-    def __init__(self, num_modalities: int = 4, normalization: str = "softmax", seed: int = 0) -> None:
-        super().__init__()
-        start = torch.rand(num_modalities, generator=torch.Generator().manual_seed(seed))
-        normalize_importance(start, normalization)  # refuses an unknown name now, not at the first step
-        self.normalization = normalization
-        self.weights = nn.Parameter(start)
-
-    def forward(self) -> Tensor:
-        """Return the normalised importance, ``(N,)``."""
-        return normalize_importance(self.weights, self.normalization)
 
 
 def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:

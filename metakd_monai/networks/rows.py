@@ -1,0 +1,89 @@
+"""Features of the present modalities only, one row for each, and their fusion.
+
+Rows stand in the order of ``available.nonzero()``: sample after sample, modality after modality.
+"""
+
+import torch
+from monai.networks.blocks import ADN
+from monai.networks.layers import Conv
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class FusionBlock(nn.Module):
+    """Concatenate filled features, Eq. (2) and (3), convolve 1x1x1, norm and leaky ReLU; see :func:`fuse_rows`.
+
+    The norm makes the fused features, and so the upper problem of Eq. (4), depend on relative importance only.
+
+    Args:
+        spatial_dims: 2 or 3.
+        modalities: N.
+        width: C, of each modality's features and of the fused ones.
+        norm: MONAI norm name and arguments.
+    """
+
+    def __init__(self, spatial_dims: int, modalities: int, width: int, norm: tuple | str) -> None:
+        super().__init__()
+        self.conv = Conv[Conv.CONV, spatial_dims](modalities * width, width, kernel_size=1, bias=False)
+        self.adn = ADN("NA", width, act="leakyrelu", norm=norm, norm_dim=spatial_dims)
+
+    def forward(self, rows: list[Tensor], encoded: Tensor, available: Tensor, filling: Tensor) -> Tensor:
+        """Return fused features ``(B, C, *S)``; arguments as :func:`fuse_rows`."""
+        fused: Tensor = self.adn(fuse_rows(rows, encoded, available, self.conv.weight, filling))
+        return fused
+
+
+def scatter_rows(rows: list[Tensor], encoded: Tensor) -> Tensor:
+    """Put rows where they belong.
+
+    Args:
+        rows: P features of present modalities, each ``(1, C, *S)``.
+        encoded: which modalities the rows are of, ``(B, N)`` bool with P True.
+
+    Returns:
+        ``(B, N, C, *S)`` with zeros at absent modalities.
+    """
+    part = torch.cat(rows)  # (P, C, *S)
+    index = encoded.flatten().nonzero().squeeze(1)  # (P,) of B*N
+    full = torch.zeros_like(part[:1]).repeat_interleave(encoded.numel(), 0)
+    return full.index_copy(0, index, part).unflatten(0, list(encoded.shape))
+
+
+def fuse_rows(rows: list[Tensor], encoded: Tensor, available: Tensor, kernel: Tensor, filling: Tensor) -> Tensor:
+    """Concatenate the filled features of all modalities and convolve them 1x1x1, without ever making them.
+
+    A filled feature is a weighed sum of present ones, so the convolution of all of them together is a sum over the
+    present ones alone, each with a kernel of its own: with K_m the kernel's part for modality m, that of present
+    modality n is the sum over m of ``filling[m, n] K_m``.
+
+    Args:
+        rows: features ``(1, C, *S)`` of the modalities that ``encoded`` names.
+        encoded: ``(B, N)`` bool.
+        available: ``(B, N)`` bool; among the encoded ones.
+        kernel: of the convolution, ``(C_out, N*C, 1, 1[, 1])``.
+        filling: see :func:`~metakd_monai.equations.filling_matrix`, ``(B, N, N)``.
+
+    Returns:
+        ``(B, C_out, *S)``.
+    """
+    batch, modalities = available.shape[0], available.shape[1]
+    parts = kernel.flatten(1).unflatten(1, [modalities, -1])  # (C_out, N, C)
+    kernels = torch.einsum("bmn,omc->bnoc", filling.to(parts), parts)
+    kernels = kernels.reshape(list(kernels.shape) + [1] * (kernel.dim() - 2))
+    places = encoded.nonzero().cpu()
+    used = available.cpu()
+    fused: list[Tensor] = []
+    for b in range(batch):
+        terms: list[Tensor] = []
+        for r in range(places.shape[0]):
+            n = int(places[r, 1])
+            if int(places[r, 0]) == b and bool(used[b, n]):
+                term = pointwise(rows[r], kernels[b, n])
+                terms = [terms[0] + term] if len(terms) > 0 else [term]
+        fused.append(terms[0])
+    return fused[0] if batch == 1 else torch.cat(fused)
+
+
+def pointwise(x: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve ``(1, C, *S)`` with a kernel of one voxel, ``(C_out, C, 1, 1[, 1])``."""
+    return functional.conv3d(x, kernel) if x.dim() == 5 else functional.conv2d(x, kernel)
