@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from metakd_monai.predict import Outputs
 from metakd_monai.vocabulary import UserError
 
 STORE_BYTES = 100 * 2**20  # of a local Ray's object store, which holds no images
+KNOCK_SECONDS = 10.0
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -71,14 +73,23 @@ def ray_running(address: str | None, jobs: int | None) -> Iterator[Any]:
             "address": "local", "num_cpus": cores, "object_store_memory": STORE_BYTES, "include_dashboard": False
         }  # fmt: skip
     try:
+        check_address(address)
         ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"--address: no Ray at {address or 'this machine'} ({reason})") from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def check_address(address: str | None) -> None:
+    """Knock at ``host:port``, as Ray would try for minutes and then end the process; raises OSError or ValueError."""
+    if address is None or address == "auto" or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 def share_resources(ray: Any, device: str, jobs: int | None) -> tuple[int, dict[str, int], int | None]:
@@ -161,9 +172,10 @@ class Actors(Crew[Actor]):
 
 def with_absolute_paths(case: Case) -> Case:
     """Return a case whose files are found from any working folder."""
+    label = None if case.label is None else absolute(case.label)
     if isinstance(case.files, Path):
-        return replace(case, files=absolute(case.files))
-    return replace(case, files={modality: absolute(path) for modality, path in case.files.items()})
+        return replace(case, files=absolute(case.files), label=label)
+    return replace(case, files={modality: absolute(path) for modality, path in case.files.items()}, label=label)
 
 
 def absolute(path: Path) -> Path:
