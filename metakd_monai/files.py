@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
 from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, UserError
+
+TEMPORARY = re.compile(r"\.(\d+)\.(.+)")  # of write_safely: process id, name
 
 
 def read_nifti(path: str | Path) -> nib.Nifti1Image:
@@ -120,3 +123,51 @@ def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def remove_temporaries(folder: Path, stems: Collection[str], pid: int | None = None) -> None:
+    """Remove what :func:`write_safely` left of files in a process that was killed.
+
+    Args:
+        folder: where the files were written to.
+        stems: what the names of the files begin with.
+        pid: of the process; None for all that are no more on this machine.
+    """
+    for path in folder.glob(".[0-9]*"):
+        match = TEMPORARY.fullmatch(path.name)
+        if match is None or not match[2].startswith(tuple(stems)):
+            continue
+        if int(match[1]) == pid or (pid is None and not is_alive(int(match[1]))):
+            path.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process of this id runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is someone else's
+        return True
+    return True
+
+
+def mark_unfinished(mask: Path, report: Path) -> None:
+    """Say beside a mask that it is being written, so that a run killed at that can be resumed; its report is void."""
+    write_safely(mark_of(mask), lambda temporary: temporary.touch())
+    report.unlink(missing_ok=True)
+
+
+def mark_finished(mask: Path) -> None:
+    """Take back :func:`mark_unfinished`."""
+    mark_of(mask).unlink(missing_ok=True)
+
+
+def is_unfinished(mask: Path) -> bool:
+    """Tell whether :func:`mark_unfinished` still holds."""
+    return mark_of(mask).exists()
+
+
+def mark_of(mask: Path) -> Path:
+    """Return the hidden file beside a mask that says that it is unfinished."""
+    return mask.with_name(f".{mask.name}.unfinished")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,19 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 
 from metakd_monai import __version__
 from metakd_monai.cases import Case
-from metakd_monai.files import read_nifti, write_json, write_like, write_safely
+from metakd_monai.files import (
+    is_unfinished,
+    mark_finished,
+    mark_unfinished,
+    read_nifti,
+    write_json,
+    write_like,
+    write_safely,
+)
 from metakd_monai.inferers import ModalityInferer
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError, find_user_error
 from metakd_monai.weights import checksum, load_network
-
-logger = logging.getLogger(__name__)
 
 ROI_SIZE = (160, 192, 160)  # holds nearly every brain at 1 mm, so that it is one window
 THRESHOLD = 0.5
@@ -103,39 +108,20 @@ class Predictor:
             return MetaTensor(logits[0].sigmoid().cpu(), affine=item["image"].affine)
 
 
-def predict_cases(predictor: Predictor, cases: Iterable[Case], outputs: Outputs) -> list[str]:
-    """Segment case after case; one that fails does not stop the rest.
+def predict_case(
+    predictor: Predictor, case: Case, outputs: Outputs, read: Callable[[Case], dict[str, Any]] | None = None
+) -> str:
+    """Segment one case and write its files, the report last; return a line that sums it up.
 
-    Args:
-        predictor: what to segment with.
-        cases: what to segment.
-        outputs: what to write.
-
-    Returns:
-        The ids of the cases that failed; each failure is logged as one line.
+    ``read`` stands in for :meth:`Predictor.read`, so that a case may have been read ahead.
     """
-    failed = []
-    for case in cases:
-        try:
-            logger.info("%s: %s", case.case_id, predict_case(predictor, case, outputs))
-        except Exception as error:  # whatever is wrong with one case, the others are done
-            known = find_user_error(error)
-            reason = str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            logger.error("%s: failed: %s", case.case_id, reason)
-            logger.debug("traceback of %s", case.case_id, exc_info=True)
-            failed.append(case.case_id)
-    return failed
-
-
-def predict_case(predictor: Predictor, case: Case, outputs: Outputs) -> str:
-    """Segment one case and write its files, the report last; return a line that sums it up."""
     settings = predictor.settings_for(case)
     report_path = outputs.directory / f"{case.case_id}.json"
-    if not outputs.overwrite and is_done(outputs.directory / f"{case.case_id}.nii.gz", report_path, settings):
+    if not outputs.overwrite and is_done(mask_path(outputs, case), report_path, settings):
         return f"done before with the same settings, left as it is ({report_path})"
     start = time.perf_counter()
-    item = predictor.read(case)
-    read = time.perf_counter()
+    item = (read or predictor.read)(case)
+    was_read = time.perf_counter()
     probabilities = predictor.segment(item)
     labels = regions_to_labels(probabilities > THRESHOLD, settings.et_label)
     done = time.perf_counter()
@@ -145,6 +131,7 @@ def predict_case(predictor: Predictor, case: Case, outputs: Outputs) -> str:
     title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
         f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
+    mark_unfinished(mask_path(outputs, case), report_path)
     write_outputs(outputs, case.case_id, item, probabilities, labels, title)
     written = time.perf_counter()
     report = {
@@ -155,11 +142,17 @@ def predict_case(predictor: Predictor, case: Case, outputs: Outputs) -> str:
         "files": case.as_item()["image"],
         "modalities": {"used": used, "missing": missing},
         "volumes_ml": volumes,
-        "seconds": {"read": read - start, "segment": done - read, "write": written - done},
+        "seconds": {"read": was_read - start, "segment": done - was_read, "write": written - done},
     }
     write_json(report_path, report)
+    mark_finished(mask_path(outputs, case))
     sizes = ", ".join(f"{region} {volume:.1f} mL" for region, volume in volumes.items())
     return f"{sizes} (given {', '.join(used)}; absent {', '.join(missing) or 'none'}) in {written - start:.1f} s"
+
+
+def mask_path(outputs: Outputs, case: Case) -> Path:
+    """Return where a case's mask goes."""
+    return outputs.directory / f"{case.case_id}.nii.gz"
 
 
 def is_done(mask: Path, report: Path, settings: Settings) -> bool:
@@ -175,6 +168,8 @@ def is_done(mask: Path, report: Path, settings: Settings) -> bool:
         found = json.loads(report.read_text())["settings"]
     except (OSError, ValueError, KeyError, TypeError):
         found = {}
+    if found != wanted and is_unfinished(mask):
+        return False
     if found != wanted:
         differ = [name for name in wanted if found.get(name) != wanted[name]]
         raise UserError(f"{mask}: exists, made with other settings ({', '.join(differ)}); expected --overwrite")

@@ -1,12 +1,17 @@
 """Small seeded things that the tests share."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from spoilt import masks
 
+from metakd_monai.cases import find_cases
+from metakd_monai.cohort import predict_cases
 from metakd_monai.networks import MetaKDUNet
+from metakd_monai.predict import Outputs, Predictor
 from metakd_monai.simulate import simulate_cohort
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -41,6 +46,14 @@ def weights(tmp_path: Path, network: MetaKDUNet) -> Path:
     path = tmp_path / "model.pt"
     torch.save(network.state_dict(), path)
     return path
+
+
+@pytest.fixture
+def serial(tmp_path: Path, cohort: Path, weights: Path) -> dict[str, bytes]:
+    """The masks that one process makes of the cohort, one case after the other."""
+    folder = tmp_path / "serial"
+    assert predict_cases(partial(Predictor, weights), find_cases(cohort), Outputs(folder, preview=False)) == []
+    return masks(folder)
 
 
 def shared(*parts: str) -> Path:

@@ -14,7 +14,7 @@ FLOORS = [
     {"inferers", "weights"},
     {"handlers", "trainer"},
     {"predict"},
-    {"benchmark"},
+    {"benchmark", "cohort"},
     {"cli"},
     {"__main__"},
 ]

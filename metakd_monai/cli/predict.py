@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from metakd_monai.cli.base import choose_device
+from metakd_monai.cli.cohort import cohort_options, read_engine
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
 
 
@@ -35,6 +36,7 @@ def file_option(modality: Modality) -> Any:
 @click.option("--save-probabilities", is_flag=True, help="Also write ET, TC and WT probabilities (4-D NIfTI).")
 @click.option("--no-preview", is_flag=True, help="Write no PNG.")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
+@cohort_options
 @file_option(Modality.FLAIR)
 @file_option(Modality.T1)
 @file_option(Modality.T1CE)
@@ -46,6 +48,8 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
 
     Or give the files of one case with --flair, --t1, --t1ce, --t2; any of them may be left out.
     """
+    from functools import partial
+
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -53,16 +57,20 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     modalities = parse_modalities(options["modalities"])
     cases = choose_cases(source, files, case_id)
 
-    from metakd_monai.predict import Outputs, Predictor, check_output, predict_cases
+    from metakd_monai.cohort import predict_cases
+    from metakd_monai.predict import Outputs, Predictor, check_output
     from metakd_monai.weights import find_weights
 
-    weights, device = find_weights(options["weights"]), choose_device(options["device"])
+    engine = read_engine(options)
+    weights = find_weights(options["weights"]).absolute()
+    device = "cpu" if engine.name == "ray" else choose_device(options["device"])  # Ray chooses where it is used
     check_output(options["output"])
     et_label = None if options["et_label"] == "auto" else int(options["et_label"])
     outputs = Outputs(options["output"], not options["no_preview"], options["save_probabilities"], options["overwrite"])
-    predictor = Predictor(weights, device, modalities, et_label)
+    make = partial(Predictor, weights, device=device, modalities=modalities, et_label=et_label)
+    progress = partial(tqdm, total=len(cases), desc="segmenting", unit="case", disable=None)
     with logging_redirect_tqdm():
-        failed = predict_cases(predictor, tqdm(cases, desc="segmenting", unit="case", disable=None), outputs)
+        failed = predict_cases(make, cases, outputs, engine, progress)
     click.echo(f"{len(cases) - len(failed)} of {len(cases)} cases done; results in {options['output']}")
     ctx.exit(1 if failed else 0)
 
