@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,31 @@ from metakd_monai.files import (
     write_like,
     write_safely,
 )
-from metakd_monai.inferers import ModalityInferer
-from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, regions_to_labels
+from metakd_monai.inferers import ModalityInferer, choose_precision, inside, paste
+from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError, find_user_error
 from metakd_monai.weights import checksum, load_network
 
-ROI_SIZE = (160, 192, 160)  # holds nearly every brain at 1 mm, so that it is one window
-THRESHOLD = 0.5
 WORKING_AXES = "LPS"  # axes of BraTS' volumes, and of every image that the network sees
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a mask is computed; see :class:`~metakd_monai.inferers.ModalityInferer`.
+
+    Attributes:
+        precision: ``"auto"``, ``"fp32"`` or ``"bf16"``.
+        memory_limit: GiB of the process on a CPU.
+        margin: voxels kept around the brain's box.
+        mirror: ``"none"``, ``"lr"`` or ``"all"``.
+        overlap: of windows, where the box is not one.
+    """
+
+    precision: str = "auto"
+    memory_limit: float = 3.0
+    margin: int = 4
+    mirror: str = "none"
+    overlap: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -43,8 +60,7 @@ class Settings:
     weights_sha256: str
     modalities: tuple[str, ...] = MODALITY_NAMES
     et_label: int = int(Label.ET)
-    roi_size: tuple[int, ...] = ROI_SIZE
-    overlap: float = 0.25
+    compute: Compute = Compute()
     version: str = __version__
 
 
@@ -66,6 +82,10 @@ class Predictor:
         device: of the network.
         modalities: use only these of what a case has.
         et_label: 3 or 4; None to go by each case's name.
+        compute: how; ``"auto"`` precision is settled by the device.
+
+    Raises:
+        UserError: for weights that do not fit, or an unknown way to compute.
     """
 
     def __init__(
@@ -74,15 +94,22 @@ class Predictor:
         device: str | torch.device = "cpu",
         modalities: Sequence[Modality] = tuple(Modality),
         et_label: int | None = None,
+        compute: Compute | None = None,
     ) -> None:
         self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
+        given = compute or Compute()
+        settled = replace(given, precision=choose_precision(given.precision, self.device))
+        self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))
         self.network = load_network(weights, device)
-        self.settings = Settings(checksum(weights), tuple(m.value for m in modalities))
-        self.inferer = ModalityInferer(ROI_SIZE, overlap=self.settings.overlap, mode="gaussian")
-        self.preprocessing = Compose(
+        self.settings = Settings(checksum(weights), tuple(m.value for m in modalities), compute=settled)
+        self.load = Compose(
             [
                 LoadImageModalitiesd(modalities=modalities),
                 Orientationd(keys="image", axcodes=WORKING_AXES, labels=None),
+            ]
+        )
+        self.normalize = Compose(
+            [
                 NormalizeIntensityd(keys="image", nonzero=True, channel_wise=True),
                 EnsureTyped(keys="image", dtype=torch.float32),
             ]
@@ -93,19 +120,33 @@ class Predictor:
         return replace(self.settings, et_label=case.et_label if self.et_label is None else self.et_label)
 
     def read(self, case: Case) -> dict[str, Any]:
-        """Read and normalise a case: ``image`` ``(N, *S)``, axes towards left, posterior, superior; ``available``."""
+        """Read a case, cut out the brain's box and normalise it.
+
+        Returns:
+            ``image`` ``(N, *box)``, axes towards left, posterior, superior; ``available`` ``(N,)``; ``box``, slices of
+            the volume; ``size`` of the volume.
+        """
         try:
-            item: dict[str, Any] = self.preprocessing(case.as_item())
+            item: dict[str, Any] = self.load(case.as_item())
+            image, available = item["image"], item["available"]
+            box = self.inferer.foreground(image.as_tensor()[None], available[None])
+            cut = MetaTensor(image.as_tensor()[inside(box)[1:]].clone(), affine=image.affine, meta=image.meta)
+            brain: dict[str, Any] = self.normalize({**item, "image": cut})
         except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
             raise find_user_error(error) or error from error
-        return item
+        return {**brain, "box": box, "size": tuple(image.shape[1:])}
 
-    def segment(self, item: dict[str, Any]) -> MetaTensor:
-        """Return the probabilities of ET, TC and WT, ``(R, *S)`` on the grid of ``item["image"]``."""
+    def segment(self, item: dict[str, Any]) -> torch.Tensor:
+        """Return the logits of ET, TC and WT in the brain's box, ``(R, *box)`` float32."""
         with torch.inference_mode():
             image = item["image"].as_tensor()[None].to(self.device)
-            logits = self.inferer(image, self.network, item["available"][None].to(self.device))
-            return MetaTensor(logits[0].sigmoid().cpu(), affine=item["image"].affine)
+            mask = item["available"][None].to(self.device)
+            return self.inferer.infer_box(image, self.network, mask, item["size"])[0].cpu()
+
+
+def to_volume(values: torch.Tensor, item: Mapping[str, Any]) -> torch.Tensor:
+    """Put ``(C, *box)`` into the volume that an item was cut from, ``(C, *S)``, zeros around it."""
+    return paste(values[None], item["box"], item["size"], 0)[0]
 
 
 def predict_case(
@@ -122,17 +163,17 @@ def predict_case(
     start = time.perf_counter()
     item = (read or predictor.read)(case)
     was_read = time.perf_counter()
-    probabilities = predictor.segment(item)
-    labels = regions_to_labels(probabilities > THRESHOLD, settings.et_label)
+    logits = predictor.segment(item)
+    labels = regions_to_labels(logits > 0, settings.et_label)
     done = time.perf_counter()
     used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
     missing = [name for name in MODALITY_NAMES if name not in used]
-    volumes = measure(labels, probabilities.pixdim)
+    volumes = measure(labels, item["image"].pixdim)
     title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
         f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
     mark_unfinished(mask_path(outputs, case), report_path)
-    write_outputs(outputs, case.case_id, item, probabilities, labels, title)
+    write_outputs(outputs, case.case_id, item, logits, labels, title)
     written = time.perf_counter()
     report = {
         "case": case.case_id,
@@ -177,13 +218,13 @@ def is_done(mask: Path, report: Path, settings: Settings) -> bool:
 
 
 def write_outputs(
-    outputs: Outputs, case_id: str, item: dict[str, Any], probabilities: MetaTensor, labels: torch.Tensor, title: str
+    outputs: Outputs, case_id: str, item: dict[str, Any], logits: torch.Tensor, labels: torch.Tensor, title: str
 ) -> None:
     """Write mask, preview and probabilities; the mask and probabilities on the grid of the input."""
     reference = item["image"].meta[REFERENCE]
     affine = read_nifti(reference).affine
     if outputs.probabilities:
-        maps = to_native(probabilities.as_tensor(), affine)
+        maps = to_native(to_volume(logits.sigmoid(), item), affine)
         write_like(outputs.directory / f"{case_id}_probabilities.nii.gz", maps, reference)
     if outputs.preview:
         from metakd_monai.preview import draw_preview
@@ -191,7 +232,8 @@ def write_outputs(
         spacing = [float(s) for s in item["image"].pixdim]
         image, map_ = item["image"].numpy(), labels[0].numpy()
         draw_preview(outputs.directory / f"{case_id}.png", image, item["available"].tolist(), map_, spacing, title)
-    write_like(outputs.directory / f"{case_id}.nii.gz", to_native(labels, affine)[..., 0], reference)
+    mask = to_native(to_volume(labels, item), affine)[..., 0]
+    write_like(outputs.directory / f"{case_id}.nii.gz", mask, reference)
 
 
 def to_native(volume: torch.Tensor, affine: np.ndarray) -> np.ndarray:
@@ -203,8 +245,6 @@ def to_native(volume: torch.Tensor, affine: np.ndarray) -> np.ndarray:
 
 def measure(labels: torch.Tensor, spacing: Sequence[float]) -> dict[str, float]:
     """Return the volumes of ET, TC and WT in mL of a label map ``(1, *S)`` with a spacing in mm."""
-    from metakd_monai.transforms import labels_to_regions
-
     voxel_ml = float(np.prod([float(s) for s in spacing])) / 1000
     return {
         r.value: round(float(m.sum()) * voxel_ml, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)

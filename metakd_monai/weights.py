@@ -25,7 +25,8 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> MetaKD
         device: where to.
 
     Returns:
-        The network, ready for evaluation.
+        The network, ready for evaluation, its kernels channels-last: PyTorch then keeps features channels-last too,
+        which its CPU kernels read about twice as fast.
 
     Raises:
         UserError: when the file is missing, is no weights file, or holds weights of another network.
@@ -42,7 +43,8 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> MetaKD
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: weights do not fit MetaKDUNet: {reason}") from None
-    return network.to(device).eval()
+    network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # stubs lack it
+    return network.eval()
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -22,12 +22,13 @@ import torch
 from monai.metrics import compute_dice
 from tqdm import tqdm
 
+from metakd_monai.benchmark.subsets import SubsetPredictor
 from metakd_monai.cases import find_cases
 from metakd_monai.files import read_voxels, write_json, write_safely
-from metakd_monai.predict import THRESHOLD, Predictor
+from metakd_monai.predict import Predictor
 from metakd_monai.simulate import simulate_cohort
 from metakd_monai.transforms import labels_to_regions
-from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Modality, modality_subsets
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Label, modality_subsets
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # after the backend
@@ -82,17 +83,11 @@ def dice_of_subsets(weights: Path, test: Path) -> np.ndarray:
     rows = []
     for case in find_cases(test):
         assert case.label is not None
-        item = predictor.read(case)
-        image = item["image"].as_tensor()[None]
         labels = read_voxels(case.label)[None]  # simulated files are in the working orientation already
         truth = labels_to_regions(torch.from_numpy(labels))[None]
-        with torch.inference_mode():
-            given = item["available"][None]
-            features = predictor.network.encode(image, given)
-            masks = [torch.tensor([[m in subset for m in Modality]]) for subset in modality_subsets()]
-            logits = [predictor.network.decode(features, m, None, list(image.shape[2:]), given) for m in masks]
-        found = torch.cat(logits).sigmoid() > THRESHOLD
-        rows.append(compute_dice(found.float(), truth.expand(len(found), -1, -1, -1, -1), ignore_empty=False).numpy())
+        maps = SubsetPredictor(predictor).label_maps(predictor.read(case), int(Label.ET))
+        found = torch.stack([labels_to_regions(torch.from_numpy(labels)[None]) for labels in maps.values()])
+        rows.append(compute_dice(found, truth.expand(len(found), -1, -1, -1, -1), ignore_empty=False).numpy())
     return np.stack(rows)
 
 

@@ -19,7 +19,7 @@ from metakd_monai.benchmark.tables import MEAN, SUBSET_NAMES
 from metakd_monai.benchmark.tune import Enhancing, curve_of
 from metakd_monai.cli import main
 from metakd_monai.datalists import make_datalist, read_layout, write_datalist
-from metakd_monai.predict import THRESHOLD, Predictor
+from metakd_monai.predict import Predictor, to_volume
 from metakd_monai.scores import CONVENTIONS, score_case
 from metakd_monai.scores.conventions import find_convention
 from metakd_monai.transforms import regions_to_labels
@@ -41,11 +41,13 @@ def predictor(weights: Path) -> Predictor:
 
 def test_each_subset_is_what_its_files_alone_give(cohort, weights, predictor):
     item = choose_items(cohort)[0][0]
-    found = dict(SubsetPredictor(predictor).probabilities(predictor.read(case_of(item))))
+    volume = predictor.read(case_of(item))
+    found = {s: to_volume(x.sigmoid(), volume) for s, x in SubsetPredictor(predictor).logits(volume)}
     assert set(found) == set(modality_subsets())
     for subset, probabilities in found.items():
         alone = Predictor(weights, modalities=subset)
-        expected = alone.segment(alone.read(case_of(item))).as_tensor()
+        own = alone.read(case_of(item))
+        expected = to_volume(alone.segment(own).sigmoid(), own)
         torch.testing.assert_close(probabilities, expected, rtol=0, atol=1e-5)
 
 
@@ -58,10 +60,11 @@ def test_sequences_with_other_boxes_are_windowed_apart(predictor):
     engine = SubsetPredictor(predictor)
     flair, t1 = Modality.FLAIR, Modality.T1
     assert sorted(map(sorted, engine.group(image, available))) == [[(flair,), (flair, t1)], [(t1,)]]
-    for subset, found in engine.probabilities({"image": AsTensor(image[0]), "available": available}):
+    item = {"image": AsTensor(image[0]), "available": available, "size": (40, 40, 40)}
+    for subset, found in engine.logits(item):
         mask = torch.tensor([[m in subset for m in Modality]])
-        expected = predictor.inferer(image, predictor.network, mask)[0].sigmoid()
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        expected = predictor.inferer(image, predictor.network, mask)[0]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 class AsTensor:
@@ -89,7 +92,7 @@ def test_tables_hold_the_scores_of_the_composed_maps(two, weights, predictor, tm
     item = choose_items(two)[0][0]
     reference = nib.load(item["label"])
     volume = predictor.read(case_of(item))
-    labels = regions_to_labels(predictor.segment(volume) > THRESHOLD)[0].numpy()
+    labels = to_volume(regions_to_labels(predictor.segment(volume) > 0), volume)[0].numpy()
     expected = score_case(labels, np.asarray(reference.dataobj), reference.header.get_zooms())
     found = {
         f"{score.metric}_{score.region}": score.value

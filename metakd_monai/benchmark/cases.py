@@ -19,7 +19,7 @@ from metakd_monai.cases import MIXED_ET_NAME
 from metakd_monai.data import files_in
 from metakd_monai.files import check_labels, read_nifti, read_voxels
 from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.predict import THRESHOLD, Predictor, to_native
+from metakd_monai.predict import Predictor, to_native
 from metakd_monai.scores.cases import measure
 from metakd_monai.scores.conventions import Convention, choose_hd95, find_convention
 from metakd_monai.transforms import REFERENCE, labels_to_regions
@@ -56,7 +56,6 @@ class Scoring:
         prediction = {name: value for name, value in asdict(predictor.settings).items() if name != "et_label"}
         return {
             **json.loads(json.dumps(prediction)),
-            "threshold": THRESHOLD,
             "convention": self.convention.name,
             "hd95": self.hd95,
             "postprocessing": self.postprocessing.as_dict(),

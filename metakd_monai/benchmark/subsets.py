@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import torch
 from torch import Tensor
 
 from metakd_monai.cases import Case
+from metakd_monai.inferers import inside, paste
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import THRESHOLD, Predictor
+from metakd_monai.predict import Predictor, to_volume
 from metakd_monai.transforms import regions_to_labels
 from metakd_monai.transforms.images import files_of
 from metakd_monai.vocabulary import Modality, Region, UserError, modality_subsets
@@ -35,22 +35,22 @@ class SubsetPredictor:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
 
-    def probabilities(self, item: Mapping[str, Any]) -> Iterator[tuple[Subset, Tensor]]:
-        """Yield subsets and the probabilities of ET, TC and WT, ``(R, *S)`` on the grid of ``item["image"]``.
+    def logits(self, item: Mapping[str, Any]) -> Iterator[tuple[Subset, Tensor]]:
+        """Yield subsets and the logits of ET, TC and WT, ``(R, *box)`` on the grid of ``item["image"]``.
 
         Args:
             item: what :meth:`~metakd_monai.predict.Predictor.read` returned.
         """
-        device = self.predictor.device
+        device, inferer = self.predictor.device, self.predictor.inferer
         image = item["image"].as_tensor()[None].to(device)
         for subsets in self.group(image, item["available"]):
             union = mask_of({m for subset in subsets for m in subset}).to(device)
-            masks = [mask_of(subset).to(device) for subset in subsets]
+            network = DecodeAll(self.predictor.network, [mask_of(subset).to(device) for subset in subsets])
+            box = inferer.foreground(image, union)
             with torch.inference_mode():
-                network = partial(decode_all, self.predictor.network, masks)
-                logits = self.predictor.inferer(image, network, union)[0]
-                for subset, part in zip(subsets, logits.split(len(Region)), strict=True):
-                    yield subset, part.sigmoid().cpu()
+                found = inferer.infer_box(image[inside(box)], network, union, item["size"]).cpu()
+            for subset, part in zip(subsets, found.split(len(Region), dim=1), strict=True):
+                yield subset, paste(part, box, image.shape[2:])[0]
 
     def group(self, image: Tensor, available: Tensor) -> list[list[Subset]]:
         """Put subsets with the same box around the brain of an image ``(1, N, *S)`` together."""
@@ -64,10 +64,10 @@ class SubsetPredictor:
         return list(groups.values())
 
     def label_maps(self, item: Mapping[str, Any], et_label: int) -> dict[Subset, np.ndarray]:
-        """Return the label map ``(*S)`` uint8 of each subset, in the paper's order."""
+        """Return the label map of the whole volume ``(*S)`` uint8 for each subset, in the paper's order."""
         maps = {
-            subset: regions_to_labels(probabilities > THRESHOLD, et_label)[0].numpy()
-            for subset, probabilities in self.probabilities(item)
+            subset: to_volume(regions_to_labels(logits > 0, et_label), item)[0].numpy()
+            for subset, logits in self.logits(item)
         }
         return {subset: maps[subset] for subset in modality_subsets() if subset in maps}
 
@@ -77,21 +77,33 @@ def mask_of(subset: Sequence[Modality] | set[Modality]) -> Tensor:
     return torch.tensor([[m in subset for m in Modality]])
 
 
-def decode_all(network: MetaKDUNet, masks: Sequence[Tensor], x: Tensor, available: Tensor) -> Tensor:
-    """Encode windows once and decode them for K subsets.
+class DecodeAll:
+    """A network that encodes windows once and decodes them for K subsets.
 
     Args:
         network: the network.
         masks: K masks of modalities, each ``(1, N)``.
-        x: windows ``(W, N, *S)``.
-        available: the modalities to encode, ``(1, N)``.
-
-    Returns:
-        Logits ``(W, K*R, *S)``, subset after subset.
     """
-    features = network.encode(x, available.expand(len(x), -1))
-    size = list(x.shape[2:])
-    return torch.cat([network.decode(features, mask.expand(len(x), -1), None, size) for mask in masks], dim=1)
+
+    def __init__(self, network: MetaKDUNet, masks: Sequence[Tensor]) -> None:
+        self.network, self.masks = network, masks
+
+    def __call__(self, x: Tensor, available: Tensor) -> Tensor:
+        """Return logits ``(W, K*R, *S)``, subset after subset.
+
+        Args:
+            x: windows ``(W, N, *S)``.
+            available: the modalities to encode, ``(1, N)``.
+        """
+        encoded = available.expand(len(x), -1)
+        features = self.network.encode(x, encoded)
+        size = list(x.shape[2:])
+        parts = [self.network.decode(features, m.expand(len(x), -1), None, size, encoded) for m in self.masks]
+        return torch.cat(parts, dim=1)
+
+    def bytes_per_voxel(self, modalities: int) -> float:
+        """Estimate the memory for each voxel of a window, all results among it."""
+        return self.network.bytes_per_voxel(modalities) + 8 * len(Region) * len(self.masks)
 
 
 def name_subset(subset: Sequence[Modality]) -> str:

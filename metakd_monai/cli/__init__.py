@@ -6,6 +6,7 @@ Exit status: 0 all done, 1 some cases failed, 2 unusable arguments. Heavy import
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import click
@@ -26,6 +27,7 @@ __all__ = ["main"]
 @click.version_option(__version__, prog_name="metakd")
 def main() -> None:
     """Brain-tumour segmentation that keeps working when MRI sequences are missing. Research use only."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks Linux for huge pages: volumes come faster
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 

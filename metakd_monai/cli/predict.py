@@ -11,6 +11,11 @@ from metakd_monai.cli.base import choose_device
 from metakd_monai.cli.cohort import cohort_options, read_engine
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
 
+# Spelled out: the modules that hold them need PyTorch, and help texts are to come at once.
+PRECISIONS = ("auto", "fp32", "bf16")
+MIRRORINGS = ("none", "lr", "all")
+COMPUTE = ("precision", "memory_limit", "margin", "mirror")
+
 
 def file_option(modality: Modality) -> Any:
     """Make the option that names one sequence's file."""
@@ -36,6 +41,31 @@ def file_option(modality: Modality) -> Any:
 @click.option("--save-probabilities", is_flag=True, help="Also write ET, TC and WT probabilities (4-D NIfTI).")
 @click.option("--no-preview", is_flag=True, help="Write no PNG.")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    show_default=True,
+    help="Of the network; auto: bf16 where the device has it in hardware, else fp32.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    show_default=True,
+    metavar="GIB",
+    help="Memory of the process on a CPU; smaller windows are computed where it would not do.",
+)
+@click.option(
+    "--margin", type=click.IntRange(min=0), default=4, show_default=True, help="Voxels kept around the brain's box."
+)
+@click.option(
+    "--mirror",
+    type=click.Choice(MIRRORINGS),
+    default="none",
+    show_default=True,
+    help="Mean over mirrored images: lr left and right (twice the time), all three axes (eight times).",
+)
 @cohort_options
 @file_option(Modality.FLAIR)
 @file_option(Modality.T1)
@@ -58,7 +88,7 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     cases = choose_cases(source, files, case_id)
 
     from metakd_monai.cohort import predict_cases
-    from metakd_monai.predict import Outputs, Predictor, check_output
+    from metakd_monai.predict import Compute, Outputs, Predictor, check_output
     from metakd_monai.weights import find_weights
 
     engine = read_engine(options)
@@ -67,7 +97,8 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     check_output(options["output"])
     et_label = None if options["et_label"] == "auto" else int(options["et_label"])
     outputs = Outputs(options["output"], not options["no_preview"], options["save_probabilities"], options["overwrite"])
-    make = partial(Predictor, weights, device=device, modalities=modalities, et_label=et_label)
+    compute = Compute(**{name: options[name] for name in COMPUTE})
+    make = partial(Predictor, weights, device=device, modalities=modalities, et_label=et_label, compute=compute)
     progress = partial(tqdm, total=len(cases), desc="segmenting", unit="case", disable=None)
     with logging_redirect_tqdm():
         failed = predict_cases(make, cases, outputs, engine, progress)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from copy import copy
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -11,9 +14,16 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_tensor, fall_back_tuple
 from torch import Tensor
 
+from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, is_out_of_memory, shrink
+from metakd_monai.inferers.precision import autocast, choose_precision
 from metakd_monai.networks import find_available
+from metakd_monai.vocabulary import UserError
+
+logger = logging.getLogger(__name__)
 
 OUTSIDE_LOGIT = -20.0  # probability 2e-9: no tumour where there is no brain
+MIRRORINGS = {"none": 0, "lr": 1, "all": 3}  # how many of the first axes are mirrored
+Network = Callable[..., Tensor]
 
 
 class ModalityInferer(SlidingWindowInferer):
@@ -24,19 +34,39 @@ class ModalityInferer(SlidingWindowInferer):
     over the volume is absent.
 
     Args:
+        roi_size: of the windows; None for the whole box, or the largest window that ``memory_limit`` allows.
         crop_foreground: compute the brain's box only.
         margin: voxels kept around that box.
+        memory_limit: GiB that the process may use on a CPU; None for no limit. When memory runs out all the same,
+            smaller windows are taken.
+        precision: ``"fp32"``, ``"bf16"`` (autocast), or ``"auto"``: bf16 where the device has it in hardware.
+        mirror: mean of the logits of mirrored images: ``"none"``, ``"lr"`` (the first axis, two passes), ``"all"``
+            (eight passes).
         kwargs: SlidingWindowInferer's.
+
+    Raises:
+        UserError: for an unknown precision or mirroring.
     """
 
-    def __init__(self, *args: Any, crop_foreground: bool = True, margin: int = 4, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.crop_foreground = crop_foreground
-        self.margin = margin
+    def __init__(
+        self,
+        roi_size: Sequence[int] | int | None = None,
+        *args: Any,
+        crop_foreground: bool = True,
+        margin: int = 4,
+        memory_limit: float | None = None,
+        precision: str = "fp32",
+        mirror: str = "none",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(-1 if roi_size is None else roi_size, *args, **kwargs)
+        self.crop_foreground, self.margin = crop_foreground, margin
+        self.memory_limit, self.precision, self.mirror = memory_limit, precision, mirror
+        choose_precision(precision, torch.device("cpu"))  # refuses an unknown name now
+        if mirror not in MIRRORINGS:
+            raise UserError(f"mirror: {mirror!r} found; expected one of {', '.join(MIRRORINGS)}")
 
-    def __call__(
-        self, inputs: Tensor, network: Callable[..., Tensor], available: Tensor | None = None, **kwargs: Any
-    ) -> Tensor:
+    def __call__(self, inputs: Tensor, network: Network, available: Tensor | None = None, **kwargs: Any) -> Tensor:
         """Return logits ``(B, R, *S)``.
 
         Args:
@@ -60,20 +90,64 @@ class ModalityInferer(SlidingWindowInferer):
         )
         return MetaTensor(logits).copy_meta_from(inputs, copy_attr=False) if isinstance(inputs, MetaTensor) else logits
 
-    def segment(self, volume: Tensor, network: Callable[..., Tensor], mask: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    def segment(self, volume: Tensor, network: Network, mask: Tensor, kwargs: dict[str, Any]) -> Tensor:
         """Segment one volume ``(1, N, *S)`` with modalities ``(1, N)``."""
         box = self.foreground(volume, mask)
-        inside = (slice(None), slice(None), *box)
-        brain = volume[inside]
-        roi = fall_back_tuple(self.roi_size, brain.shape[2:])
+        brain = volume[inside(box)]
+        return paste(self.infer_box(brain, network, mask, volume.shape[2:], **kwargs), box, volume.shape[2:])
+
+    def infer_box(self, brain: Tensor, network: Network, mask: Tensor, volume: Sequence[int], **kwargs: Any) -> Tensor:
+        """Return logits ``(1, R, *box)`` of a box around the brain.
+
+        Args:
+            brain: ``(1, N, *box)``.
+            network: see :meth:`__call__`.
+            mask: ``(1, N)`` bool.
+            volume: size of the whole volume, for the limit of memory.
+            kwargs: handed on to the network.
+        """
+        roi = self.choose_window(brain.shape[2:], network, mask, volume)
+        while True:
+            try:
+                with autocast(self.precision, brain.device):
+                    return self.mirrored(brain, network, mask, roi, kwargs).float()
+            except (RuntimeError, MemoryError) as error:
+                smaller = shrink(roi)
+                if smaller is None or not is_out_of_memory(error):
+                    raise
+                roi = smaller
+            logger.warning("out of memory: going on with windows of %s", "x".join(map(str, roi)))
+
+    def choose_window(
+        self, box: Sequence[int], network: Network, mask: Tensor, volume: Sequence[int]
+    ) -> tuple[int, ...]:
+        """Return the window for a box: ``roi_size``, or the largest within the limit of memory."""
+        roi: tuple[int, ...] = fall_back_tuple(self.roi_size, box)
+        if self.memory_limit is None or mask.device.type != "cpu":
+            return roi
+        wanted = tuple(min(window, length) for window, length in zip(roi, box, strict=True))
+        per_voxel = bytes_per_voxel(network, int(mask.sum()))
+        return choose_roi(wanted, volume, self.memory_limit, per_voxel)
+
+    def mirrored(self, brain: Tensor, network: Network, mask: Tensor, roi: Any, kwargs: dict[str, Any]) -> Tensor:
+        """Return the mean of the logits over the mirrorings of a box ``(1, N, *box)``."""
+        axes = range(2, 2 + MIRRORINGS[self.mirror])
+        flips = [flip for number in range(len(axes) + 1) for flip in combinations(axes, number)]
+        total = self.windows(brain, network, mask, roi, kwargs)
+        for flip in flips[1:]:
+            total = total + self.windows(brain.flip(flip), network, mask, roi, kwargs).flip(flip)
+        return total / len(flips) if len(flips) > 1 else total
+
+    def windows(self, brain: Tensor, network: Network, mask: Tensor, roi: Any, kwargs: dict[str, Any]) -> Tensor:
+        """Return the logits of a box ``(1, N, *box)``, from windows of a size."""
         fits = all(length <= window for length, window in zip(brain.shape[2:], roi, strict=True))
         # One window that fits is not padded to the roi, which would cost time and change what the norms see.
-        logits: Tensor = network(brain, mask, **kwargs) if fits else super().__call__(brain, network, mask, **kwargs)
-        if list(logits.shape[2:]) == list(volume.shape[2:]):
-            return logits
-        whole = logits.new_full((*logits.shape[:2], *volume.shape[2:]), OUTSIDE_LOGIT)
-        whole[inside] = logits
-        return whole
+        if fits:
+            return network(brain, mask, **kwargs)
+        windows = copy(self)
+        windows.roi_size = roi
+        logits: Tensor = SlidingWindowInferer.__call__(windows, brain, network, mask, **kwargs)
+        return logits
 
     def foreground(self, volume: Tensor, mask: Tensor) -> tuple[slice, ...]:
         """Return the box where any present modality is not zero, with the margin."""
@@ -82,10 +156,26 @@ class ModalityInferer(SlidingWindowInferer):
         if not self.crop_foreground:
             return everything
         content = (volume[mask] != 0).any(dim=0)
-        places = content.nonzero()
-        if len(places) == 0:
+        if not bool(content.any()):
             return everything
-        low, high = places.amin(dim=0).tolist(), places.amax(dim=0).tolist()
-        return tuple(
-            slice(max(0, a - self.margin), min(n, b + 1 + self.margin)) for a, b, n in zip(low, high, size, strict=True)
-        )
+        spans = []
+        for axis in range(content.dim()):
+            others = [other for other in range(content.dim()) if other != axis]
+            places = content.any(dim=others).nonzero().flatten()
+            low, high = int(places[0]) - self.margin, int(places[-1]) + 1 + self.margin
+            spans.append(slice(max(0, low), min(size[axis], high)))
+        return tuple(spans)
+
+
+def inside(box: Sequence[slice]) -> tuple[slice, ...]:
+    """Return the index of a spatial box in a tensor ``(B, C, *S)``."""
+    return (slice(None), slice(None), *box)
+
+
+def paste(values: Tensor, box: Sequence[slice], size: Sequence[int], outside: float = OUTSIDE_LOGIT) -> Tensor:
+    """Put the values of a box ``(B, C, *box)`` into a volume of spatial size ``size`` with one value elsewhere."""
+    if list(values.shape[2:]) == list(size):
+        return values
+    whole = values.new_full((*values.shape[:2], *size), outside)
+    whole[inside(box)] = values
+    return whole

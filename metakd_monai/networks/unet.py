@@ -52,7 +52,7 @@ class MetaKDUNet(nn.Module):
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
         if len(channels) < 2:
             raise ValueError(f"channels must name at least two scales, got {tuple(channels)!r}.")
-        self.in_channels = in_channels
+        self.in_channels, self.channels = in_channels, tuple(channels)
         self.deep_supervision = deep_supervision
         self.factor = 2 ** (len(channels) - 1)
         self.encoder = nn.ModuleList(
@@ -157,6 +157,18 @@ class MetaKDUNet(nn.Module):
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
         return self.forward_features(x, available)[0]
+
+    @torch.jit.unused
+    def bytes_per_voxel(self, modalities: int) -> float:
+        """Estimate the memory in fp32 that prediction needs for each voxel of a window, weights left out.
+
+        Args:
+            modalities: number of present ones.
+        """
+        every_scale = sum(width / 8**scale for scale, width in enumerate(self.channels))
+        kept = (modalities + 1) * every_scale  # features of each modality, and fused
+        passing = 7 * self.channels[0] + self.in_channels  # inputs, sums and concatenations at full size
+        return 4 * (kept + passing)
 
     def pad(self, x: Tensor) -> Tensor:
         """Pad zeros at the far ends up to a multiple of the stride, with more than one voxel at the bottleneck."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,20 @@ class LoadImageModalitiesd(Transform):
         return {**data, self.key: image, "available": available}
 
     def read_files(self, files: Mapping[Modality, Path]) -> tuple[dict[Modality, np.ndarray], Path]:
-        """Read one file for each modality; all must be on one grid."""
+        """Read one file for each modality, at the same time; all must be on one grid."""
         first = next(iter(files.values()))
         wanted = {m: files[m] for m in self.modalities if m in files}
         grid = read_nifti(next(iter(wanted.values()), first))
-        channels = {}
-        for modality, path in wanted.items():
-            image = read_nifti(path)
-            check_grid(path, image.shape, image.affine, grid.shape, grid.affine)
-            channels[modality] = read_voxels(path, image)
-            check_image(path, channels[modality], modality.value)
+
+        def read(modality: Modality) -> np.ndarray:
+            image = read_nifti(wanted[modality])
+            check_grid(wanted[modality], image.shape, image.affine, grid.shape, grid.affine)
+            voxels = read_voxels(wanted[modality], image)
+            check_image(wanted[modality], voxels, modality.value)
+            return voxels
+
+        with ThreadPoolExecutor(len(Modality)) as pool:  # unpacking lets other threads run
+            channels = dict(zip(wanted, pool.map(read, wanted), strict=True))
         return channels, next(iter(wanted.values()), first)
 
     def read_stack(self, path: Path) -> tuple[dict[Modality, np.ndarray], Path]:

@@ -1,0 +1,6 @@
+"""From a whole volume to logits: the brain's box, windows that fit in memory, precision, mirroring."""
+
+from metakd_monai.inferers.modality import MIRRORINGS, OUTSIDE_LOGIT, ModalityInferer, inside, paste
+from metakd_monai.inferers.precision import PRECISIONS, choose_precision
+
+__all__ = ["MIRRORINGS", "OUTSIDE_LOGIT", "PRECISIONS", "ModalityInferer", "choose_precision", "inside", "paste"]

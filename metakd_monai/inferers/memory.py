@@ -1,0 +1,71 @@
+"""Windows as large as memory allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from metakd_monai.vocabulary import UserError
+
+GIB = 2**30
+BASE_BYTES = 0.6 * GIB  # of a process with PyTorch and MONAI, before any volume
+VOLUME_BYTES = 44  # for each voxel of the volume: sequences as read and stacked, labels, logits
+UNKNOWN_BYTES = 1024  # for each voxel of a window, of a network that does not say
+STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales
+SMALLEST = 32  # voxels along an axis
+
+
+def bytes_per_voxel(network: Callable[..., Tensor], modalities: int) -> float:
+    """Return the memory that a network needs for each voxel of a window with so many present modalities."""
+    estimate: Callable[[int], float] | None = getattr(network, "bytes_per_voxel", None)
+    return UNKNOWN_BYTES if estimate is None else estimate(modalities)
+
+
+def choose_roi(
+    box: Sequence[int], volume: Sequence[int], limit: float, per_voxel: float, base: float = BASE_BYTES
+) -> tuple[int, ...]:
+    """Return the largest window over a box that keeps the process below a limit of memory.
+
+    It depends on sizes alone, not on what happens to be in memory, so that a result can be had again.
+
+    Args:
+        box: size of the box around the brain.
+        volume: size of the whole volume.
+        limit: GiB for the process.
+        per_voxel: bytes for each voxel of a window.
+        base: bytes that are in use before.
+
+    Raises:
+        UserError: when not even the smallest window fits.
+    """
+    fixed = base + VOLUME_BYTES * math.prod(volume)
+    voxels = (limit * GIB - fixed) / per_voxel
+    roi = [max(STEP, STEP * math.ceil(length / STEP)) for length in box]
+    while math.prod(roi) > voxels:
+        smaller = shrink(roi)
+        if smaller is None:
+            needed = (fixed + math.prod(roi) * per_voxel) / GIB
+            raise UserError(f"memory_limit: {limit:g} GiB found; expected at least {needed:.1f} GiB for this volume")
+        roi = list(smaller)
+    return tuple(roi)
+
+
+def shrink(roi: Sequence[int]) -> tuple[int, ...] | None:
+    """Return a window a step shorter along its longest axis; None when it is the smallest already."""
+    longest = max(range(len(roi)), key=lambda axis: roi[axis])
+    if roi[longest] <= SMALLEST:
+        return None
+    length = max(SMALLEST, STEP * math.ceil(roi[longest] / STEP) - STEP)
+    return tuple(length if axis == longest else size for axis, size in enumerate(roi))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a device or the process ran out of memory."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )
