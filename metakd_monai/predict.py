@@ -130,7 +130,7 @@ class Predictor:
             item: dict[str, Any] = self.load(case.as_item())
             image, available = item["image"], item["available"]
             box = self.inferer.foreground(image.as_tensor()[None], available[None])
-            cut = MetaTensor(image.as_tensor()[inside(box)[1:]].clone(), affine=image.affine, meta=image.meta)
+            cut = MetaTensor(image.as_tensor()[inside(box)[1:]].clone(), meta=image.meta)
             brain: dict[str, Any] = self.normalize({**item, "image": cut})
         except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
             raise find_user_error(error) or error from error

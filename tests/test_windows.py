@@ -1,0 +1,140 @@
+"""Windows that fit in memory, precision and mirroring."""
+
+import logging
+
+import pytest
+import torch
+from test_inferers import Recorder, volume
+
+from metakd_monai.inferers import ModalityInferer, choose_precision, paste
+from metakd_monai.inferers.memory import BASE_BYTES, GIB, VOLUME_BYTES, choose_roi, is_out_of_memory, shrink
+from metakd_monai.networks import MetaKDUNet
+from metakd_monai.vocabulary import UserError
+
+CPU = torch.device("cpu")
+
+
+def test_the_whole_box_is_one_window_where_memory_allows():
+    assert choose_roi((140, 170, 150), (240, 240, 155), limit=64, per_voxel=500) == (144, 176, 160)
+
+
+def test_windows_shrink_along_the_longest_axis_until_they_fit():
+    limit = (BASE_BYTES + VOLUME_BYTES * 100**3 + 500 * 96 * 96 * 64) / GIB
+    assert choose_roi((96, 112, 64), (100, 100, 100), limit, per_voxel=500) == (96, 96, 64)
+
+
+def test_a_limit_that_no_window_keeps_is_refused_with_the_one_that_would_do():
+    with pytest.raises(UserError, match=r"memory_limit: 0.1 GiB found; expected at least 1\.0 GiB"):
+        choose_roi((140, 170, 150), (240, 240, 155), limit=0.1, per_voxel=500)
+
+
+def test_the_smallest_window_is_not_made_smaller():
+    assert shrink((48, 32, 32)) == (32, 32, 32)
+    assert shrink((32, 32, 20)) is None
+
+
+class Greedy(Recorder):
+    """A network that runs out of memory on large windows."""
+
+    def __init__(self, most, error):
+        super().__init__()
+        self.most, self.error = most, error
+
+    def __call__(self, x, available):
+        if x[0, 0].numel() > self.most:
+            raise self.error
+        return super().__call__(x, available)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_takes_smaller_windows_and_says_so(caplog, error):
+    image = torch.rand(1, 4, 64, 40, 40) + 1
+    with caplog.at_level(logging.WARNING):
+        logits = ModalityInferer(mode="gaussian")(image, Greedy(48 * 40 * 40, error))
+    torch.testing.assert_close(logits, image[:, :3] + 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of memory: going on with windows of 48x40x40",
+    ]
+
+
+def test_other_errors_and_memory_that_never_suffices_are_raised():
+    image = torch.rand(1, 4, 64, 40, 40) + 1
+    with pytest.raises(RuntimeError, match="something else"):
+        ModalityInferer()(image, Greedy(0, RuntimeError("something else")))
+    with pytest.raises(MemoryError):
+        ModalityInferer()(image, Greedy(0, MemoryError()))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_limit_of_memory_makes_windows_for_the_network_at_hand():
+    network = MetaKDUNet(channels=(4, 8, 16)).eval()
+    seen = []
+    network.encoder[0].register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    image = torch.rand(1, 4, 64, 48, 48) + 1
+    per_voxel = network.bytes_per_voxel(4)
+    limit = (BASE_BYTES + VOLUME_BYTES * 64 * 48 * 48 + per_voxel * 48**3) / GIB
+    with torch.inference_mode():
+        ModalityInferer(memory_limit=limit)(image, network)
+    assert set(seen) == {(48, 48, 48)}
+
+
+def test_features_of_more_modalities_need_more_memory():
+    network = MetaKDUNet()
+    assert network.bytes_per_voxel(1) < network.bytes_per_voxel(4) < 600
+
+
+@pytest.mark.parametrize(("mirror", "passes"), [("none", 1), ("lr", 2), ("all", 8)])
+def test_mirroring_is_the_mean_over_flips(mirror, passes):
+    image = volume()
+    weight = torch.rand(4, 4, 4)
+
+    class Uneven(Recorder):
+        def __call__(self, x, available):
+            return super().__call__(x, available) * weight
+
+    network = Uneven()
+    found = ModalityInferer(margin=0, mirror=mirror)(image, network)[:, :, 4:8, 4:8, 4:8]
+    assert len(network.calls) == passes
+    flips = {"none": [()], "lr": [(), (0,)], "all": [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]}[mirror]
+    mean = torch.stack([weight.flip(flip) for flip in flips]).mean(0)
+    torch.testing.assert_close(found, (image[:, :3, 4:8, 4:8, 4:8] + 1) * mean)
+
+
+def test_bf16_is_close_to_fp32_and_gives_fp32():
+    network = MetaKDUNet(channels=(4, 8, 16)).eval()
+    image = torch.rand(1, 4, 16, 16, 16) + 1
+    with torch.inference_mode():
+        full = ModalityInferer(precision="fp32")(image, network)
+        half = ModalityInferer(precision="bf16")(image, network)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    assert (half - full).abs().max() < 0.1 * full.abs().max()
+
+
+@pytest.mark.parametrize(("flags", "expected"), [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"avx2": 1}, "fp32")])
+def test_auto_precision_goes_by_what_the_cpu_has(monkeypatch, flags, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
+    assert choose_precision("auto", CPU) == expected
+    assert choose_precision("fp32", CPU) == "fp32"
+
+
+@pytest.mark.parametrize("arguments", [{"precision": "fp8"}, {"mirror": "up"}])
+def test_unknown_names(arguments):
+    name, value = next(iter(arguments.items()))
+    with pytest.raises(UserError, match=f"{name}: '{value}' found; expected one of"):
+        ModalityInferer(**arguments)
+
+
+def test_paste_puts_a_box_into_its_volume():
+    box = (slice(1, 3), slice(0, 2), slice(2, 4))
+    whole = paste(torch.ones(1, 2, 2, 2, 2), box, (4, 4, 4), outside=-1)
+    assert whole[:, :, 1:3, 0:2, 2:4].eq(1).all()
+    assert whole.eq(1).sum() == 16
+    assert whole.eq(-1).sum() == 2 * 64 - 16
