@@ -43,15 +43,11 @@ def has(config, key):
     return int(last) < len(config) if isinstance(config, list) else last in config
 
 
-# A key that an overlay adds because the class has a default for it.
-DEFAULTED = {"train#sampler#rank", "train#sampler#num_replicas", "train#handlers#1#rank"}
-
-
 @pytest.mark.parametrize("name", ADDITIONS)
 def test_overlay_only_overrides_what_the_trunk_defines(name):
     trunk = load("train.json")
     unknown = {key for key in load(name) if not has(trunk, key)}
-    assert unknown <= ADDITIONS[name] | DEFAULTED
+    assert unknown <= ADDITIONS[name]
 
 
 def test_handlers_are_where_references_mean_them_to_be():

@@ -59,17 +59,21 @@ def test_training_writes_state_dicts_and_logs(trained):
         "training.csv",
         "meta.csv",
         "validation.csv",
+        "timing.csv",
         "tensorboard",
     } == {path.name for path in trained.iterdir()}
     assert all(isinstance(v, torch.Tensor) for v in torch.load(trained / "model.pt", weights_only=True).values())
     assert [int(row["iteration"]) for row in rows(trained / "training.csv")] == [1, 2, 3, 4]
     assert [int(row["iteration"]) for row in rows(trained / "meta.csv")] == [1, 3]
     assert {"val_dice_ET", "val_dice_TC", "val_dice_WT", "val_mean_dice"} < set(rows(trained / "validation.csv")[0])
-    assert {path.name for path in (trained / "tensorboard").iterdir()} == {"training", "meta", "validation"}
+    assert {path.name for path in (trained / "tensorboard").iterdir()} == {"training", "meta", "validation", "timing"}
 
 
-def test_training_runs_from_another_directory_and_is_reproducible(trained, cohort, tmp_path):
+def test_training_is_the_same_from_another_directory_with_workers_and_augmentation_on_the_device(
+    trained, cohort, tmp_path
+):
     arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path / "out", *SMALL, *BRIEF, "--num_workers", "1"]
+    arguments += ["--augment_on_device", "true"]
     bundle(str(CONFIGS / "train.json"), *arguments, cwd=tmp_path)
     assert (tmp_path / "out" / "training.csv").read_text() == (trained / "training.csv").read_text()
 
@@ -126,16 +130,6 @@ def test_evaluation_writes_a_table(trained, cohort, tmp_path):
     table = (tmp_path / "val_dice_raw.csv").read_text()
     assert all(case.case_id in table for case in find_cases(cohort))
     assert len((tmp_path / "benchmark" / "table.csv").read_text().splitlines()) == 1 + 2 * 16
-
-
-def test_two_processes_train_together(cohort, tmp_path):
-    configs = [str(CONFIGS / "train.json"), str(CONFIGS / "multi_gpu_train.json")]
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle")
-    small = [value for value in SMALL if value not in ("--device", "cpu")]
-    arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path, *small, *BRIEF]
-    bundle(configs, *arguments, launcher=launcher)
-    assert [int(row["iteration"]) for row in rows(tmp_path / "training.csv")] == [1, 2, 3, 4]
-    assert (tmp_path / "model.pt").exists()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("train.json", "train"), ("inference.json", "infer")])
