@@ -37,14 +37,17 @@ def make_dataset(
 
     Args:
         data: a datalist.
-        transform: a Compose.
+        transform: a Compose. What is in memory is not copied for each draw: random transforms must leave it as it is
+            (MONAI's crops, zooms, flips and intensity changes do).
         cache_num: cases to keep in memory; not used with ``cache_dir``.
         cache_dir: keep all cases on disk instead. A change of the transforms, or of a file's size or time of change,
             makes a new entry.
         num_workers: threads that fill the memory.
     """
     if cache_dir is None:
-        return CacheDataset(data, transform, cache_num=cache_num, num_workers=num_workers, progress=False)
+        return CacheDataset(
+            data, transform, cache_num=cache_num, num_workers=num_workers, progress=False, copy_cache=False
+        )
     return PersistentDataset(data, transform, cache_dir, hash_func=hash_item, hash_transform=pickle_hashing)
 
 
@@ -87,8 +90,9 @@ class SeededDataset(TorchDataset):
         except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
             raise find_user_error(error) or error from error
         if self.seed_key is not None:
-            for part in item if isinstance(item, list) else [item]:  # a list after transforms that draw several crops
-                part[self.seed_key] = seed
+            several = isinstance(item, list)  # after transforms that draw several crops
+            parts = [{**part, self.seed_key: seed} for part in (item if several else [item])]
+            return parts if several else parts[0]
         return item
 
 

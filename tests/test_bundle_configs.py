@@ -51,11 +51,14 @@ def test_overlay_only_overrides_what_the_trunk_defines(name):
 
 
 def test_handlers_are_where_references_mean_them_to_be():
-    meta_update, dropping, *_, checkpoint = load("train.json")["train"]["handlers"]
+    handlers = load("train.json")["train"]["handlers"]
+    meta_update, dropping, *_, checkpoint = handlers
     assert meta_update["_target_"].endswith("MetaUpdateHandler")
     assert dropping["_target_"].endswith("DropModalitiesHandler")
     assert checkpoint["_target_"].endswith("CheckpointHandler")
     assert checkpoint["objects"]["meta_update"] == "@train#handlers#0"
+    assert handlers[4]["_target_"].endswith("TimingReader")
+    assert next(h for h in handlers if h.get("name") == "timing")["read"] == "@train#handlers#4"
 
 
 def without(transforms, *targets):

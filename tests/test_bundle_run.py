@@ -1,6 +1,8 @@
 """The real configurations, run as a user runs them, on a tiny cohort."""
 
+import copy
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import BUNDLE, REPOSITORY
-from monai.bundle import ConfigWorkflow, ckpt_export, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 from test_files import assert_same_grid_for_itk
 from test_predict import predict
 
@@ -132,6 +134,36 @@ def test_evaluation_writes_a_table(trained, cohort, tmp_path):
     assert len((tmp_path / "benchmark" / "table.csv").read_text().splitlines()) == 1 + 2 * 16
 
 
+def test_options_at_the_top_take_effect_together(cohort, tmp_path):
+    options = {"amp": "true", "accumulation_steps": 2, "channels_last": "True", "augment_on_device": True}
+    parser = ConfigParser(json.loads((CONFIGS / "train.json").read_text()))
+    parser.update(
+        {
+            **{"dataset_dir": str(cohort), "output_dir": str(tmp_path), "device": "cpu", "num_workers": 0},
+            **{"roi_size": [16, 16, 16], "network_def#channels": [4, 8, 16], "max_iterations": 2, **options},
+            **{"val_interval": 2, "deterministic": "true"},
+        }
+    )
+    try:
+        parser.get_parsed_content("initialize#1")
+        assert torch.are_deterministic_algorithms_enabled()
+        trainer = parser.get_parsed_content("train#trainer")
+        network = parser.get_parsed_content("network")
+        assert (trainer.mixed, trainer.amp_dtype, trainer.accumulation_steps) == (True, torch.bfloat16, 2)
+        weight = network.encoder[1].conv1.conv.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last_3d)
+        assert not weight.is_contiguous()
+        trainer.run()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    expected = {"amp": True, "amp_dtype": "bf16", "accumulation_steps": 2, "channels_last": True, "compile": False}
+    assert expected | {"deterministic": True, "augment_on_device": True} == {
+        name: settings[name] for name in (*expected, "deterministic", "augment_on_device")
+    }
+    assert len(rows(tmp_path / "training.csv")) == 2
+
+
 @pytest.mark.parametrize(("name", "kind"), [("train.json", "train"), ("inference.json", "infer")])
 def test_workflows_have_all_properties(name, kind, cohort, tmp_path):
     overrides = {"dataset_dir": str(cohort), "output_dir": str(tmp_path), "device": "cpu", "num_workers": 0}
@@ -140,6 +172,18 @@ def test_workflows_have_all_properties(name, kind, cohort, tmp_path):
     )
     workflow.initialize()
     assert workflow.check_properties() == []
+
+
+def test_random_transforms_leave_the_cache_as_it_is(cohort, tmp_path):
+    parser = ConfigParser(json.loads((CONFIGS / "train.json").read_text()))
+    parser.update({"dataset_dir": str(cohort), "device": "cpu", "num_workers": 0, "roi_size": [24, 28, 24]})  # whole
+    data = parser.get_parsed_content("train#seeded_dataset")
+    before = copy.deepcopy(data.dataset._cache)
+    for seed in range(60):
+        data[seed % len(data), seed]
+    for item, kept in zip(before, data.dataset._cache, strict=True):
+        assert item.keys() == kept.keys()
+        assert all(torch.equal(item[key], kept[key]) for key in ("image", "label", "available"))
 
 
 def test_verify_net_in_out():
