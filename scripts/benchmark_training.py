@@ -45,7 +45,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--channels", nargs="+", type=int, help="widths of ours and DynUNet; default the bundle's")
-    parser.add_argument("--networks", nargs="+", choices=list(LABELS), default=list(LABELS))
+    parser.add_argument("--networks", nargs="*", choices=list(LABELS), default=list(LABELS), help="may be empty")
     parser.add_argument(
         "--num-workers", nargs="*", type=int, default=[0, 1, 2], help="for the loading part; may be empty"
     )
@@ -56,7 +56,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if len(options.batch_size) not in (1, len(options.crop)):
         parser.error("--batch-size: expected one number, or one for each crop")
+    if any(size % 16 for crop in options.crop for size in sizes_of(crop)):
+        parser.error("--crop: expected sizes that 16 divides, as SegResNet and DynUNet need them")
     return options
+
+
+def sizes_of(crop: str) -> list[int]:
+    """Return the sizes in a text such as 160x160x80."""
+    return [int(size) for size in crop.split("x")]
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
@@ -81,9 +88,7 @@ def measure_steps(options: argparse.Namespace) -> list[dict[str, Any]]:
     )
     for crop, batch_size in zip(options.crop, sizes, strict=True):
         for network in options.networks:
-            row = measure(
-                {"crop": [*map(int, crop.split("x"))], "batch_size": batch_size, "network": network, **common}
-            )
+            row = measure({"crop": sizes_of(crop), "batch_size": batch_size, "network": network, **common})
             seconds = row["seconds"]
             figures = [min(seconds), median(seconds), max(seconds), row["peak_gib"]]
             print(
@@ -103,7 +108,7 @@ def measure_loading(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     print(f"\n{'workers':>7} {'step s':>8} {'waiting s':>9} {'share':>7}   (medians, {options.crop[0]})", flush=True)
     for workers in options.num_workers:
-        task = {"network": OURS, "crop": [*map(int, options.crop[0].split("x"))], "batch_size": options.batch_size[0]}
+        task = {"network": OURS, "crop": sizes_of(options.crop[0]), "batch_size": options.batch_size[0]}
         row = measure({**task, **common, "num_workers": workers, "steps": options.loading_steps, "cases": str(cases)})
         step, waiting = median(row["step_seconds"]), median(row["data_seconds"])
         row["data_share"] = sum(row["data_seconds"]) / (sum(row["data_seconds"]) + sum(row["step_seconds"]))
@@ -159,7 +164,8 @@ def main(arguments: list[str]) -> int:
     steps = measure_steps(options)
     report = {"steps": steps, "lines": fit(steps), "loading": measure_loading(options)}
     write_json(options.json or options.output / "training.json", report)
-    draw(steps, options.output / "training.png")
+    if steps:
+        draw(steps, options.output / "training.png")
     return 0
 
 

@@ -103,7 +103,7 @@ def peak_gib(device: str) -> float:
 def measure_step(task: dict[str, Any]) -> dict[str, Any]:
     """Time ``repeats`` steps, after one of half the crop."""
     torch.manual_seed(0)
-    half = [max(8, size // 32 * 16) for size in task["crop"]]
+    half = [max(16, size // 32 * 16) for size in task["crop"]]
     full = make_batch(task, task["crop"])
     trainer = make_trainer(task, [make_batch(task, half), *(dict(full) for _ in range(task["repeats"]))])
     before, clock = peak_gib(task["device"]), []

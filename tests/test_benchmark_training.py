@@ -12,7 +12,7 @@ SCRIPT = REPOSITORY / "scripts" / "benchmark_training.py"
 
 @pytest.mark.slow
 def test_benchmark_writes_every_figure(tmp_path):
-    small = "--crop 16x16x16 --batch-size 1 --repeats 2 --channels 4 8 --cases-shape 24 28 24 --cases-spacing 6"
+    small = "--crop 16x16x16 --batch-size 1 --repeats 2 --channels 4 8 16 --cases-shape 24 28 24 --cases-spacing 6"
     less = "--networks dynunet ours-4 ours-1 --num-workers 0 1 --loading-steps 2"
     command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tmp_path), *small.split(), *less.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -27,8 +27,18 @@ def test_benchmark_writes_every_figure(tmp_path):
     assert "ours, 1 of 4 present" in done.stdout
 
 
-def test_a_batch_size_for_each_crop(tmp_path):
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tmp_path), "--crop", "8x8x8", "--batch-size", "1", "2"]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--crop 16x16x16 --batch-size 1 2", "--batch-size: expected one number, or one for each crop"),
+        (
+            "--crop 16x16x40 --batch-size 1",
+            "--crop: expected sizes that 16 divides, as SegResNet and DynUNet need them",
+        ),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(tmp_path, arguments, message):
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tmp_path), *arguments.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.strip().endswith("--batch-size: expected one number, or one for each crop")
+    assert done.stderr.strip().endswith(message)
