@@ -95,6 +95,37 @@ def split_cases(
     }
 
 
+def switch(value: bool | str, name: str = "option") -> bool:
+    """Read an option that is on or off; a command line's ``true`` and ``False`` alike.
+
+    Raises:
+        UserError: for anything else.
+    """
+    known = {"true": True, "false": False}
+    text = str(value).lower()
+    if text not in known:
+        raise UserError(f"{name}: {value!r} found; expected true or false")
+    return known[text]
+
+
+def set_up_randomness(seed: int, deterministic: bool = False) -> None:
+    """Seed all global generators, and choose between exact and fast algorithms on a GPU.
+
+    Args:
+        seed: of the run.
+        deterministic: only algorithms that give the same bits each time (an operation that has none raises an error);
+            else cuDNN tries several for each shape and takes the fastest.
+    """
+    import torch
+    from monai.utils import set_determinism
+
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it, before its first use
+    set_determinism(seed=seed, use_deterministic_algorithms=deterministic)
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+
+
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the items whose files can all be read; each other one is named in a warning."""
     readable = []

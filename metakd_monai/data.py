@@ -6,6 +6,7 @@ depends neither on the number of workers nor on whether the run was stopped and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,17 @@ def make_dataset(
 
     Args:
         data: a datalist.
-        transform: a Compose.
+        transform: a Compose. What is in memory is not copied for each draw: random transforms must leave it as it is
+            (MONAI's crops, zooms, flips and intensity changes do).
         cache_num: cases to keep in memory; not used with ``cache_dir``.
         cache_dir: keep all cases on disk instead. A change of the transforms, or of a file's size or time of change,
             makes a new entry.
         num_workers: threads that fill the memory.
     """
     if cache_dir is None:
-        return CacheDataset(data, transform, cache_num=cache_num, num_workers=num_workers, progress=False)
+        return CacheDataset(
+            data, transform, cache_num=cache_num, num_workers=num_workers, progress=False, copy_cache=False
+        )
     return PersistentDataset(data, transform, cache_dir, hash_func=hash_item, hash_transform=pickle_hashing)
 
 
@@ -67,10 +71,11 @@ class SeededDataset(TorchDataset):
 
     Args:
         dataset: a MONAI data set (CacheDataset and PersistentDataset too) whose ``transform`` is a Compose.
+        seed_key: where to leave the seed in the item, for transforms that run later; None for nowhere.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, seed_key: str | None = None) -> None:
+        self.dataset, self.seed_key = dataset, seed_key
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -81,9 +86,14 @@ class SeededDataset(TorchDataset):
         if isinstance(self.dataset.transform, Randomizable):
             self.dataset.transform.set_random_state(seed=seed)
         try:
-            return self.dataset[index]
+            item = self.dataset[index]
         except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
             raise find_user_error(error) or error from error
+        if self.seed_key is not None:
+            several = isinstance(item, list)  # after transforms that draw several crops
+            parts = [{**part, self.seed_key: seed} for part in (item if several else [item])]
+            return parts if several else parts[0]
+        return item
 
 
 class StreamSampler(Sampler[tuple[int, int]]):
@@ -94,7 +104,8 @@ class StreamSampler(Sampler[tuple[int, int]]):
         seed: of the order and of every draw.
         batch_size: cases per iteration on this rank; turns iterations into places in the stream.
         rank: which of the ``num_replicas`` processes this is.
-        num_replicas: processes that share the stream.
+        num_replicas: processes that share the stream, one case each in turn: their batches of one iteration together
+            are the batch of a single process with ``num_replicas`` times the batch size.
         endless: False for exactly one pass from where :meth:`seek` points to.
 
     Raises:
@@ -122,15 +133,15 @@ class StreamSampler(Sampler[tuple[int, int]]):
         self.iteration = iteration
 
     def __len__(self) -> int:
-        return len(self.data_source)
+        """Return the cases of one pass on the process that has most of them."""
+        return math.ceil(len(self.data_source) / self.num_replicas)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         size = len(self.data_source)
         step = size if not self.endless else self.batch_size * self.num_replicas
-        place = self.iteration * step
-        end = place + size
-        while self.endless or place < end:
-            if place % self.num_replicas == self.rank:
+        start = place = self.iteration * step
+        while self.endless or place < start + size:
+            if (place - start) % self.num_replicas == self.rank:
                 order = np.random.default_rng([self.seed, 0, place // size]).permutation(size)
                 yield int(order[place % size]), seed_of(self.seed, 1, place)
             place += 1

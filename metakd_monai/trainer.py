@@ -5,20 +5,24 @@ The upper problem is :class:`metakd_monai.handlers.MetaUpdateHandler`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
+from monai.engines.trainer import Trainer
+from monai.inferers import SimpleInferer
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
 from metakd_monai.losses import DistillationLoss
 from metakd_monai.networks import WithFeatures
+from metakd_monai.vocabulary import UserError
 
 TASK_LOSS = "task_loss"
 DISTILLATION_LOSS = "distillation_loss"
+AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class MetaKDTrainer(SupervisedTrainer):
@@ -35,7 +39,13 @@ class MetaKDTrainer(SupervisedTrainer):
         distillation: ``(features, available, importance)`` to scalar; by default the paper's, p = 1.
         alpha: weight of the distillation; 0 leaves it out altogether.
         max_iterations: stop after so many iterations, also in the middle of an epoch.
+        amp: run the network in mixed precision, on whatever device; the losses are computed in fp32.
+        amp_dtype: ``"bf16"``, or ``"fp16"`` with a GradScaler.
+        accumulation_steps: iterations whose mean gradient moves the network once (1 with MONAI 1.5).
         kwargs: MONAI's SupervisedTrainer's; ``prepare_batch`` must hand out ``available`` ``(B, N)``.
+
+    Raises:
+        UserError: for another amp_dtype, or accumulation_steps that are no whole number above 0.
     """
 
     def __init__(
@@ -47,11 +57,23 @@ class MetaKDTrainer(SupervisedTrainer):
         distillation: nn.Module | None = None,
         alpha: float = 0.1,
         max_iterations: int | None = None,
+        amp: bool = False,
+        amp_dtype: str = "bf16",
+        accumulation_steps: int = 1,
         **kwargs: Any,
     ) -> None:
         if hasattr(network, "forward_features"):
             network = WithFeatures(network)
+        dtype = check_options(amp_dtype, accumulation_steps)
+        if accumulation_steps > 1:
+            kwargs["accumulation_steps"] = accumulation_steps
+        # MONAI's amp is autocast for CUDA and a GradScaler: what fp16 needs there. The rest is `infer`.
+        scaled = amp and dtype == torch.float16
+        self.inner_inferer = kwargs.pop("inferer", None) or SimpleInferer()
+        kwargs |= {"amp": scaled, "amp_kwargs": {"dtype": dtype}, "inferer": self.infer}
         super().__init__(network=network, loss_function=self.inner_loss, **kwargs)
+        self.scaler = torch.amp.GradScaler(self.state.device.type) if scaled else None
+        self.mixed, self.amp_dtype = amp, dtype
         self.task_loss = loss_function
         self.importance = importance
         self.distillation = DistillationLoss() if distillation is None else distillation
@@ -59,6 +81,16 @@ class MetaKDTrainer(SupervisedTrainer):
         self.max_iterations = max_iterations
         self.add_event_handler(Events.STARTED, self.enter_stream)
         self.add_event_handler(Events.ITERATION_COMPLETED, self.stop_in_time)
+
+    def run(self) -> None:
+        """Run as MONAI's trainer does, with the GradScaler that there is; MONAI's would be new, and for CUDA."""
+        super(Trainer, self).run()
+
+    def infer(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the network gives for images ``(B, N, *S)``, in fp32 also where it ran in mixed precision."""
+        with torch.autocast(self.state.device.type, self.amp_dtype, enabled=self.mixed):
+            logits, features, available = self.inner_inferer(inputs, network, *args, **kwargs)
+        return (logits.float(), features.float(), available) if self.mixed else (logits, features, available)
 
     def inner_loss(self, output: tuple[Tensor, Tensor, Tensor], label: Tensor) -> Tensor:
         """Return the lower objective of Eq. (4); SupervisedTrainer calls this on what the network gave."""
@@ -74,6 +106,25 @@ class MetaKDTrainer(SupervisedTrainer):
         )
         return loss
 
+    def parameters(self) -> list[nn.Parameter]:
+        """List what the optimizer moves."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def inner_state(self) -> dict[str, Any]:
+        """Return what the inner step carries on beside network and optimizer: loss scale, accumulated gradients."""
+        accumulates = getattr(self, "accumulation_steps", 1) > 1
+        return {
+            "scaler": self.scaler.state_dict() if self.scaler else {},
+            "gradients": [parameter.grad for parameter in self.parameters()] if accumulates else [],
+        }
+
+    def load_inner_state(self, state: Mapping[str, Any]) -> None:
+        """Put back what :meth:`inner_state` returned."""
+        if self.scaler and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        for parameter, gradient in zip(self.parameters(), state["gradients"], strict=False):
+            parameter.grad = gradient
+
     def enter_stream(self) -> None:
         """Start the data where a resumed run had stopped."""
         sampler: Any = getattr(self.data_loader, "sampler", None)
@@ -85,3 +136,12 @@ class MetaKDTrainer(SupervisedTrainer):
         """End the run at ``max_iterations``."""
         if self.max_iterations is not None and self.state.iteration >= self.max_iterations:
             self.terminate()
+
+
+def check_options(amp_dtype: str, accumulation_steps: int) -> torch.dtype:
+    """Return the dtype of a name; raises UserError for values that a trainer cannot have."""
+    if amp_dtype not in AMP_DTYPES:
+        raise UserError(f"amp_dtype: {amp_dtype!r} found; expected {' or '.join(AMP_DTYPES)}")
+    if not isinstance(accumulation_steps, int) or accumulation_steps < 1:
+        raise UserError(f"accumulation_steps: {accumulation_steps!r} found; expected a whole number of at least 1")
+    return AMP_DTYPES[amp_dtype]

@@ -23,9 +23,9 @@ from typing import Any
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does; for all that is measured here
 
 import matplotlib
-import numpy as np
 import torch
 from monai.networks.nets import SegResNet
+from scipy import stats
 
 from metakd_monai.benchmark.subsets import SubsetPredictor
 from metakd_monai.cases import find_cases
@@ -151,9 +151,8 @@ def show(seconds: dict[str, list[float]]) -> list[str]:
 
 def line_through(x: list[float], y: list[float]) -> tuple[float, float, float]:
     """Return slope, intercept and the coefficient of determination of a straight line through points."""
-    slope, intercept = np.polyfit(x, y, 1)
-    rest = np.asarray(y) - (slope * np.asarray(x) + intercept)
-    return float(slope), float(intercept), float(1 - (rest**2).sum() / max(((y - np.mean(y)) ** 2).sum(), 1e-12))
+    found = stats.linregress(x, y)
+    return float(found.slope), float(found.intercept), float(found.rvalue**2)
 
 
 def growth_of_volume(predictor: Predictor, item: dict[str, Any], repeats: int) -> tuple[list[float], list[float]]:

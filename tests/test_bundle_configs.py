@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser, verify_metadata
 
 from metakd_monai import __version__
 from metakd_monai.bundle import bundle_root, config_files, list_cases, split_cases
-from metakd_monai.predict import ROI_SIZE
+from metakd_monai.predict import Compute
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
 
 # What an overlay may add to its trunk; everything else must be there already.
@@ -43,23 +43,22 @@ def has(config, key):
     return int(last) < len(config) if isinstance(config, list) else last in config
 
 
-# A key that an overlay adds because the class has a default for it.
-DEFAULTED = {"train#sampler#rank", "train#sampler#num_replicas", "train#handlers#1#rank"}
-
-
 @pytest.mark.parametrize("name", ADDITIONS)
 def test_overlay_only_overrides_what_the_trunk_defines(name):
     trunk = load("train.json")
     unknown = {key for key in load(name) if not has(trunk, key)}
-    assert unknown <= ADDITIONS[name] | DEFAULTED
+    assert unknown <= ADDITIONS[name]
 
 
 def test_handlers_are_where_references_mean_them_to_be():
-    meta_update, dropping, *_, checkpoint = load("train.json")["train"]["handlers"]
+    handlers = load("train.json")["train"]["handlers"]
+    meta_update, dropping, *_, checkpoint = handlers
     assert meta_update["_target_"].endswith("MetaUpdateHandler")
     assert dropping["_target_"].endswith("DropModalitiesHandler")
     assert checkpoint["_target_"].endswith("CheckpointHandler")
     assert checkpoint["objects"]["meta_update"] == "@train#handlers#0"
+    assert handlers[4]["_target_"].endswith("TimingReader")
+    assert next(h for h in handlers if h.get("name") == "timing")["read"] == "@train#handlers#4"
 
 
 def without(transforms, *targets):
@@ -70,8 +69,14 @@ def test_trunks_agree():
     train, inference = load("train.json"), load("inference.json")
     assert train["network_def"] == inference["network_def"]
     assert train["network"] == inference["network"]
-    assert {**train["validate"]["inferer"], "roi_size": "@roi_size"} == inference["inferer"]
-    assert train["inference_roi_size"] == inference["roi_size"] == list(ROI_SIZE)
+    knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
+    assert {**train["validate"]["inferer"], **knobs} == inference["inferer"]
+    assert train["inference_roi_size"] is inference["roi_size"] is None
+    command = Compute()
+    assert {name: inference[name] for name in ("memory_limit", "precision", "mirror")} == {
+        name: getattr(command, name) for name in ("memory_limit", "precision", "mirror")
+    }
+    assert inference["inferer"]["overlap"] == command.overlap
     assert train["validate"]["postprocessing"]["transforms"][0] == inference["postprocessing"]["transforms"][0]
     image_only = [
         {**t, "keys": "image"} if "keys" in t else t

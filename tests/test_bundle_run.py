@@ -1,6 +1,8 @@
 """The real configurations, run as a user runs them, on a tiny cohort."""
 
+import copy
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import BUNDLE, REPOSITORY
-from monai.bundle import ConfigWorkflow, ckpt_export, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 from test_files import assert_same_grid_for_itk
 from test_predict import predict
 
@@ -59,17 +61,21 @@ def test_training_writes_state_dicts_and_logs(trained):
         "training.csv",
         "meta.csv",
         "validation.csv",
+        "timing.csv",
         "tensorboard",
     } == {path.name for path in trained.iterdir()}
     assert all(isinstance(v, torch.Tensor) for v in torch.load(trained / "model.pt", weights_only=True).values())
     assert [int(row["iteration"]) for row in rows(trained / "training.csv")] == [1, 2, 3, 4]
     assert [int(row["iteration"]) for row in rows(trained / "meta.csv")] == [1, 3]
     assert {"val_dice_ET", "val_dice_TC", "val_dice_WT", "val_mean_dice"} < set(rows(trained / "validation.csv")[0])
-    assert {path.name for path in (trained / "tensorboard").iterdir()} == {"training", "meta", "validation"}
+    assert {path.name for path in (trained / "tensorboard").iterdir()} == {"training", "meta", "validation", "timing"}
 
 
-def test_training_runs_from_another_directory_and_is_reproducible(trained, cohort, tmp_path):
+def test_training_is_the_same_from_another_directory_with_workers_and_augmentation_on_the_device(
+    trained, cohort, tmp_path
+):
     arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path / "out", *SMALL, *BRIEF, "--num_workers", "1"]
+    arguments += ["--augment_on_device", "true"]
     bundle(str(CONFIGS / "train.json"), *arguments, cwd=tmp_path)
     assert (tmp_path / "out" / "training.csv").read_text() == (trained / "training.csv").read_text()
 
@@ -128,14 +134,34 @@ def test_evaluation_writes_a_table(trained, cohort, tmp_path):
     assert len((tmp_path / "benchmark" / "table.csv").read_text().splitlines()) == 1 + 2 * 16
 
 
-def test_two_processes_train_together(cohort, tmp_path):
-    configs = [str(CONFIGS / "train.json"), str(CONFIGS / "multi_gpu_train.json")]
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle")
-    small = [value for value in SMALL if value not in ("--device", "cpu")]
-    arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path, *small, *BRIEF]
-    bundle(configs, *arguments, launcher=launcher)
-    assert [int(row["iteration"]) for row in rows(tmp_path / "training.csv")] == [1, 2, 3, 4]
-    assert (tmp_path / "model.pt").exists()
+def test_options_at_the_top_take_effect_together(cohort, tmp_path):
+    options = {"amp": "true", "accumulation_steps": 2, "channels_last": "True", "augment_on_device": True}
+    parser = ConfigParser(json.loads((CONFIGS / "train.json").read_text()))
+    parser.update(
+        {
+            **{"dataset_dir": str(cohort), "output_dir": str(tmp_path), "device": "cpu", "num_workers": 0},
+            **{"roi_size": [16, 16, 16], "network_def#channels": [4, 8, 16], "max_iterations": 2, **options},
+            **{"val_interval": 2, "deterministic": "true"},
+        }
+    )
+    try:
+        parser.get_parsed_content("initialize#1")
+        assert torch.are_deterministic_algorithms_enabled()
+        trainer = parser.get_parsed_content("train#trainer")
+        network = parser.get_parsed_content("network")
+        assert (trainer.mixed, trainer.amp_dtype, trainer.accumulation_steps) == (True, torch.bfloat16, 2)
+        weight = network.encoder[1].conv1.conv.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last_3d)
+        assert not weight.is_contiguous()
+        trainer.run()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    expected = {"amp": True, "amp_dtype": "bf16", "accumulation_steps": 2, "channels_last": True, "compile": False}
+    assert expected | {"deterministic": True, "augment_on_device": True} == {
+        name: settings[name] for name in (*expected, "deterministic", "augment_on_device")
+    }
+    assert len(rows(tmp_path / "training.csv")) == 2
 
 
 @pytest.mark.parametrize(("name", "kind"), [("train.json", "train"), ("inference.json", "infer")])
@@ -146,6 +172,18 @@ def test_workflows_have_all_properties(name, kind, cohort, tmp_path):
     )
     workflow.initialize()
     assert workflow.check_properties() == []
+
+
+def test_random_transforms_leave_the_cache_as_it_is(cohort, tmp_path):
+    parser = ConfigParser(json.loads((CONFIGS / "train.json").read_text()))
+    parser.update({"dataset_dir": str(cohort), "device": "cpu", "num_workers": 0, "roi_size": [24, 28, 24]})  # whole
+    data = parser.get_parsed_content("train#seeded_dataset")
+    before = copy.deepcopy(data.dataset._cache)
+    for seed in range(60):
+        data[seed % len(data), seed]
+    for item, kept in zip(before, data.dataset._cache, strict=True):
+        assert item.keys() == kept.keys()
+        assert all(torch.equal(item[key], kept[key]) for key in ("image", "label", "available"))
 
 
 def test_verify_net_in_out():

@@ -53,15 +53,27 @@ class Toy(Dataset):
 class Run:
     """A whole training run on toy data."""
 
-    def __init__(self, folder, max_iterations=8, alpha=0.1, interval=3, meta_interval=2, resume=True, warm_up=0):
+    def __init__(
+        self,
+        folder,
+        max_iterations=8,
+        alpha=0.1,
+        interval=3,
+        meta_interval=2,
+        resume=True,
+        warm_up=0,
+        batch_size=2,
+        lr_period=8,
+        **options,
+    ):
         torch.manual_seed(1)
         self.network = MetaKDUNet(channels=CHANNELS)
         self.importance = ImportanceWeights(seed=0)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.99, nesterov=True)
         self.importance_optimizer = torch.optim.Adam(self.importance.parameters(), lr=0.01, weight_decay=5e-5)
-        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=8)
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=lr_period)
         data = Toy()
-        loader = DataLoader(data, sampler=StreamSampler(data, 0, 2), batch_size=2)
+        loader = DataLoader(data, sampler=StreamSampler(data, 0, batch_size), batch_size=batch_size)
         meta = DataLoader(Toy(2), sampler=StreamSampler(Toy(2), 9, endless=False), batch_size=1)
         self.meta_update = MetaUpdateHandler(
             self.network, self.importance, self.importance_optimizer, DiceBCELoss(), meta, meta_interval
@@ -83,7 +95,6 @@ class Run:
             max_iterations=max_iterations,
             device="cpu",
             max_epochs=99,
-            epoch_length=3,
             train_data_loader=loader,
             optimizer=self.optimizer,
             prepare_batch=PrepareBatchExtraInput("available"),
@@ -95,6 +106,7 @@ class Run:
                 ScalarLogHandler(folder, "meta", MetaReader(self.meta_update)),
                 CheckpointHandler(folder, states, interval, resume, {"alpha": alpha}),
             ],
+            **{"epoch_length": 3, **options},
         )
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.note)
 

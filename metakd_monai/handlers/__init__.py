@@ -1,11 +1,14 @@
-"""Ignite handlers: the importance update, dropping of modalities, checkpoints, logs and a progress bar."""
+"""Ignite handlers: importance update, dropping of modalities, augmentation, checkpoints, logs, times, progress bar."""
 
+from metakd_monai.handlers.augmentation import AugmentHandler
 from metakd_monai.handlers.checkpoint import CheckpointHandler
 from metakd_monai.handlers.dropping import DropModalitiesHandler
 from metakd_monai.handlers.logs import LossReader, MetaReader, MetricReader, ProgressHandler, ScalarLogHandler
 from metakd_monai.handlers.meta_update import MetaUpdateHandler
+from metakd_monai.handlers.timing import TimingReader
 
 __all__ = [
+    "AugmentHandler",
     "CheckpointHandler",
     "DropModalitiesHandler",
     "LossReader",
@@ -14,4 +17,5 @@ __all__ = [
     "MetricReader",
     "ProgressHandler",
     "ScalarLogHandler",
+    "TimingReader",
 ]

@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 class CheckpointHandler:
     """Save everything that a run needs to go on exactly, and the network alone when it is done.
 
-    ``checkpoint.pt`` holds the state of all ``objects``, of the engine and of the random generators; ``model.pt`` is
-    the network's plain state dict. Both load with ``weights_only``, both are written whole or not at all.
+    ``checkpoint.pt`` holds the state of all ``objects``, of the engine (a MetaKDTrainer's loss scale and accumulated
+    gradients too) and of the random generators; ``model.pt`` is the network's plain state dict. Both load with
+    ``weights_only``, both are written whole or not at all.
 
     Args:
         output_dir: where to.
@@ -81,6 +82,8 @@ class CheckpointHandler:
                 )
         for name, item in self.objects.items():
             item.load_state_dict(state[name])
+        if hasattr(engine, "load_inner_state"):
+            engine.load_inner_state(state["inner"])
         max_epochs = engine.state.max_epochs
         engine.load_state_dict({**engine.state_dict(), "iteration": state["iteration"]})
         engine.state.max_epochs = max_epochs
@@ -93,6 +96,8 @@ class CheckpointHandler:
             return
         state = {name: item.state_dict() for name, item in self.objects.items()}
         state |= {"iteration": engine.state.iteration, "random": get_random_states(), "settings": self.settings}
+        if hasattr(engine, "inner_state"):
+            state["inner"] = engine.inner_state()
         write_safely(self.output_dir / self.FILE, lambda path: torch.save(state, path))
 
     def finish(self, engine: Engine) -> None:

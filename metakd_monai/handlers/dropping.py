@@ -15,19 +15,29 @@ class DropModalitiesHandler:
     """Drop modalities of each training sample anew in each iteration, on a schedule.
 
     Args:
-        seed: of all draws; each depends on it, the iteration and the place in the batch alone.
+        seed: of all draws; each depends on it and the sample's place in the stream alone, however the stream is cut
+            into batches and shared out over processes.
         law: see :class:`~metakd_monai.transforms.RandDropModalitiesd`.
         prob: full dropping rate.
         warm_up: iterations with everything that is there, as in the official code's first phase.
         ramp: iterations over which the rate then rises from 0 to ``prob``; 0 for a jump.
-        rank: of this process, so that ranks draw differently.
+        rank: which of the ``num_replicas`` processes this is.
+        num_replicas: processes that share the stream out as :class:`~metakd_monai.data.StreamSampler` does.
     """
 
     def __init__(
-        self, seed: int = 0, law: str = "count", prob: float = 1.0, warm_up: int = 0, ramp: int = 0, rank: int = 0
+        self,
+        seed: int = 0,
+        law: str = "count",
+        prob: float = 1.0,
+        warm_up: int = 0,
+        ramp: int = 0,
+        rank: int = 0,
+        num_replicas: int = 1,
     ) -> None:
         self.transform = RandDropModalitiesd(law=law)
-        self.seed, self.prob, self.warm_up, self.ramp, self.rank = seed, prob, warm_up, ramp, rank
+        self.seed, self.prob, self.warm_up, self.ramp = seed, prob, warm_up, ramp
+        self.rank, self.num_replicas = rank, num_replicas
 
     def attach(self, engine: Engine) -> None:
         """Act on each batch before the inner step."""
@@ -44,8 +54,10 @@ class DropModalitiesHandler:
         """Replace ``available`` ``(B, N)`` in the engine's batch."""
         batch: Any = engine.state.batch
         self.transform.prob = self.rate(engine.state.iteration)
-        rows = []
-        for place, available in enumerate(batch["available"]):
-            self.transform.set_random_state(seed_of(self.seed, 2, engine.state.iteration, self.rank, place))
+        rows: list[torch.Tensor] = []
+        drawn = (engine.state.iteration - 1) * len(batch["available"])  # samples of this process before this batch
+        for number, available in enumerate(batch["available"], drawn):
+            place = number * self.num_replicas + self.rank
+            self.transform.set_random_state(seed_of(self.seed, 2, place))
             rows.append(self.transform({"available": available})["available"])
         batch["available"] = torch.stack(rows)

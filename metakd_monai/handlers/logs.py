@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from metakd_monai.files import write_safely
 from metakd_monai.handlers.meta_update import MetaUpdateHandler
-from metakd_monai.handlers.ranks import is_follower
+from metakd_monai.handlers.ranks import is_follower, mean_over_ranks
 from metakd_monai.vocabulary import REGION_NAMES
 
 
@@ -87,11 +87,12 @@ class LossReader:
         self.optimizer = optimizer
 
     def __call__(self, engine: Engine) -> dict[str, float]:
-        """Return loss, task_loss, distillation_loss and lr."""
+        """Return loss, task_loss and distillation_loss, as means over all processes, and lr."""
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
         names = (CommonKeys.LOSS, "task_loss", "distillation_loss")
-        return {str(name): float(first[name]) for name in names} | {"lr": self.optimizer.param_groups[0]["lr"]}
+        losses = mean_over_ranks({str(name): float(first[name]) for name in names}, engine.state.device)
+        return losses | {"lr": self.optimizer.param_groups[0]["lr"]}
 
 
 class MetaReader:

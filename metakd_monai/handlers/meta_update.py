@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from itertools import repeat
 from typing import Any
 
-import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import PrepareBatchExtraInput
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from metakd_monai.equations import fill_error
+from metakd_monai.handlers.ranks import add_over_ranks
 from metakd_monai.networks import scatter_rows
 from metakd_monai.vocabulary import MODALITY_NAMES
 
@@ -24,12 +25,16 @@ class MetaUpdateHandler:
     filled, Eq. (2), and weighed by the importance, Eq. (4); the optimizer steps once for each batch. First order: the
     network is held constant, so only the importance gets gradients. Runs before the inner step of its iteration.
 
+    Of several processes each goes through its share of the set, and the mean gradient over all their cases moves the
+    importance on all of them alike. One that has run out of cases takes part in the steps with none.
+
     Args:
         network: has ``encode`` and ``decode``; not the DDP wrapper.
         importance: an :class:`~metakd_monai.networks.ImportanceWeights`.
         optimizer: of the importance alone.
         loss_function: l_meta, ``(pred, label)`` to scalar.
-        data_loader: the meta-validation set D_v; a sampler with ``seek`` is told which pass this is.
+        data_loader: the meta-validation set D_v, or this process' share, with the same length on all processes; it may
+            end earlier. A sampler with ``seek`` is told which pass this is.
         interval: iterations between updates.
         prepare_batch: as for the trainer; by default PrepareBatchExtraInput("available").
     """
@@ -40,7 +45,7 @@ class MetaUpdateHandler:
         importance: nn.Module,
         optimizer: Optimizer,
         loss_function: Callable[[Tensor, Tensor], Tensor],
-        data_loader: Iterable,
+        data_loader: Any,
         interval: int = 100,
         prepare_batch: Callable | None = None,
     ) -> None:
@@ -66,27 +71,58 @@ class MetaUpdateHandler:
             sampler.seek(self.passes)
         was_training = self.network.training
         self.network.eval()
-        steps = [self.step(batch, engine) for batch in self.data_loader]
+        batches, found = iter(self.data_loader), []
+        for _ in repeat(None, len(self.data_loader)):
+            batch = next(batches, None)
+            self.optimizer.zero_grad()
+            cases = 0 if batch is None else len(batch["available"])
+            if batch is not None:
+                found.append(self.measure(batch, engine))
+            self.step(cases)
         self.network.train(was_training)
         self.passes += 1
-        means = {name: float(np.nanmean([step[name] for step in steps])) for name in steps[0]}
-        weights = self.importance().tolist()
-        self.scalars = means | {f"importance_{n}": w for n, w in zip(MODALITY_NAMES, weights, strict=False)}
+        self.scalars = self.sum_up(found)
 
-    def step(self, batch: Mapping[str, Any], engine: Engine) -> dict[str, float]:
-        """Move the importance once."""
+    def measure(self, batch: Mapping[str, Any], engine: Engine) -> Tensor:
+        """Give the importance its gradient; return sums and numbers of what was measured, see :meth:`sum_up`."""
         image, label, (available,), _ = self.prepare_batch(batch, engine.state.device, False)
         with torch.no_grad():
             features = self.network.encode(image, available)
             distances, similarities = fill_error(scatter_rows(features[-1], available), available)
         logits = self.network.decode(features, available, self.importance(), list(image.shape[2:]))
         loss = self.loss_function(logits, label)
-        self.optimizer.zero_grad()
         loss.backward(inputs=list(self.importance.parameters()))
+        several = available & (available.sum(dim=1, keepdim=True) > 1)  # what fill_error is a mean over
+        means = torch.cat([loss.detach().reshape(1), distances, similarities]).nan_to_num()
+        numbers = torch.cat([loss.new_tensor([len(available)]), several.sum(0).repeat(2)])
+        return torch.stack([means * numbers, numbers])
+
+    def step(self, cases: int) -> None:
+        """Move the importance once, by the mean gradient over the cases of all processes, of which here are some."""
+        parameters = list(self.importance.parameters())
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad * cases for p in parameters]
+        whole = add_over_ranks(torch.cat([part.flatten() for part in parts] + [parts[0].new_tensor([cases])]))
+        gradients = (whole[:-1] / whole[-1]).split([p.numel() for p in parameters])
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.view_as(parameter)
         self.optimizer.step()
-        named = zip(MODALITY_NAMES, distances.tolist(), similarities.tolist(), strict=False)
-        errors = {key: value for n, d, s in named for key, value in ((f"fill_l2_{n}", d), (f"fill_cosine_{n}", s))}
-        return {"meta_loss": loss.item(), **errors}
+
+    def sum_up(self, found: list[Tensor]) -> dict[str, float]:
+        """Return means over the cases of all processes, and the importance.
+
+        Args:
+            found: for each batch ``(2, 1 + 2 N)``: sums over its cases of meta loss, fill distances and fill
+                similarities, and over how many cases each sum is.
+        """
+        size = 1 + 2 * len(self.importance())
+        start = torch.zeros(2, size, dtype=torch.float64, device=self.importance().device)
+        sums, numbers = add_over_ranks(sum((part.to(start) for part in found), start))
+        loss, *errors = (sums / numbers).tolist()  # NaN where no case has a modality together with another
+        weights = self.importance().tolist()
+        row = {"meta_loss": loss}
+        for name, distance, similarity in zip(MODALITY_NAMES, errors, errors[len(weights) :], strict=False):
+            row |= {f"fill_l2_{name}": distance, f"fill_cosine_{name}": similarity}
+        return row | {f"importance_{n}": w for n, w in zip(MODALITY_NAMES, weights, strict=False)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many passes were made; importance and optimizer are saved beside it."""

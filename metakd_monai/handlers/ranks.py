@@ -1,10 +1,34 @@
-"""One process of several writes and shows."""
+"""One process of several: who writes and shows, and how numbers come together."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from ignite.engine import Engine
+from torch import Tensor
+from torch import distributed as dist
 
 
 def is_follower(engine: Engine) -> bool:
     """Tell whether this process is one of several and not the first, which alone writes and shows."""
     return getattr(engine.state, "rank", 0) > 0
+
+
+def add_over_ranks(values: Tensor) -> Tensor:
+    """Add a tensor of any shape up over all processes, in place; alone, leave it.
+
+    Every process must come here, with the same shape, on a device that the process group's backend serves.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def mean_over_ranks(row: Mapping[str, float], device: torch.device | str) -> dict[str, float]:
+    """Return the mean of each number over all processes; alone, the numbers themselves, to the last bit."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return dict(row)
+    values = torch.tensor(list(row.values()), dtype=torch.float64, device=device)
+    means = add_over_ranks(values) / dist.get_world_size()
+    return dict(zip(row, means.tolist(), strict=True))
