@@ -83,6 +83,7 @@ class Predictor:
         modalities: use only these of what a case has.
         et_label: 3 or 4; None to go by each case's name.
         compute: how; ``"auto"`` precision is settled by the device.
+        optimize: see :func:`~metakd_monai.weights.optimize_network`.
 
     Raises:
         UserError: for weights that do not fit, or an unknown way to compute.
@@ -95,12 +96,13 @@ class Predictor:
         modalities: Sequence[Modality] = tuple(Modality),
         et_label: int | None = None,
         compute: Compute | None = None,
+        optimize: str = "auto",
     ) -> None:
         self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
         given = compute or Compute()
         settled = replace(given, precision=choose_precision(given.precision, self.device))
         self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))
-        self.network = load_network(weights, device)
+        self.network = load_network(weights, device, optimize)
         self.settings = Settings(checksum(weights), tuple(m.value for m in modalities), compute=settled)
         self.load = Compose(
             [

@@ -14,22 +14,24 @@ from metakd_monai.bundle import bundle_root
 from metakd_monai.networks import MetaKDUNet, infer_architecture
 from metakd_monai.vocabulary import Modality, Region, UserError
 
+OPTIMIZATIONS = ("auto", "none", "compile")
 WRAPPERS = ("network", "model", "state_dict")  # checkpoint.pt, and what other tools wrap a state dict in
 
 
-def load_network(path: str | Path, device: str | torch.device = "cpu") -> MetaKDUNet:
+def load_network(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> MetaKDUNet:
     """Build the network that a file of weights belongs to, and load them strictly.
 
     Args:
         path: a state dict, as the bundle's ``model.pt``, or a ``checkpoint.pt``.
         device: where to.
+        optimize: how to run it faster, see :func:`optimize_network`.
 
     Returns:
-        The network, ready for evaluation, its kernels channels-last: PyTorch then keeps features channels-last too,
-        which its CPU kernels read about twice as fast.
+        The network, ready for evaluation.
 
     Raises:
-        UserError: when the file is missing, is no weights file, or holds weights of another network.
+        UserError: for an unknown ``optimize``, and when the file is missing, is no weights file, or holds weights of
+            another network.
     """
     state = read_state(Path(path))
     try:
@@ -43,8 +45,29 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> MetaKD
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: weights do not fit MetaKDUNet: {reason}") from None
-    network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # stubs lack it
-    return network.eval()
+    return optimize_network(network.to(device).eval(), optimize)
+
+
+def optimize_network(network: MetaKDUNet, optimize: str) -> MetaKDUNet:
+    """Prepare a network for fast evaluation; results are the same up to rounding.
+
+    Args:
+        network: changed in place.
+        optimize: ``"none"``; ``"auto"``: kernels channels-last, so that PyTorch keeps features channels-last, which
+            convolutions read faster; ``"compile"``: that, and ``torch.compile`` of each block, which needs a C++
+            compiler and takes a minute before the first case.
+
+    Raises:
+        UserError: for another name.
+    """
+    if optimize not in OPTIMIZATIONS:
+        raise UserError(f"optimize: {optimize!r} found; expected one of {', '.join(OPTIMIZATIONS)}")
+    if optimize != "none":
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # PyTorch's stubs lack it
+    if optimize == "compile":
+        for block in (*network.encoder, *network.decoder):
+            block.compile(dynamic=True)
+    return network
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -328,3 +328,12 @@ def test_real_cases(tmp_path, weights, name):
     assert mask(tmp_path / "out", name).shape == (240, 240, 155)
     first = next(iter(find_cases(source)[0].files.values()))
     assert_same_grid_for_itk(first, tmp_path / "out" / f"{name}.nii.gz")
+
+
+def test_ways_to_compute_are_recorded_and_refused_when_they_change(tmp_path, case, weights):
+    arguments = [case, "--output", tmp_path / "out", "--weights", weights, "--no-preview", "--precision", "fp32"]
+    assert predict(*arguments, "--mirror", "lr", "--margin", 2, "--memory-limit", 4).exit_code == 0
+    report = json.loads(next((tmp_path / "out").glob("*.json")).read_text())
+    expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25}
+    assert report["settings"]["compute"] == expected
+    assert predict(*arguments).exit_code == 1  # the mask of other settings is left alone

@@ -1,17 +1,21 @@
 """Windows that fit in memory, precision and mirroring."""
 
 import logging
+from importlib import import_module
 
 import pytest
 import torch
 from test_inferers import Recorder, volume
 
-from metakd_monai.inferers import ModalityInferer, choose_precision, paste
+from metakd_monai.inferers import MIRRORINGS, PRECISIONS, ModalityInferer, choose_precision, paste
 from metakd_monai.inferers.memory import BASE_BYTES, GIB, VOLUME_BYTES, choose_roi, is_out_of_memory, shrink
 from metakd_monai.networks import MetaKDUNet
+from metakd_monai.predict import Compute
 from metakd_monai.vocabulary import UserError
+from metakd_monai.weights import OPTIMIZATIONS, optimize_network
 
 CPU = torch.device("cpu")
+command = import_module("metakd_monai.cli.predict")
 
 
 def test_the_whole_box_is_one_window_where_memory_allows():
@@ -138,3 +142,32 @@ def test_paste_puts_a_box_into_its_volume():
     assert whole[:, :, 1:3, 0:2, 2:4].eq(1).all()
     assert whole.eq(1).sum() == 16
     assert whole.eq(-1).sum() == 2 * 64 - 16
+
+
+def test_optimizing_changes_rounding_only():
+    network, image = MetaKDUNet(channels=(4, 8, 16)).eval(), torch.rand(1, 4, 16, 16, 16)
+    available = torch.tensor([[True, False, True, True]])
+    with torch.inference_mode():
+        plain = optimize_network(network, "none")(image, available)
+        found = optimize_network(network, "auto")(image, available)
+    assert network.encoder[0].conv1.conv.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match="optimize: 'fast' found; expected one of auto, none, compile"):
+        optimize_network(network, "fast")
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_the_same_up_to_rounding():
+    network, image = MetaKDUNet(channels=(4, 8, 16)).eval(), torch.rand(1, 4, 16, 16, 16)
+    available = torch.tensor([[True, False, True, True]])
+    with torch.inference_mode():
+        plain = network(image, available)
+        found = optimize_network(network, "compile")(image, available)
+    torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_names_of_the_command_line_are_those_of_the_modules():
+    assert command.PRECISIONS == PRECISIONS
+    assert tuple(MIRRORINGS) == command.MIRRORINGS
+    assert command.OPTIMIZATIONS == OPTIMIZATIONS
+    assert set(command.COMPUTE) <= set(Compute.__dataclass_fields__)
