@@ -330,10 +330,11 @@ def test_real_cases(tmp_path, weights, name):
     assert_same_grid_for_itk(first, tmp_path / "out" / f"{name}.nii.gz")
 
 
-def test_ways_to_compute_are_recorded_and_refused_when_they_change(tmp_path, case, weights):
-    arguments = [case, "--output", tmp_path / "out", "--weights", weights, "--no-preview", "--precision", "fp32"]
-    assert predict(*arguments, "--mirror", "lr", "--margin", 2, "--memory-limit", 4).exit_code == 0
+def test_ways_to_compute_are_recorded_and_not_mixed(tmp_path, case, weights):
+    options = ["--no-preview", "--precision", "fp32"]
+    more = ["--mirror", "lr", "--margin", 2, "--memory-limit", 4]
+    assert predict(case, tmp_path / "out", weights, *options, *more).exit_code == 0
     report = json.loads(next((tmp_path / "out").glob("*.json")).read_text())
     expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25}
     assert report["settings"]["compute"] == expected
-    assert predict(*arguments).exit_code == 1  # the mask of other settings is left alone
+    assert predict(case, tmp_path / "out", weights, *options).exit_code == 1  # a mask of other settings is left alone
