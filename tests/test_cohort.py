@@ -80,6 +80,7 @@ def test_processes_do_each_case_once_whatever_happens_to_them(tmp_path, cohort, 
     shutil.copytree(cohort, source)
     (source / "Simulated_001" / "Simulated_001_t1.nii.gz").write_bytes(b"no")
     notes.mkdir()
+    output.mkdir()
     deaths = {"Simulated_002": 1, "Simulated_004": 2}
     make = partial(Spoilt, weights, notes=notes, output=output, deaths=deaths)
     failed = predict_cases(make, find_cases(source), Outputs(output, preview=False), Engine(jobs=2))
@@ -116,12 +117,10 @@ def wait_until(what, seconds=120):
         time.sleep(0.01)
 
 
-def group_is_gone(pid):
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+def group_is_gone(group):
+    """Tell whether no process of a group runs; one that has ended may still wait to be counted (Z)."""
+    lines = subprocess.run(["ps", "-eo", "pgid,stat"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return not any(int(line.split()[0]) == group and "Z" not in line for line in lines[1:])
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
@@ -138,7 +137,8 @@ def test_interrupted_processes_all_end_and_the_run_resumes(tmp_path, cohort, wei
     wait_until(lambda: group_is_gone(process.pid), 60)
     assert process.returncode == (1 if sent == signal.SIGINT else -sent)
     assert "Traceback" not in messages
-    assert not list(output.glob(".[0-9]*"))
+    if sent == signal.SIGINT:
+        assert {path.name for path in output.glob(".*")} <= {f".{name}.unfinished" for name in masks(output)}
     assert predict(cohort, output, weights, "--no-preview").exit_code == 0
     assert masks(output) == serial
     assert not list(output.glob(".*"))
