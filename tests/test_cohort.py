@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from functools import partial
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from test_predict import predict, run
 
 from metakd_monai.cases import find_cases
 from metakd_monai.cohort import Engine, Worker, predict_cases
+from metakd_monai.cohort.processes import describe, do_in_processes, serve
 from metakd_monai.files import remove_temporaries
 from metakd_monai.predict import Outputs, Predictor, predict_case
 
@@ -101,6 +103,33 @@ def test_weights_that_processes_cannot_load_stop_everything(tmp_path, cohort, we
     result = predict(cohort, tmp_path / "out", weights, "--jobs", 2)
     assert (result.exit_code, "unreadable; expected weights" in result.output) == (2, True)
     assert everything(tmp_path / "out") == set()
+
+
+def test_what_a_process_says(tmp_path, cohort, weights, monkeypatch):
+    first, second = find_cases(cohort)[:2]
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    here, there = Pipe()
+    here.send((first, second))
+    here.send((second, None))
+    thread = threading.Thread(
+        target=serve, args=(there, 0, partial(Predictor, weights), Outputs(tmp_path / "out", preview=False), 1)
+    )
+    thread.start()
+    assert here.recv() is None
+    assert [here.recv().case_id, here.recv().case_id] == [first.case_id, second.case_id]
+    here.close()  # as when the parent is no more
+    thread.join(60)
+    assert not thread.is_alive()
+    assert set(masks(tmp_path / "out")) == {f"{one.case_id}.nii.gz" for one in (first, second)}
+    here, there = Pipe()
+    serve(there, 0, partial(Predictor, tmp_path / "none.pt"), Outputs(tmp_path), 1)
+    assert "no such file" in str(here.recv())
+
+
+def test_how_a_process_ended_is_said():
+    assert describe(3) == "ended with exit code 3"
+    assert describe(-signal.SIGSEGV) == "killed by SIGSEGV"
+    assert describe(-signal.SIGKILL) == "killed by SIGKILL, maybe for want of memory"
 
 
 def start(*arguments):
@@ -216,8 +245,6 @@ def test_threads_are_shared_out(monkeypatch, tmp_path, cohort, weights):
 
     monkeypatch.setattr("metakd_monai.cohort.processes.Shift", NoShift)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    from metakd_monai.cohort.processes import do_in_processes
-
     for jobs in (2, 3, 6, 16):
         do_in_processes(partial(Predictor, weights), find_cases(cohort), Outputs(Path("out")), jobs)
     assert made == [(4, 2), (2, 3), (1, 6), (1, 6)]
