@@ -32,6 +32,7 @@ def cluster():
 def test_a_worker_killed_on_the_way_costs_nothing(tmp_path, cohort, weights, serial, cluster, caplog):
     output, notes = tmp_path / "out", tmp_path / "notes"
     notes.mkdir()
+    output.mkdir()
     make = partial(Spoilt, weights, notes=notes, output=output, deaths={"Simulated_002": 1})
     cases, outputs = find_cases(cohort), Outputs(output, preview=False)
     assert predict_cases(make, cases, outputs, Engine("ray", jobs=2)) == []

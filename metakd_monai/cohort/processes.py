@@ -6,8 +6,9 @@ import contextlib
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Generator, Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -95,6 +96,7 @@ class Processes(Crew[Process]):
 
 def serve(pipe: Connection, level: int, make: MakePredictor, outputs: Outputs, threads: int) -> None:
     """Be a worker: say None when started (or why not), then answer each case with its outcome until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that `finally` is run
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("metakd_monai").setLevel(level)
@@ -112,15 +114,24 @@ def serve(pipe: Connection, level: int, make: MakePredictor, outputs: Outputs, t
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back here, and for good in what is started meanwhile: a worker is ended by its parent alone."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
+    """Hold Ctrl-C back until the end; a process that is started meanwhile holds it back for good.
+
+    So no process is cut off while it starts, and only its parent ends it.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield  # no other thread may do this, nor can Windows
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # at its start, with the first process, it would let them through again
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))  # another thread may get it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def describe(exitcode: int | None) -> str:

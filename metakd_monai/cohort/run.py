@@ -12,8 +12,8 @@ from metakd_monai.cohort.processes import do_in_processes
 from metakd_monai.cohort.ray_engine import check_ray, do_in_ray
 from metakd_monai.cohort.serial import do_serially
 from metakd_monai.cohort.worker import MakePredictor, Outcome
-from metakd_monai.files import remove_temporaries
-from metakd_monai.predict import Outputs
+from metakd_monai.files import mark_finished, remove_temporaries
+from metakd_monai.predict import Outputs, mask_path
 from metakd_monai.vocabulary import UserError
 
 logger = logging.getLogger(__name__)
@@ -72,8 +72,7 @@ def predict_cases(
     Raises:
         UserError: when no case can be done, such as for weights that do not fit.
     """
-    names = [case.case_id for case in cases]
-    remove_temporaries(outputs.directory, names)
+    tidy(cases, outputs)
     failed = []
     try:
         with closing((engine or Engine()).run(make, cases, outputs)) as outcomes:
@@ -82,8 +81,16 @@ def predict_cases(
                 if outcome.failed:
                     failed.append(outcome.case_id)
     finally:
-        remove_temporaries(outputs.directory, names)
+        tidy(cases, outputs)
     return failed
+
+
+def tidy(cases: Sequence[Case], outputs: Outputs) -> None:
+    """Remove what killed processes left of these cases, but for marks of unfinished masks that are there."""
+    remove_temporaries(outputs.directory, [case.case_id for case in cases])
+    for case in cases:
+        if not (mask := mask_path(outputs, case)).exists():
+            mark_finished(mask)
 
 
 def tell(outcome: Outcome) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from metakd_monai.cases import Case
-from metakd_monai.files import mark_finished
 from metakd_monai.predict import Outputs, Predictor, mask_path, predict_case
 from metakd_monai.vocabulary import find_user_error
 
@@ -72,9 +71,6 @@ class Worker:
             known = find_user_error(error)
             reason = str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             return Outcome(case.case_id, reason, failed=True, details=traceback.format_exc())
-        finally:
-            if not (mask := mask_path(self.outputs, case)).exists():
-                mark_finished(mask)  # it was never begun
 
     def read(self, case: Case) -> dict[str, Any]:
         """Return what :meth:`Predictor.read` does, of a case read ahead or now; then begin to read the following one.
