@@ -20,7 +20,7 @@ NEVER = 10**9
 def test_amp_runs_the_network_in_that_precision_and_the_loss_in_fp32(tmp_path, name, dtype):
     run = Run(tmp_path, max_iterations=1, meta_interval=NEVER, amp=True, amp_dtype=name)
     seen, lost = [], []
-    run.network.fusion[0].conv.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    run.network.encoder[0].conv1.conv.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     task_loss = run.trainer.task_loss
     run.trainer.task_loss = lambda logits, label: lost.append(logits.dtype) or task_loss(logits, label)
     run.trainer.run()
