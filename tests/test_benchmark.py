@@ -19,7 +19,7 @@ from metakd_monai.benchmark.tables import MEAN, SUBSET_NAMES
 from metakd_monai.benchmark.tune import Enhancing, curve_of
 from metakd_monai.cli import main
 from metakd_monai.datalists import make_datalist, read_layout, write_datalist
-from metakd_monai.predict import Predictor, to_volume
+from metakd_monai.predict import Compute, Predictor, to_volume
 from metakd_monai.scores import CONVENTIONS, score_case
 from metakd_monai.scores.conventions import find_convention
 from metakd_monai.transforms import regions_to_labels
@@ -49,6 +49,21 @@ def test_each_subset_is_what_its_files_alone_give(cohort, weights, predictor):
         own = alone.read(case_of(item))
         expected = to_volume(alone.segment(own).sigmoid(), own)
         torch.testing.assert_close(probabilities, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("compute", [Compute(mirror="lr"), Compute(precision="bf16"), Compute(memory_limit=0.7)])
+def test_subsets_equal_their_own_runs_however_they_are_computed(cohort, weights, compute, monkeypatch):
+    monkeypatch.setattr("metakd_monai.inferers.memory.STEP", 4)
+    monkeypatch.setattr("metakd_monai.inferers.memory.SMALLEST", 8)
+    item = choose_items(cohort)[0][0]
+    predictor = Predictor(weights, compute=compute)
+    if compute.memory_limit < 1:
+        monkeypatch.setattr(predictor.network, "bytes_per_voxel", lambda: 2e4)
+    volume = predictor.read(case_of(item))
+    for subset, found in SubsetPredictor(predictor).logits(volume):
+        available = torch.tensor([m in subset for m in Modality])
+        expected = predictor.segment({**volume, "available": available})
+        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2 if compute.precision == "bf16" else 1e-5)
 
 
 def test_sequences_with_other_boxes_are_windowed_apart(predictor):

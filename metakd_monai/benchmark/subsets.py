@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metakd_monai.cases import Case
-from metakd_monai.inferers import inside, paste
+from metakd_monai.inferers import autocast, inside, paste
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Predictor, to_volume
 from metakd_monai.transforms import regions_to_labels
@@ -41,16 +41,31 @@ class SubsetPredictor:
         Args:
             item: what :meth:`~metakd_monai.predict.Predictor.read` returned.
         """
-        device, inferer = self.predictor.device, self.predictor.inferer
-        image = item["image"].as_tensor()[None].to(device)
+        image = item["image"].as_tensor()[None].to(self.predictor.device)
         for subsets in self.group(image, item["available"]):
-            union = mask_of({m for subset in subsets for m in subset}).to(device)
-            network = DecodeAll(self.predictor.network, [mask_of(subset).to(device) for subset in subsets])
-            box = inferer.foreground(image, union)
+            union = mask_of({m for subset in subsets for m in subset}).to(image.device)
+            box = self.predictor.inferer.foreground(image, union)
+            parts = self.decode_box(image[inside(box)], subsets, union, item["size"])
+            for subset, part in zip(subsets, parts, strict=True):
+                yield subset, paste(part.cpu(), box, image.shape[2:])[0]
+
+    def decode_box(
+        self, brain: Tensor, subsets: Sequence[Subset], union: Tensor, volume: Sequence[int]
+    ) -> Iterator[Tensor]:
+        """Yield the logits ``(1, R, *box)`` of each subset in a box ``(1, N, *box)``; of one window, one by one."""
+        network, inferer = self.predictor.network, self.predictor.inferer
+        together = DecodeAll(network, [mask_of(subset).to(brain.device) for subset in subsets])
+        if not inferer.is_one_pass(brain, network, volume):
             with torch.inference_mode():
-                found = inferer.infer_box(image[inside(box)], network, union, item["size"]).cpu()
-            for subset, part in zip(subsets, found.split(len(Region), dim=1), strict=True):
-                yield subset, paste(part, box, image.shape[2:])[0]
+                found = inferer.infer_box(brain, together, union, volume)
+            yield from found.split(len(Region), dim=1)
+            return
+        with torch.inference_mode(), autocast(inferer.precision, brain.device):
+            features = network.encode(brain, union)
+        for mask in together.masks:
+            with torch.inference_mode(), autocast(inferer.precision, brain.device):
+                part = network.decode(features, mask, None, list(brain.shape[2:]), union).float()
+            yield part
 
     def group(self, image: Tensor, available: Tensor) -> list[list[Subset]]:
         """Put subsets with the same box around the brain of an image ``(1, N, *S)`` together."""
@@ -101,9 +116,9 @@ class DecodeAll:
         parts = [self.network.decode(features, m.expand(len(x), -1), None, size, encoded) for m in self.masks]
         return torch.cat(parts, dim=1)
 
-    def bytes_per_voxel(self, modalities: int) -> float:
-        """Estimate the memory for each voxel of a window, all results among it."""
-        return self.network.bytes_per_voxel(modalities) + 8 * len(Region) * len(self.masks)
+    def bytes_per_voxel(self) -> float:
+        """Return what the network says, so that windows are those of any one subset."""
+        return self.network.bytes_per_voxel()
 
 
 def name_subset(subset: Sequence[Modality]) -> str:

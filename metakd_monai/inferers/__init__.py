@@ -1,6 +1,15 @@
 """From a whole volume to logits: the brain's box, windows that fit in memory, precision, mirroring."""
 
 from metakd_monai.inferers.modality import MIRRORINGS, OUTSIDE_LOGIT, ModalityInferer, inside, paste
-from metakd_monai.inferers.precision import PRECISIONS, choose_precision
+from metakd_monai.inferers.precision import PRECISIONS, autocast, choose_precision
 
-__all__ = ["MIRRORINGS", "OUTSIDE_LOGIT", "PRECISIONS", "ModalityInferer", "choose_precision", "inside", "paste"]
+__all__ = [
+    "MIRRORINGS",
+    "OUTSIDE_LOGIT",
+    "PRECISIONS",
+    "ModalityInferer",
+    "autocast",
+    "choose_precision",
+    "inside",
+    "paste",
+]

@@ -18,10 +18,10 @@ STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales
 SMALLEST = 32  # voxels along an axis
 
 
-def bytes_per_voxel(network: Callable[..., Tensor], modalities: int) -> float:
-    """Return the memory that a network needs for each voxel of a window with so many present modalities."""
-    estimate: Callable[[int], float] | None = getattr(network, "bytes_per_voxel", None)
-    return UNKNOWN_BYTES if estimate is None else estimate(modalities)
+def bytes_per_voxel(network: Callable[..., Tensor]) -> float:
+    """Return the memory that a network says it needs for each voxel of a window."""
+    estimate: Callable[[], float] | None = getattr(network, "bytes_per_voxel", None)
+    return UNKNOWN_BYTES if estimate is None else estimate()
 
 
 def choose_roi(

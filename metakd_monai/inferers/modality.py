@@ -106,7 +106,7 @@ class ModalityInferer(SlidingWindowInferer):
             volume: size of the whole volume, for the limit of memory.
             kwargs: handed on to the network.
         """
-        roi = self.choose_window(brain.shape[2:], network, mask, volume)
+        roi = self.choose_window(brain, network, volume)
         while True:
             try:
                 with autocast(self.precision, brain.device):
@@ -118,16 +118,21 @@ class ModalityInferer(SlidingWindowInferer):
                 roi = smaller
             logger.warning("out of memory: going on with windows of %s", "x".join(map(str, roi)))
 
-    def choose_window(
-        self, box: Sequence[int], network: Network, mask: Tensor, volume: Sequence[int]
-    ) -> tuple[int, ...]:
-        """Return the window for a box: ``roi_size``, or the largest within the limit of memory."""
+    def choose_window(self, brain: Tensor, network: Network, volume: Sequence[int]) -> tuple[int, ...]:
+        """Return the window for a box ``(1, N, *box)``: ``roi_size``, or the largest within the limit of memory.
+
+        The same for any modalities, so that subsets can be compared and computed together.
+        """
+        box = brain.shape[2:]
         roi: tuple[int, ...] = fall_back_tuple(self.roi_size, box)
-        if self.memory_limit is None or mask.device.type != "cpu":
+        if self.memory_limit is None or brain.device.type != "cpu":
             return roi
-        wanted = tuple(min(window, length) for window, length in zip(roi, box, strict=True))
-        per_voxel = bytes_per_voxel(network, int(mask.sum()))
-        return choose_roi(wanted, volume, self.memory_limit, per_voxel)
+        wanted = [min(window, length) for window, length in zip(roi, box, strict=True)]
+        return choose_roi(wanted, volume, self.memory_limit, bytes_per_voxel(network))
+
+    def is_one_pass(self, brain: Tensor, network: Network, volume: Sequence[int]) -> bool:
+        """Tell whether a box ``(1, N, *box)`` is computed as one window, once."""
+        return MIRRORINGS[self.mirror] == 0 and fits(brain, self.choose_window(brain, network, volume))
 
     def mirrored(self, brain: Tensor, network: Network, mask: Tensor, roi: Any, kwargs: dict[str, Any]) -> Tensor:
         """Return the mean of the logits over the mirrorings of a box ``(1, N, *box)``."""
@@ -140,9 +145,8 @@ class ModalityInferer(SlidingWindowInferer):
 
     def windows(self, brain: Tensor, network: Network, mask: Tensor, roi: Any, kwargs: dict[str, Any]) -> Tensor:
         """Return the logits of a box ``(1, N, *box)``, from windows of a size."""
-        fits = all(length <= window for length, window in zip(brain.shape[2:], roi, strict=True))
         # One window that fits is not padded to the roi, which would cost time and change what the norms see.
-        if fits:
+        if fits(brain, roi):
             return network(brain, mask, **kwargs)
         windows = copy(self)
         windows.roi_size = roi
@@ -165,6 +169,11 @@ class ModalityInferer(SlidingWindowInferer):
             low, high = int(places[0]) - self.margin, int(places[-1]) + 1 + self.margin
             spans.append(slice(max(0, low), min(size[axis], high)))
         return tuple(spans)
+
+
+def fits(brain: Tensor, roi: Sequence[int]) -> bool:
+    """Tell whether a box ``(1, N, *box)`` is no larger than a window."""
+    return all(length <= window for length, window in zip(brain.shape[2:], roi, strict=True))
 
 
 def inside(box: Sequence[slice]) -> tuple[slice, ...]:

@@ -79,7 +79,7 @@ def fuse_rows(rows: list[Tensor], encoded: Tensor, available: Tensor, kernel: Te
             n = int(places[r, 1])
             if int(places[r, 0]) == b and bool(used[b, n]):
                 term = pointwise(rows[r], kernels[b, n])
-                terms = [terms[0] + term] if len(terms) > 0 else [term]
+                terms = [terms[0].add_(term)] if len(terms) > 0 else [term]
         fused.append(terms[0])
     return fused[0] if batch == 1 else torch.cat(fused)
 

@@ -159,14 +159,10 @@ class MetaKDUNet(nn.Module):
         return self.forward_features(x, available)[0]
 
     @torch.jit.unused
-    def bytes_per_voxel(self, modalities: int) -> float:
-        """Estimate the memory in fp32 that prediction needs for each voxel of a window, weights left out.
-
-        Args:
-            modalities: number of present ones.
-        """
+    def bytes_per_voxel(self) -> float:
+        """Estimate the memory in fp32 that prediction needs for each voxel of a window, all modalities present."""
         every_scale = sum(width / 8**scale for scale, width in enumerate(self.channels))
-        kept = (modalities + 1) * every_scale  # features of each modality, and fused
+        kept = (self.in_channels + 1) * every_scale  # features of each modality, and fused
         passing = 7 * self.channels[0] + self.in_channels  # inputs, sums and concatenations at full size
         return 4 * (kept + passing)
 
