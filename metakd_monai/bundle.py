@@ -126,6 +126,25 @@ def set_up_randomness(seed: int, deterministic: bool = False) -> None:
     torch.backends.cudnn.benchmark = not deterministic
 
 
+def join_processes(backend: str) -> None:
+    """Start torch.distributed in a worker of torchrun.
+
+    torchrun's store outlives its workers, and after a restart one may read there where a dead one had listened
+    (pytorch/pytorch#135712). On one machine each attempt therefore has its own corner of the store. Several machines
+    may count attempts differently; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 has to be set for torchrun.
+
+    Args:
+        backend: nccl or gloo.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore, init_process_group
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, world_size = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    init_process_group(backend, store=store, rank=rank, world_size=world_size)
+
+
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the items whose files can all be read; each other one is named in a warning."""
     readable = []

@@ -147,10 +147,13 @@ def test_a_killed_worker_costs_no_iteration(nine_cases, pair, tmp_path, rank):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with (tmp_path / "log").open("w") as log:
         run = subprocess.Popen([*command, *arguments, "--batch_size", "1"], env=environment, stdout=log, stderr=log)
-        while not (tmp_path / "checkpoint.pt").exists() and run.poll() is None:
-            time.sleep(0.01)
-        os.kill(worker_of(run.pid, rank), signal.SIGKILL)
-        assert run.wait() == 0
+        try:
+            while not (tmp_path / "checkpoint.pt").exists() and run.poll() is None:
+                time.sleep(0.01)
+            os.kill(worker_of(run.pid, rank), signal.SIGKILL)
+            assert run.wait(timeout=300) == 0
+        finally:
+            run.terminate()  # torchrun ends its workers
     assert f"resuming from {tmp_path / 'checkpoint.pt'} at iteration" in (tmp_path / "log").read_text()
     for name in ("training.csv", "meta.csv", "validation.csv"):
         assert (tmp_path / name).read_bytes() == (pair / name).read_bytes()
