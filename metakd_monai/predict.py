@@ -24,7 +24,6 @@ from metakd_monai.files import (
     read_nifti,
     write_json,
     write_like,
-    write_safely,
 )
 from metakd_monai.inferers import ModalityInferer, choose_precision, inside, paste
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
@@ -251,9 +250,3 @@ def measure(labels: torch.Tensor, spacing: Sequence[float]) -> dict[str, float]:
     return {
         r.value: round(float(m.sum()) * voxel_ml, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)
     }
-
-
-def check_output(directory: Path) -> None:
-    """Make the output folder; raises UserError when it cannot be written to."""
-    write_safely(directory / "writable", lambda path: path.touch())
-    (directory / "writable").unlink()

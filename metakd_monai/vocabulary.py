@@ -88,6 +88,12 @@ def find_user_error(error: BaseException | None) -> UserError | None:
     return None
 
 
+def explain(error: BaseException) -> str:
+    """Return what went wrong in one line."""
+    known = isinstance(error, UserError)
+    return str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
 def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:
     """Return every non-empty set of sequences, fewest first: the 15 rows of the paper's Table 1, in its order."""
     members = [m for m in Modality if m in set(modalities)]

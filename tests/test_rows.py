@@ -4,7 +4,7 @@ from torch.nn import functional
 
 from metakd_monai.equations import fill_missing, filling_matrix, weigh_by_importance
 from metakd_monai.networks.norm import VolumeNorm2d, VolumeNorm3d
-from metakd_monai.networks.rows import fuse_rows, scatter_rows
+from metakd_monai.networks.rows import fuse_rows, place_rows, scatter_rows
 
 ENCODED = torch.tensor([[True, True, True, True], [False, False, True, True]])
 AVAILABLE = torch.tensor([[True, False, True, True], [False, False, True, False]])
@@ -21,7 +21,7 @@ def test_fusion_of_rows_is_the_convolution_of_all_filled_features(dims, importan
         filled = weigh_by_importance(filled, importance.double())
     expected = CONVOLUTIONS[dims](filled.flatten(1, 2), kernel)
     rows = list(features[ENCODED].split(1))
-    found = fuse_rows(rows, ENCODED, AVAILABLE, kernel, filling_matrix(AVAILABLE, importance).double())
+    found = fuse_rows(rows, place_rows(ENCODED, AVAILABLE), kernel, filling_matrix(AVAILABLE, importance).double())
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 

@@ -21,11 +21,10 @@ from metakd_monai.benchmark.figures import draw_curves, draw_heatmap
 from metakd_monai.benchmark.items import Items, check_items
 from metakd_monai.benchmark.subsets import SubsetPredictor
 from metakd_monai.benchmark.tables import MEAN, Score, ScoreTable, make_markdown, write_scores, write_wide
-from metakd_monai.files import write_json, write_safely
+from metakd_monai.files import check_writable, write_json, write_safely
 from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.predict import Predictor, check_output
-from metakd_monai.scores.evaluate import explain
-from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, find_user_error
+from metakd_monai.predict import Predictor
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, explain, find_user_error
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def run_benchmark(
     jobs = min(os.cpu_count() or 1, MOST_JOBS) if jobs is None else jobs
     scoring = choose_scoring(items, convention, hd95, postprocessing, jobs)
     reference = None if compare is None else read_reference(compare, compare_method)
-    check_output(folder)
+    check_writable(folder)
     predictor = Predictor(weights, device)
     settings = scoring.settings(predictor)
     records, failed, resumed = score_cases(predictor, items, scoring, folder / "cases", overwrite)

@@ -17,13 +17,12 @@ from metakd_monai.benchmark.cases import choose_scoring, read_reference
 from metakd_monai.benchmark.figures import draw_thresholds
 from metakd_monai.benchmark.items import Items, check_items
 from metakd_monai.benchmark.subsets import Subset, SubsetPredictor, case_of, name_subset
-from metakd_monai.files import write_json
+from metakd_monai.files import check_writable, write_json
 from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.predict import Predictor, check_output, to_native
-from metakd_monai.scores.evaluate import explain
+from metakd_monai.predict import Predictor, to_native
 from metakd_monai.scores.regions import count_overlap
 from metakd_monai.transforms import REFERENCE
-from metakd_monai.vocabulary import Region, UserError, find_user_error
+from metakd_monai.vocabulary import Region, UserError, explain, find_user_error
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ def tune_postprocessing(
     if subsets not in SUBSETS:
         raise UserError(f"subsets: {subsets!r} found; expected one of {', '.join(SUBSETS)}")
     folder = Path(output)
-    check_output(folder)
+    check_writable(folder)
     predictor = Predictor(weights, device)
     found, failed = measure_cases(predictor, items, convention, subsets)
     thresholds, dice = curve_of(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -29,6 +30,22 @@ class Commands(click.Group):
         if args[0] not in self.commands and close:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)
+
+
+def add_options(*options: Any) -> Any:
+    """Return a decorator that gives a command several options, in this order."""
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def choice_option(name: str, values: Sequence[str], default: str, text: str) -> Any:
+    """Make an option that is one of several words, its default shown after the help text."""
+    return click.option(name, type=click.Choice(values), default=default, show_default=True, help=text)
 
 
 class Sizes(click.ParamType):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import choose_device
+from metakd_monai.cli.base import add_options, choice_option, choose_device
 from metakd_monai.cli.evaluate import CONVENTIONS, HD95_KINDS
 from metakd_monai.vocabulary import UserError
 
@@ -15,26 +15,20 @@ PARTS = ("test", "validation")
 PASSED_ON = ("hd95", "postprocessing", "compare", "compare_method", "jobs", "overwrite")
 
 
-def shared_options(command: Any) -> Any:
-    """Add the options that both commands have."""
-    options = [
-        click.option("--fold", type=click.IntRange(min=0), default=0, show_default=True, help="Fold of the datalist."),
-        click.option("--weights", type=click.Path(path_type=Path), help="Weights (model.pt); default the bundle's."),
-        click.option(
-            "--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder."
-        ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-        click.option(
-            "--convention",
-            type=click.Choice(("auto", *CONVENTIONS)),
-            default="auto",
-            show_default=True,
-            help="Scoring rule; auto: brats2023 for cases of 2023 and later, else brats2020.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+shared_options = add_options(  # of both commands
+    click.option("--fold", type=click.IntRange(min=0), default=0, show_default=True, help="Fold of the datalist."),
+    click.option("--weights", type=click.Path(path_type=Path), help="Weights (model.pt); default the bundle's."),
+    click.option(
+        "--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder."
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+    choice_option(
+        "--convention",
+        ("auto", *CONVENTIONS),
+        "auto",
+        "Scoring rule; auto: brats2023 for cases of 2023 and later, else brats2020.",
+    ),
+)
 
 
 @click.command()

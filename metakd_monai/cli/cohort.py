@@ -7,33 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metakd_monai.cli.base import add_options, choice_option
+
 if TYPE_CHECKING:
     from metakd_monai.cohort import Engine
 
 
-def cohort_options(command: Any) -> Any:
-    """Add the options to a command."""
-    options = [
-        click.option(
-            "--jobs",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Processes; with Ray actors, default one for each GPU.",
-        ),
-        click.option(
-            "--engine",
-            type=click.Choice(["local", "ray"]),
-            default="local",
-            show_default=True,
-            help="What runs the processes; ray needs metakd-monai[ray].",
-        ),
-        click.option(
-            "--address", help="Of a running Ray cluster: auto, HOST:PORT; default a Ray of its own on this machine."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+cohort_options = add_options(
+    click.option(
+        "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; with Ray actors, default one for each GPU."
+    ),
+    choice_option("--engine", ("local", "ray"), "local", "What runs the processes; ray needs metakd-monai[ray]."),
+    click.option(
+        "--address", help="Of a running Ray cluster: auto, HOST:PORT; default a Ray of its own on this machine."
+    ),
+)
 
 
 def read_engine(options: Mapping[str, Any]) -> Engine:

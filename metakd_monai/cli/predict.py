@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import choose_device
+from metakd_monai.cli.base import choice_option, choose_device
 from metakd_monai.cli.cohort import cohort_options, read_engine
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
 
@@ -32,22 +32,20 @@ def file_option(modality: Modality) -> Any:
 @click.option("--modalities", help=f"Use only these, of {','.join(MODALITY_NAMES)}; default all that a case has.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights (model.pt); default the bundle's.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option(
+@choice_option(
     "--et-label",
-    type=click.Choice(["auto", *map(str, ET_LABELS)]),
-    default="auto",
-    show_default=True,
-    help="Label of enhancing tumour; auto: 3 for names as of BraTS 2023 (BraTS-GLI-...), else 4.",
+    ["auto", *map(str, ET_LABELS)],
+    "auto",
+    "Label of enhancing tumour; auto: 3 for names as of BraTS 2023 (BraTS-GLI-...), else 4.",
 )
 @click.option("--save-probabilities", is_flag=True, help="Also write ET, TC and WT probabilities (4-D NIfTI).")
 @click.option("--no-preview", is_flag=True, help="Write no PNG.")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
-@click.option(
+@choice_option(
     "--precision",
-    type=click.Choice(PRECISIONS),
-    default="auto",
-    show_default=True,
-    help="Of the network; auto: bf16 where the device has it in hardware, else fp32.",
+    PRECISIONS,
+    "auto",
+    "Of the network; auto: bf16 where the device has it in hardware, else fp32.",
 )
 @click.option(
     "--memory-limit",
@@ -60,19 +58,17 @@ def file_option(modality: Modality) -> Any:
 @click.option(
     "--margin", type=click.IntRange(min=0), default=4, show_default=True, help="Voxels kept around the brain's box."
 )
-@click.option(
+@choice_option(
     "--mirror",
-    type=click.Choice(MIRRORINGS),
-    default="none",
-    show_default=True,
-    help="Mean over mirrored images: lr left and right (twice the time), all three axes (eight times).",
+    MIRRORINGS,
+    "none",
+    "Mean over mirrored images: lr left and right (twice the time), all three axes (eight times).",
 )
-@click.option(
+@choice_option(
     "--optimize",
-    type=click.Choice(OPTIMIZATIONS),
-    default="auto",
-    show_default=True,
-    help="auto: channels-last kernels; compile: torch.compile too, worth its minute on a GPU with many cases.",
+    OPTIMIZATIONS,
+    "auto",
+    "auto: channels-last kernels; compile: torch.compile too, worth its minute on a GPU with many cases.",
 )
 @cohort_options
 @file_option(Modality.FLAIR)
@@ -96,13 +92,14 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     cases = choose_cases(source, files, case_id)
 
     from metakd_monai.cohort import predict_cases
-    from metakd_monai.predict import Compute, Outputs, Predictor, check_output
+    from metakd_monai.files import check_writable
+    from metakd_monai.predict import Compute, Outputs, Predictor
     from metakd_monai.weights import find_weights
 
     engine = read_engine(options)
     weights = find_weights(options["weights"]).absolute()
     device = "cpu" if engine.name == "ray" else choose_device(options["device"])  # Ray chooses where it is used
-    check_output(options["output"])
+    check_writable(options["output"])
     et_label = None if options["et_label"] == "auto" else int(options["et_label"])
     outputs = Outputs(options["output"], not options["no_preview"], options["save_probabilities"], options["overwrite"])
     compute = Compute(**{name: options[name] for name in COMPUTE})

@@ -13,7 +13,7 @@ import torch
 
 from metakd_monai.cases import Case
 from metakd_monai.predict import Outputs, Predictor, mask_path, predict_case
-from metakd_monai.vocabulary import find_user_error
+from metakd_monai.vocabulary import explain, find_user_error
 
 MakePredictor = Callable[..., Predictor]  # picklable, such as partial(Predictor, weights, device=...)
 
@@ -68,8 +68,7 @@ class Worker:
         try:
             return Outcome(case.case_id, predict_case(self.predictor, case, self.outputs, self.read))
         except Exception as error:  # whatever is wrong with one case, the others are done
-            known = find_user_error(error)
-            reason = str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            reason = explain(find_user_error(error) or error)
             return Outcome(case.case_id, reason, failed=True, details=traceback.format_exc())
 
     def read(self, case: Case) -> dict[str, Any]:

@@ -24,9 +24,7 @@ def bytes_per_voxel(network: Callable[..., Tensor]) -> float:
     return UNKNOWN_BYTES if estimate is None else estimate()
 
 
-def choose_roi(
-    box: Sequence[int], volume: Sequence[int], limit: float, per_voxel: float, base: float = BASE_BYTES
-) -> tuple[int, ...]:
+def choose_roi(box: Sequence[int], volume: Sequence[int], limit: float, per_voxel: float) -> tuple[int, ...]:
     """Return the largest window over a box that keeps the process below a limit of memory.
 
     It depends on sizes alone, not on what happens to be in memory, so that a result can be had again.
@@ -36,12 +34,11 @@ def choose_roi(
         volume: size of the whole volume.
         limit: GiB for the process.
         per_voxel: bytes for each voxel of a window.
-        base: bytes that are in use before.
 
     Raises:
         UserError: when not even the smallest window fits.
     """
-    fixed = base + VOLUME_BYTES * math.prod(volume)
+    fixed = BASE_BYTES + VOLUME_BYTES * math.prod(volume)
     voxels = (limit * GIB - fixed) / per_voxel
     roi = [max(STEP, STEP * math.ceil(length / STEP)) for length in box]
     while math.prod(roi) > voxels:

@@ -27,9 +27,9 @@ class FusionBlock(nn.Module):
         self.conv = Conv[Conv.CONV, spatial_dims](modalities * width, width, kernel_size=1, bias=False)
         self.adn = ADN("NA", width, act="leakyrelu", norm=norm, norm_dim=spatial_dims)
 
-    def forward(self, rows: list[Tensor], encoded: Tensor, available: Tensor, filling: Tensor) -> Tensor:
+    def forward(self, rows: list[Tensor], places: list[list[tuple[int, int]]], filling: Tensor) -> Tensor:
         """Return fused features ``(B, C, *S)``; arguments as :func:`fuse_rows`."""
-        fused: Tensor = self.adn(fuse_rows(rows, encoded, available, self.conv.weight, filling))
+        fused: Tensor = self.adn(fuse_rows(rows, places, self.conv.weight, filling))
         return fused
 
 
@@ -49,7 +49,26 @@ def scatter_rows(rows: list[Tensor], encoded: Tensor) -> Tensor:
     return full.index_copy(0, index, part).unflatten(0, list(encoded.shape))
 
 
-def fuse_rows(rows: list[Tensor], encoded: Tensor, available: Tensor, kernel: Tensor, filling: Tensor) -> Tensor:
+def place_rows(encoded: Tensor, available: Tensor) -> list[list[tuple[int, int]]]:
+    """List for each sample which row is of which modality, of the available modalities.
+
+    Args:
+        encoded: which modalities the rows are of, ``(B, N)`` bool.
+        available: ``(B, N)`` bool; among the encoded ones.
+    """
+    kept: list[list[bool]] = available.tolist()
+    where: list[list[int]] = encoded.nonzero().tolist()
+    places: list[list[tuple[int, int]]] = []
+    for b in range(len(kept)):
+        sample: list[tuple[int, int]] = []  # as TorchScript has no typed empty list in a comprehension
+        for row, place in enumerate(where):
+            if place[0] == b and kept[b][place[1]]:
+                sample.append((row, place[1]))
+        places.append(sample)
+    return places
+
+
+def fuse_rows(rows: list[Tensor], places: list[list[tuple[int, int]]], kernel: Tensor, filling: Tensor) -> Tensor:
     """Concatenate the filled features of all modalities and convolve them 1x1x1, without ever making them.
 
     A filled feature is a weighed sum of present ones, so the convolution of all of them together is a sum over the
@@ -57,31 +76,25 @@ def fuse_rows(rows: list[Tensor], encoded: Tensor, available: Tensor, kernel: Te
     modality n is the sum over m of ``filling[m, n] K_m``.
 
     Args:
-        rows: features ``(1, C, *S)`` of the modalities that ``encoded`` names.
-        encoded: ``(B, N)`` bool.
-        available: ``(B, N)`` bool; among the encoded ones.
+        rows: features ``(1, C, *S)`` of encoded modalities.
+        places: of B samples, see :func:`place_rows`.
         kernel: of the convolution, ``(C_out, N*C, 1, 1[, 1])``.
         filling: see :func:`~metakd_monai.equations.filling_matrix`, ``(B, N, N)``.
 
     Returns:
         ``(B, C_out, *S)``.
     """
-    batch, modalities = available.shape[0], available.shape[1]
-    parts = kernel.flatten(1).unflatten(1, [modalities, -1])  # (C_out, N, C)
+    parts = kernel.flatten(1).unflatten(1, [filling.shape[1], -1])  # (C_out, N, C)
     kernels = torch.einsum("bmn,omc->bnoc", filling.to(parts), parts)
     kernels = kernels.reshape(list(kernels.shape) + [1] * (kernel.dim() - 2))
-    places = encoded.nonzero().cpu()
-    used = available.cpu()
     fused: list[Tensor] = []
-    for b in range(batch):
-        terms: list[Tensor] = []
-        for r in range(places.shape[0]):
-            n = int(places[r, 1])
-            if int(places[r, 0]) == b and bool(used[b, n]):
-                term = pointwise(rows[r], kernels[b, n])
-                terms = [terms[0].add_(term)] if len(terms) > 0 else [term]
-        fused.append(terms[0])
-    return fused[0] if batch == 1 else torch.cat(fused)
+    for b, sample in enumerate(places):
+        row, n = sample[0]
+        total = pointwise(rows[row], kernels[b, n])
+        for row, n in sample[1:]:
+            total = total.add_(pointwise(rows[row], kernels[b, n]))
+        fused.append(total)
+    return fused[0] if len(fused) == 1 else torch.cat(fused)
 
 
 def pointwise(x: Tensor, kernel: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from metakd_monai.equations import filling_matrix
 from metakd_monai.networks.availability import find_available
 from metakd_monai.networks.norm import VOLUME_NORM
-from metakd_monai.networks.rows import FusionBlock, scatter_rows
+from metakd_monai.networks.rows import FusionBlock, place_rows, scatter_rows
 
 
 class MetaKDUNet(nn.Module):
@@ -120,10 +120,10 @@ class MetaKDUNet(nn.Module):
             Logits ``(B, R, *S)``; with deep supervision in training ``(B, heads, R, *S)``, finest first.
         """
         filling = filling_matrix(available, importance)
-        rows = available if encoded is None else encoded
+        places = place_rows(available if encoded is None else encoded, available)
         fused: list[Tensor] = []
         for scale, fuse in enumerate(self.fusion):
-            fused.append(fuse(features[scale], rows, available, filling))
+            fused.append(fuse(features[scale], places, filling))
         out = fused[-1]
         outputs: list[Tensor] = []
         for step, up in enumerate(self.decoder):

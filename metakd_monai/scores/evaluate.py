@@ -24,7 +24,7 @@ from metakd_monai.scores.folders import (
     find_references,
     read_label_map,
 )
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, explain
 
 logger = logging.getLogger(__name__)
 
@@ -181,12 +181,6 @@ def read_prediction(task: Task, reference: LabelMap) -> LabelMap:
     prediction = read_label_map(task.prediction)
     check_grid(prediction, reference)
     return prediction
-
-
-def explain(error: Exception) -> str:
-    """Return what went wrong in one line."""
-    known = isinstance(error, UserError)
-    return str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def report_oddities(results: Iterable[CaseResult]) -> None:
