@@ -44,7 +44,7 @@ def choose_roi(box: Sequence[int], volume: Sequence[int], limit: float, per_voxe
     while math.prod(roi) > voxels:
         smaller = shrink(roi)
         if smaller is None:
-            needed = (fixed + math.prod(roi) * per_voxel) / GIB
+            needed = math.ceil(10 * (fixed + math.prod(roi) * per_voxel) / GIB) / 10  # rounded up: it has to do
             raise UserError(f"memory_limit: {limit:g} GiB found; expected at least {needed:.1f} GiB for this volume")
         roi = list(smaller)
     return tuple(roi)
