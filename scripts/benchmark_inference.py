@@ -42,6 +42,13 @@ PEER = "SegResNet, whole volume, fp32"
 COMMAND = "whole command"
 AIMS = {"4 of 4": 0.35, "1 of 4": 0.2, "15 subsets": 2.2, COMMAND: 0.8}
 GIB = 2**30
+# A process inherits the peak of the one that started it, so a small one starts the command and tells its peak.
+WITNESS = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
 
 
 def parse() -> argparse.Namespace:
@@ -120,11 +127,13 @@ def command(case: Path, weights: Path, output: Path, options: argparse.Namespace
     words = ["predict", str(case), "--weights", str(weights), "--output", str(output), "--overwrite"]
     words += ["--device", options.device, "--precision", options.precision, *more]
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "metakd_monai", *words], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"metakd {' '.join(words)} failed")
-    return {"seconds": time.perf_counter() - start, "gib": usage.ru_maxrss * 1024 / GIB}
+    found = subprocess.run(
+        [sys.executable, "-c", WITNESS, sys.executable, "-m", "metakd_monai", *words], capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - start
+    if found.returncode:
+        raise SystemExit(f"metakd {' '.join(words)} failed: {found.stderr[-300:]}")
+    return {"seconds": seconds, "gib": int(found.stdout.split()[-1]) * 1024 / GIB}
 
 
 def measure_turns(runs: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
