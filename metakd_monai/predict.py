@@ -25,7 +25,7 @@ from metakd_monai.files import (
     write_json,
     write_like,
 )
-from metakd_monai.inferers import ModalityInferer, choose_precision, inside, paste
+from metakd_monai.inferers import ModalityInferer, choose_precision, inside, keep_memory, paste
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError, find_user_error
 from metakd_monai.weights import checksum, load_network
@@ -76,6 +76,8 @@ class Outputs:
 class Predictor:
     """A network with its weights, ready for any number of cases.
 
+    On a CPU the process then keeps the memory that it has had, see :func:`~metakd_monai.inferers.keep_memory`.
+
     Args:
         weights: see :func:`~metakd_monai.weights.load_network`.
         device: of the network.
@@ -98,6 +100,8 @@ class Predictor:
         optimize: str = "auto",
     ) -> None:
         self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
+        if self.device.type == "cpu":
+            keep_memory()
         given = compute or Compute()
         settled = replace(given, precision=choose_precision(given.precision, self.device))
         self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))

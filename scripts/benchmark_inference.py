@@ -1,7 +1,8 @@
 """Time prediction on one case of 240x240x155 beside MONAI's SegResNet with the Model Zoo's BraTS settings.
 
-The peer runs in fp32 on the whole volume, as its bundle does it. All measurements take turns in one process with the
-same memory settings; the whole command runs as a process of its own, from its start to the written mask and preview.
+The peer runs in fp32 on the whole volume, as its bundle does it, in a process with PyTorch's own memory settings; and,
+to tell what those do, once more in the process that measures our network, with ours. All measurements take turns; the
+whole command runs as a process of its own, from its start to the written mask and preview.
 
 Usage: benchmark_inference.py OUTPUT [--case FOLDER] [--weights FILE] [--repeats 3] [--device cpu] [--precision auto]
            [--shape 240 240 155] [--small-shape 72 88 72] [--cases 1 2 4 8] [--no-plots]
@@ -20,7 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does; for all that is measured here
+if "--peer" not in sys.argv:
+    os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the command line does
 
 import matplotlib
 import torch
@@ -39,6 +41,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # after the backend
 
 PEER = "SegResNet, whole volume, fp32"
+PEER_TUNED = "SegResNet with our memory settings"
 COMMAND = "whole command"
 AIMS = {"4 of 4": 0.35, "1 of 4": 0.2, "15 subsets": 2.2, COMMAND: 0.8}
 GIB = 2**30
@@ -63,6 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shape", nargs=3, type=int, default=[240, 240, 155], help="of the simulated case, 1 mm")
     parser.add_argument("--small-shape", nargs=3, type=int, default=[72, 88, 72], help="of the small cases, 2 mm")
     parser.add_argument("--cases", nargs="+", type=int, default=[1, 2, 4, 8], help="numbers of small cases")
+    parser.add_argument("--peer", nargs=3, type=int, help=argparse.SUPPRESS)  # be the peer's process
     parser.add_argument("--no-plots", action="store_true", help="leave out volume sizes and numbers of cases")
     return parser.parse_args()
 
@@ -107,6 +111,26 @@ def make_peer(shape: tuple[int, ...], device: torch.device) -> Callable[[], Any]
     def run() -> None:
         with torch.inference_mode():
             network(image)
+
+    return run
+
+
+def serve_peer(shape: tuple[int, ...], device: torch.device) -> None:
+    """Time the peer for each line that comes in; tell its seconds in a line."""
+    run = make_peer(shape, device)
+    for _ in sys.stdin:
+        print(timed(run, device), flush=True)
+
+
+def start_peer(shape: tuple[int, ...], options: argparse.Namespace) -> Callable[[], float]:
+    """Start the peer's process; return a call that times the peer in it."""
+    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    words = [sys.executable, __file__, str(options.output), "--device", options.device, "--peer", *map(str, shape)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    def run() -> float:
+        print(file=process.stdin, flush=True)
+        return float(process.stdout.readline() if process.stdout else "nan")
 
     return run
 
@@ -200,13 +224,17 @@ def draw(path: Path, growth: dict[str, tuple[list[float], list[float]]]) -> None
 def main() -> None:
     """Measure, print, write and draw."""
     options, start = parse(), time.perf_counter()
+    if options.peer is not None:
+        serve_peer(options.peer, torch.device(options.device))
+        return
     options.output.mkdir(parents=True, exist_ok=True)
     weights = options.weights or make_weights(options.output / "random.pt")
     case = find_cases(options.case or make_case(options.output / "case", options.shape, 1.0))[0]
     folder = options.case or options.output / "case"
     predictor = Predictor(weights, options.device, compute=Compute(precision=options.precision))
     item, device = predictor.read(case), predictor.device
-    runs: dict[str, Callable[[], float]] = {PEER: partial(timed, make_peer(item["size"], device), device)}
+    runs: dict[str, Callable[[], float]] = {PEER: start_peer(item["size"], options)}
+    runs[PEER_TUNED] = partial(timed, make_peer(item["size"], device), device)
     for number in range(len(Modality), 0, -1):
         runs[f"{number} of 4"] = partial(timed, partial(predictor.segment, keep(item, number)), device)
     runs["15 subsets"] = partial(timed, partial(all_subsets, predictor, item), device)

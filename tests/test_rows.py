@@ -4,7 +4,7 @@ from torch.nn import functional
 
 from metakd_monai.equations import fill_missing, filling_matrix, weigh_by_importance
 from metakd_monai.networks.norm import VolumeNorm2d, VolumeNorm3d
-from metakd_monai.networks.rows import fuse_rows, place_rows, scatter_rows
+from metakd_monai.networks.rows import fill_kernel, fuse_rows, place_rows, scatter_rows
 
 ENCODED = torch.tensor([[True, True, True, True], [False, False, True, True]])
 AVAILABLE = torch.tensor([[True, False, True, True], [False, False, True, False]])
@@ -21,7 +21,8 @@ def test_fusion_of_rows_is_the_convolution_of_all_filled_features(dims, importan
         filled = weigh_by_importance(filled, importance.double())
     expected = CONVOLUTIONS[dims](filled.flatten(1, 2), kernel)
     rows = list(features[ENCODED].split(1))
-    found = fuse_rows(rows, place_rows(ENCODED, AVAILABLE), kernel, filling_matrix(AVAILABLE, importance).double())
+    filling = filling_matrix(AVAILABLE, importance).double()
+    found = fuse_rows(rows, place_rows(ENCODED, AVAILABLE), fill_kernel(kernel, filling))
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
@@ -45,3 +46,15 @@ def test_volume_norm_is_instance_norm_with_its_gradient(norm, size, batch):
     torch.testing.assert_close(
         torch.autograd.grad(found.square().sum(), x), torch.autograd.grad(expected.square().sum(), other)
     )
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_volume_norm_takes_the_place_of_its_input_where_no_gradient_is_asked_for(grad):
+    plain, inplace = VolumeNorm3d(3, affine=True), VolumeNorm3d(3, affine=True, inplace=True)
+    x = torch.randn(1, 3, 4, 5, 6)
+    expected = plain(x)
+    with torch.set_grad_enabled(grad):
+        given = x.clone()
+        found = inplace(given)
+    torch.testing.assert_close(found, expected)
+    assert (found.data_ptr() == given.data_ptr()) is not grad

@@ -1,5 +1,6 @@
 """From a whole volume to logits: the brain's box, windows that fit in memory, precision, mirroring."""
 
+from metakd_monai.inferers.memory import keep_memory
 from metakd_monai.inferers.modality import MIRRORINGS, OUTSIDE_LOGIT, ModalityInferer, inside, paste
 from metakd_monai.inferers.precision import PRECISIONS, autocast, choose_precision
 
@@ -11,5 +12,6 @@ __all__ = [
     "autocast",
     "choose_precision",
     "inside",
+    "keep_memory",
     "paste",
 ]

@@ -25,11 +25,22 @@ class FusionBlock(nn.Module):
     def __init__(self, spatial_dims: int, modalities: int, width: int, norm: tuple | str) -> None:
         super().__init__()
         self.conv = Conv[Conv.CONV, spatial_dims](modalities * width, width, kernel_size=1, bias=False)
-        self.adn = ADN("NA", width, act="leakyrelu", norm=norm, norm_dim=spatial_dims)
+        act = ("leakyrelu", {"inplace": True})
+        self.adn = ADN("NA", width, act=act, norm=norm, norm_dim=spatial_dims)
 
     def forward(self, rows: list[Tensor], places: list[list[tuple[int, int]]], filling: Tensor) -> Tensor:
-        """Return fused features ``(B, C, *S)``; arguments as :func:`fuse_rows`."""
-        fused: Tensor = self.adn(fuse_rows(rows, places, self.conv.weight, filling))
+        """Return fused features ``(B, C, *S)``; rows and places as :func:`fuse_rows`, filling as :meth:`kernels`."""
+        return self.finish(fuse_rows(rows, places, self.kernels(filling)))
+
+    @torch.jit.export
+    def kernels(self, filling: Tensor) -> Tensor:
+        """Return the kernel of each sample and modality for a :func:`~metakd_monai.equations.filling_matrix`."""
+        return fill_kernel(self.conv.weight, filling)
+
+    @torch.jit.export
+    def finish(self, convolved: Tensor) -> Tensor:
+        """Norm and leaky ReLU of ``(B, C, *S)``."""
+        fused: Tensor = self.adn(convolved)
         return fused
 
 
@@ -68,25 +79,36 @@ def place_rows(encoded: Tensor, available: Tensor) -> list[list[tuple[int, int]]
     return places
 
 
-def fuse_rows(rows: list[Tensor], places: list[list[tuple[int, int]]], kernel: Tensor, filling: Tensor) -> Tensor:
-    """Concatenate the filled features of all modalities and convolve them 1x1x1, without ever making them.
+def fill_kernel(kernel: Tensor, filling: Tensor) -> Tensor:
+    """Return for each sample and each modality the kernel that convolves all features filled from it.
 
-    A filled feature is a weighed sum of present ones, so the convolution of all of them together is a sum over the
-    present ones alone, each with a kernel of its own: with K_m the kernel's part for modality m, that of present
+    A filled feature is a weighed sum of present ones, so the 1x1x1 convolution of all of them together is a sum over
+    the present ones alone, each with a kernel of its own: with K_m the kernel's part for modality m, that of present
     modality n is the sum over m of ``filling[m, n] K_m``.
 
     Args:
-        rows: features ``(1, C, *S)`` of encoded modalities.
-        places: of B samples, see :func:`place_rows`.
         kernel: of the convolution, ``(C_out, N*C, 1, 1[, 1])``.
         filling: see :func:`~metakd_monai.equations.filling_matrix`, ``(B, N, N)``.
 
     Returns:
-        ``(B, C_out, *S)``.
+        ``(B, N, C_out, C, 1, 1[, 1])``.
     """
     parts = kernel.flatten(1).unflatten(1, [filling.shape[1], -1])  # (C_out, N, C)
     kernels = torch.einsum("bmn,omc->bnoc", filling.to(parts), parts)
-    kernels = kernels.reshape(list(kernels.shape) + [1] * (kernel.dim() - 2))
+    return kernels.reshape(list(kernels.shape) + [1] * (kernel.dim() - 2))
+
+
+def fuse_rows(rows: list[Tensor], places: list[list[tuple[int, int]]], kernels: Tensor) -> Tensor:
+    """Concatenate the filled features of all modalities and convolve them 1x1x1, without ever making them.
+
+    Args:
+        rows: features ``(1, C, *S)`` of encoded modalities.
+        places: of B samples, see :func:`place_rows`.
+        kernels: see :func:`fill_kernel`.
+
+    Returns:
+        ``(B, C_out, *S)``.
+    """
     fused: list[Tensor] = []
     for b, sample in enumerate(places):
         row, n = sample[0]
@@ -94,7 +116,12 @@ def fuse_rows(rows: list[Tensor], places: list[list[tuple[int, int]]], kernel: T
         for row, n in sample[1:]:
             total = total.add_(pointwise(rows[row], kernels[b, n]))
         fused.append(total)
-    return fused[0] if len(fused) == 1 else torch.cat(fused)
+    return join(fused)
+
+
+def join(samples: list[Tensor]) -> Tensor:
+    """Return ``(B, C, *S)`` of B tensors ``(1, C, *S)``."""
+    return samples[0] if len(samples) == 1 else torch.cat(samples)
 
 
 def pointwise(x: Tensor, kernel: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from metakd_monai.equations import filling_matrix
 from metakd_monai.networks.availability import find_available
 from metakd_monai.networks.norm import VOLUME_NORM
-from metakd_monai.networks.rows import FusionBlock, place_rows, scatter_rows
+from metakd_monai.networks.rows import FusionBlock, join, place_rows, pointwise, scatter_rows
 
 
 class MetaKDUNet(nn.Module):
@@ -20,8 +20,8 @@ class MetaKDUNet(nn.Module):
 
     The encoder runs on the present modalities only. At every scale that the decoder reads, an absent modality gets
     the mean feature of the present ones, so nothing that stands in its channel reaches the output. Filling, weighing
-    and fusion are linear and done in one step (:func:`~metakd_monai.networks.rows.fuse_rows`), so time and memory go
-    with the number of present modalities.
+    and fusion are linear and done in one step (:func:`~metakd_monai.networks.rows.fuse_rows`), so time goes with the
+    number of present modalities; evaluated on a CPU they are fused one by one, so memory does not.
 
     Args:
         spatial_dims: 2 or 3.
@@ -44,7 +44,7 @@ class MetaKDUNet(nn.Module):
         in_channels: int = 4,
         out_channels: int = 3,
         channels: Sequence[int] = (8, 32, 64, 128, 256),
-        norm: tuple | str = (VOLUME_NORM, {"affine": True}),
+        norm: tuple | str = (VOLUME_NORM, {"affine": True, "inplace": True}),
         deep_supervision: bool = False,
     ) -> None:
         super().__init__()
@@ -83,11 +83,8 @@ class MetaKDUNet(nn.Module):
         Raises:
             ValueError: when x has another number of channels, or when no modality is present at all.
         """
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"expected {self.in_channels} channels, one for each modality, got {x.shape[1]}.")
+        self.check(x, available)
         index = available.flatten().nonzero().squeeze(1)  # (P,) of B*N
-        if index.numel() == 0:
-            raise ValueError("no modality is present: nothing to encode.")
         present = x.flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
         # One by one a CPU needs less memory and is no slower; a GPU and batch norm in training want them together.
         together = self.training or x.device != torch.device("cpu")
@@ -98,6 +95,41 @@ class MetaKDUNet(nn.Module):
                 part = block(part)  # (P or 1, C, *S)
                 features[scale].extend(part.split(1))
         return features
+
+    def encode_fused(self, x: Tensor, available: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Encode one modality after the other, Eq. (1), and fuse its features at once, so that none pile up.
+
+        Args:
+            x: images, ``(B, N, *S)``, as in :meth:`encode`.
+            available: ``(B, N)`` bool.
+
+        Returns:
+            For each scale the fused features ``(B, C, *S)``, Eq. (2) and (3); the bottleneck's rows.
+
+        Raises:
+            ValueError: as :meth:`encode`.
+        """
+        self.check(x, available)
+        filling = filling_matrix(available)
+        kernels = [fuse.kernels(filling) for fuse in self.fusion]  # type: ignore[operator]  # a FusionBlock
+        sums: list[list[Tensor]] = [[] for _ in self.encoder]
+        bottleneck: list[Tensor] = []
+        places: list[list[int]] = available.nonzero().tolist()
+        for place in places:
+            b, n = place[0], place[1]
+            part = self.pad(x[b : b + 1, n : n + 1])
+            for scale, block in enumerate(self.encoder):
+                part = block(part)
+                term = pointwise(part, kernels[scale][b, n])
+                if len(sums[scale]) == b:
+                    sums[scale].append(term)
+                else:
+                    sums[scale][b].add_(term)
+            bottleneck.append(part)
+        fused: list[Tensor] = []
+        for scale, fuse in enumerate(self.fusion):
+            fused.append(fuse.finish(join(sums[scale])))  # type: ignore[operator]
+        return fused, bottleneck
 
     def decode(
         self,
@@ -124,6 +156,10 @@ class MetaKDUNet(nn.Module):
         fused: list[Tensor] = []
         for scale, fuse in enumerate(self.fusion):
             fused.append(fuse(features[scale], places, filling))
+        return self.decode_fused(fused, size)
+
+    def decode_fused(self, fused: list[Tensor], size: list[int] | None = None) -> Tensor:
+        """Decode the fused features of each scale, finest first; see :meth:`decode`."""
         out = fused[-1]
         outputs: list[Tensor] = []
         for step, up in enumerate(self.decoder):
@@ -151,18 +187,29 @@ class MetaKDUNet(nn.Module):
             mask = find_available(x)
         else:
             mask = available.to(device=x.device, dtype=torch.bool).expand(x.shape[0], -1)
-        features = self.encode(x, mask)
-        return self.decode(features, mask, None, list(x.shape[2:])), scatter_rows(features[-1], mask), mask
+        size = list(x.shape[2:])
+        if self.training or x.device != torch.device("cpu"):
+            features = self.encode(x, mask)
+            return self.decode(features, mask, None, size), scatter_rows(features[-1], mask), mask
+        fused, bottleneck = self.encode_fused(x, mask)
+        return self.decode_fused(fused, size), scatter_rows(bottleneck, mask), mask
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
         return self.forward_features(x, available)[0]
 
+    def check(self, x: Tensor, available: Tensor) -> None:
+        """Raise ValueError when x has another number of channels, or when no modality is present at all."""
+        if x.shape[1] != self.in_channels:
+            raise ValueError(f"expected {self.in_channels} channels, one for each modality, got {x.shape[1]}.")
+        if not bool(available.any()):
+            raise ValueError("no modality is present: nothing to encode.")
+
     @torch.jit.unused
     def bytes_per_voxel(self) -> float:
-        """Estimate the memory in fp32 that prediction needs for each voxel of a window, all modalities present."""
+        """Estimate the memory in fp32 that prediction on a CPU needs for each voxel of a window."""
         every_scale = sum(width / 8**scale for scale, width in enumerate(self.channels))
-        kept = (self.in_channels + 1) * every_scale  # features of each modality, and fused
+        kept = 2 * every_scale  # features of one modality, and fused
         passing = 7 * self.channels[0] + self.in_channels  # inputs, sums and concatenations at full size
         return 4 * (kept + passing)
 
