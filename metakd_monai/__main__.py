@@ -1,7 +1,7 @@
 """``python -m metakd_monai`` is ``metakd``."""
 
 from metakd_monai.cli import main
-from metakd_monai.cli.startup import OWN_PROCESS
+from metakd_monai.cli.base import OWN_PROCESS
 
 
 def start() -> None:

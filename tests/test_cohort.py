@@ -112,7 +112,7 @@ def test_what_a_process_says(tmp_path, cohort, weights, monkeypatch):
     here.send((first, second))
     here.send((second, None))
     thread = threading.Thread(
-        target=serve, args=(there, 0, partial(Predictor, weights), Outputs(tmp_path / "out", preview=False), 1)
+        target=serve, args=(0, partial(Predictor, weights), Outputs(tmp_path / "out", preview=False), 1, there)
     )
     thread.start()
     assert here.recv() is None
@@ -122,7 +122,7 @@ def test_what_a_process_says(tmp_path, cohort, weights, monkeypatch):
     assert not thread.is_alive()
     assert set(masks(tmp_path / "out")) == {f"{one.case_id}.nii.gz" for one in (first, second)}
     here, there = Pipe()
-    serve(there, 0, partial(Predictor, tmp_path / "none.pt"), Outputs(tmp_path), 1)
+    serve(0, partial(Predictor, tmp_path / "none.pt"), Outputs(tmp_path), 1, there)
     assert "no such file" in str(here.recv())
 
 

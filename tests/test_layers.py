@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
-    {"__init__", "vocabulary"},
+    {"__init__", "vocabulary", "startup"},
     {"equations", "years", "files", "cases", "data"},
     {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"},
     {"bundle", "submission"},

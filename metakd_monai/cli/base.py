@@ -10,6 +10,8 @@ import click
 
 from metakd_monai.vocabulary import UserError
 
+OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
+
 
 class Commands(click.Group):
     """A group that turns UserError into one line and exit status 2, and names the closest command."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import choice_option, choose_device
+from metakd_monai.cli.base import OWN_PROCESS, choice_option, choose_device
 from metakd_monai.cli.cohort import cohort_options, read_engine
-from metakd_monai.cli.startup import lean_imports
+from metakd_monai.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
 
 # Spelled out: the modules that hold them need PyTorch, and help texts are to come at once.
@@ -92,7 +92,7 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     modalities = parse_modalities(options["modalities"])
     cases = choose_cases(source, files, case_id)
 
-    with lean_imports(ctx):
+    with lean_imports(ctx.find_root().obj == OWN_PROCESS):
         from metakd_monai.cohort import predict_cases
     from metakd_monai.files import check_writable
     from metakd_monai.predict import Compute, Outputs, Predictor

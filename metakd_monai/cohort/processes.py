@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import pickle
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from metakd_monai.cases import Case
 from metakd_monai.cohort.sharing import Crew, Shift, WorkerLost
 from metakd_monai.cohort.worker import MakePredictor, Outcome, Worker
 from metakd_monai.predict import Outputs
+from metakd_monai.startup import call_lean
 from metakd_monai.vocabulary import UserError
 
 CONTEXT = get_context("spawn")  # forked children of a process with threads, or with CUDA in use, do not work
@@ -43,7 +45,8 @@ class Process:
     def __init__(self, *arguments: Any) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
         level = logging.getLogger("metakd_monai").level
-        self.process = CONTEXT.Process(target=serve, args=(theirs, level, *arguments), daemon=True)
+        begin = pickle.dumps((serve, (level, *arguments)))
+        self.process = CONTEXT.Process(target=call_lean, args=(begin, theirs), daemon=True)
         with interrupts_held():
             self.process.start()
         theirs.close()
@@ -94,7 +97,7 @@ class Processes(Crew[Process]):
         return [hand for hand in hands if hand.pipe in ready]
 
 
-def serve(pipe: Connection, level: int, make: MakePredictor, outputs: Outputs, threads: int) -> None:
+def serve(level: int, make: MakePredictor, outputs: Outputs, threads: int, pipe: Connection) -> None:
     """Be a worker: say None when started (or why not), then answer each case with its outcome until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that `finally` is run

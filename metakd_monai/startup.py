@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import click
-
-OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
 NEEDLESS = ("PIL", "ignite", "itk", "matplotlib", "requests", "scipy.signal", "tensorboard")
 
 
 @contextmanager
-def lean_imports(ctx: click.Context) -> Iterator[None]:
+def lean_imports(wanted: bool = True) -> Iterator[None]:
     """Import MONAI as if some packages that are optional for it were not installed; they are to be had afterwards.
 
     MONAI imports all of its modules and, through them, whatever of these is there: more than half of the time that
-    PyTorch and MONAI take to start. Nothing that segments a case calls them through MONAI. A process that is not the
-    command's own keeps its MONAI whole.
+    PyTorch and MONAI take to start. Nothing that segments a case calls them through MONAI. It is for processes that do
+    nothing else; whoever is there first keeps MONAI whole.
+
+    Args:
+        wanted: whether to do so.
     """
-    if ctx.find_root().obj != OWN_PROCESS or "monai" in sys.modules:
+    if not wanted or "monai" in sys.modules:
         yield
         return
     hidden = [name for name in NEEDLESS if name not in sys.modules]
@@ -33,3 +35,15 @@ def lean_imports(ctx: click.Context) -> Iterator[None]:
         gc.enable()
         for name in hidden:
             del sys.modules[name]
+
+
+def call_lean(pickled: bytes, *arguments: Any) -> None:
+    """Call what was pickled, a function and its first arguments, with more: the start of a worker process.
+
+    Args:
+        pickled: ``(function, (argument, ...))``, whose modules are imported here, lean.
+        arguments: the others, such as a pipe, that only a process object may carry.
+    """
+    with lean_imports():
+        function, first = pickle.loads(pickled)
+    function(*first, *arguments)
