@@ -121,6 +121,16 @@ class MetaKDUNet(nn.Module):
         """
         filling = filling_matrix(available, importance)
         places = place_rows(available if encoded is None else encoded, available)
+        return self.decode_rows(features, places, filling, size)
+
+    def decode_rows(
+        self,
+        features: list[list[Tensor]],
+        places: list[list[tuple[int, int]]],
+        filling: Tensor,
+        size: list[int] | None,
+    ) -> Tensor:
+        """Do what :meth:`decode` does, with Eq. (2) as a matrix; see :func:`~metakd_monai.networks.rows.fuse_rows`."""
         fused: list[Tensor] = []
         for scale, fuse in enumerate(self.fusion):
             fused.append(fuse(features[scale], places, filling))
@@ -158,10 +168,12 @@ class MetaKDUNet(nn.Module):
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
         return self.forward_features(x, available)[0]
 
-    @torch.jit.unused
+    @torch.jit.export
     def bytes_per_voxel(self) -> float:
         """Estimate the memory in fp32 that prediction needs for each voxel of a window, all modalities present."""
-        every_scale = sum(width / 8**scale for scale, width in enumerate(self.channels))
+        every_scale = 0.0
+        for scale, width in enumerate(self.channels):
+            every_scale += width / 8**scale
         kept = (self.in_channels + 1) * every_scale  # features of each modality, and fused
         passing = 7 * self.channels[0] + self.in_channels  # inputs, sums and concatenations at full size
         return 4 * (kept + passing)

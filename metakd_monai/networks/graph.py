@@ -1,0 +1,31 @@
+"""The network as one fixed graph, for formats that know no ragged rows: ONNX, torch.export, traces, TensorRT."""
+
+import torch
+from torch import Tensor
+
+from metakd_monai.equations import filling_matrix
+from metakd_monai.networks.availability import find_available
+from metakd_monai.networks.unet import MetaKDUNet
+
+
+class GraphMetaKDUNet(MetaKDUNet):
+    """MetaKDUNet that computes every modality and then leaves the absent ones out.
+
+    What stands in an absent channel is replaced by zeros before anything reads it, so not even NaN passes, and its
+    features, finite then, meet kernels of zero. Weights, arguments and outputs are MetaKDUNet's; time is that of all
+    modalities, whatever is present. For evaluation, one volume at a time. Give ``norm="instance"`` with
+    ``affine``, which graph formats know.
+    """
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
+        """Return logits ``(1, R, *S)`` for an image ``(1, N, *S)``; arguments as in MetaKDUNet."""
+        mask = find_available(x) if available is None else available
+        there = mask.reshape(list(mask.shape) + [1] * (x.dim() - 2))
+        clean = torch.where(there, x, torch.zeros_like(x))
+        features: list[list[Tensor]] = [[] for _ in self.encoder]
+        for row in clean.split(1, dim=1):  # one by one needs less memory
+            for scale, block in enumerate(self.encoder):
+                row = block(row)  # (1, C, *S)
+                features[scale].append(row)
+        places = [[(n, n) for n in range(self.in_channels)]]
+        return self.decode_rows(features, places, filling_matrix(mask), None)
