@@ -2,7 +2,7 @@
 
 from metakd_monai.networks.availability import WithFeatures, find_available
 from metakd_monai.networks.graph import GraphMetaKDUNet
-from metakd_monai.networks.importance import ImportanceWeights
+from metakd_monai.networks.importance import ImportanceWeights, WithImportance
 from metakd_monai.networks.rows import scatter_rows
 from metakd_monai.networks.unet import MetaKDUNet, infer_architecture
 
@@ -11,6 +11,7 @@ __all__ = [
     "ImportanceWeights",
     "MetaKDUNet",
     "WithFeatures",
+    "WithImportance",
     "find_available",
     "infer_architecture",
     "scatter_rows",
