@@ -60,6 +60,7 @@ def make_site(number: int, options: argparse.Namespace) -> MonaiAlgo:
         "seed": options.seed,
         "network_def#channels": options.channels,
         "roi_size": [16, 16, 16],
+        "meta_interval": 1,
         "num_workers": 0,
         "device": "cpu",
     }

@@ -127,7 +127,7 @@ def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         origin = Origin(**json.loads(session.get_modelmeta().custom_metadata_map[ORIGIN]))
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # ONNX Runtime's own errors have no common base
         raise refuse(path, error) from None
 
     def run(x: Tensor, available: Tensor) -> Tensor:
