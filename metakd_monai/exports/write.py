@@ -18,6 +18,7 @@ from torch.export import Dim
 from metakd_monai.exports.origin import ORIGIN, Origin
 from metakd_monai.files import write_safely
 from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet, infer_architecture
+from metakd_monai.networks.norm import STEPWISE_NORM
 from metakd_monai.vocabulary import UserError
 from metakd_monai.weights import checksum, load_network
 
@@ -63,17 +64,17 @@ def write_torchscript(network: MetaKDUNet, path: Path, origin: Origin, bundle: P
     save_net_with_metadata(convert_to_torchscript(network), str(path), meta_values=metadata, more_extra_files=extra)
 
 
-def graph_of(network: MetaKDUNet) -> GraphMetaKDUNet:
-    """Return the network as one graph, with its weights."""
+def graph_of(network: MetaKDUNet, norm: str) -> GraphMetaKDUNet:
+    """Return the network as one graph with its weights, and a norm that computes the same."""
     arguments = cast(dict[str, Any], infer_architecture(network.state_dict()))
-    graph = GraphMetaKDUNet(**arguments, norm=("instance", {"affine": True}))
+    graph = GraphMetaKDUNet(**arguments, norm=(norm, {"affine": True}))
     graph.load_state_dict(network.state_dict())
     return graph.eval()
 
 
-def trace_program(network: MetaKDUNet) -> torch.export.ExportedProgram:
+def trace_program(network: MetaKDUNet, norm: str) -> torch.export.ExportedProgram:
     """Return the program of an image ``(1, N, *S)``, each axis 2 or more strides long, and availability ``(1, N)``."""
-    graph, stride = graph_of(network), network.factor
+    graph, stride = graph_of(network, norm), network.factor
     image = torch.zeros(1, network.in_channels, 3 * stride, 2 * stride, 4 * stride)
     axes = {2 + axis: stride * Dim(name, min=2) for axis, name in enumerate(("depth", "height", "width"))}
     inputs = (image, torch.ones(1, network.in_channels, dtype=torch.bool))
@@ -82,7 +83,7 @@ def trace_program(network: MetaKDUNet) -> torch.export.ExportedProgram:
 
 def write_torch_export(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) -> None:
     """Write a program of torch.export."""
-    torch.export.save(trace_program(network), path, extra_files={ORIGIN: json.dumps(asdict(origin))})
+    torch.export.save(trace_program(network, "instance"), path, extra_files={ORIGIN: json.dumps(asdict(origin))})
 
 
 def write_onnx(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) -> None:
@@ -91,7 +92,7 @@ def write_onnx(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) ->
         if not optional_import(name)[1]:
             raise UserError(f"onnx: needs the package {name}; install it with pip install 'metakd-monai[export]'")
     made = torch.onnx.export(
-        trace_program(network),
+        trace_program(network, STEPWISE_NORM),
         input_names=["image", "available"],
         output_names=["logits"],
         opset_version=OPSET,

@@ -13,8 +13,8 @@ class GraphMetaKDUNet(MetaKDUNet):
 
     What stands in an absent channel is replaced by zeros before anything reads it, so not even NaN passes, and its
     features, finite then, meet kernels of zero. Weights, arguments and outputs are MetaKDUNet's; time is that of all
-    modalities, whatever is present. For evaluation, one volume at a time. Give ``norm="instance"`` with
-    ``affine``, which graph formats know.
+    modalities, whatever is present. For evaluation, one volume at a time. Give a norm that the format
+    knows: ``"instance"``, or ``"stepwise"`` for ONNX, with ``affine``.
     """
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:

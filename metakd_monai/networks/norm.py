@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 VOLUME_NORM = "volume"  # MONAI's name for it: norm=("volume", {"affine": True})
+STEPWISE_NORM = "stepwise"
 
 
 def norm_volume(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -38,3 +39,28 @@ class VolumeNorm3d(nn.InstanceNorm3d):
 def volume_norm_factory(dim: int) -> type[nn.Module]:
     """Tell MONAI's layer factory which class to build for 2 or 3 spatial dimensions."""
     return {2: VolumeNorm2d, 3: VolumeNorm3d}[dim]
+
+
+class StepwiseNorm3d(nn.InstanceNorm3d):
+    """Instance norm in plain operations, each mean taken axis after axis.
+
+    ONNX Runtime's own instance norm adds up all voxels of a volume one by one, in fp32: at 144x176x144 it is wrong
+    by up to 0.007 (of values with a standard deviation of 1), this one by 1e-6.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, C, D, H, W)`` with mean 0 and variance 1 in each channel, then scaled and shifted."""
+        centred = x - mean_by_axis(x)
+        scale = torch.rsqrt(mean_by_axis(centred * centred) + self.eps) * self.weight.reshape(1, -1, 1, 1, 1)
+        return centred * scale + self.bias.reshape(1, -1, 1, 1, 1)
+
+
+def mean_by_axis(x: Tensor) -> Tensor:
+    """Return the means of ``(B, C, D, H, W)`` over space, ``(B, C, 1, 1, 1)``."""
+    return x.mean(4, keepdim=True).mean(3, keepdim=True).mean(2, keepdim=True)
+
+
+@Norm.factory_function(STEPWISE_NORM)
+def stepwise_norm_factory(dim: int) -> type[nn.Module]:
+    """Tell MONAI's layer factory which class to build."""
+    return {3: StepwiseNorm3d}[dim]
