@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -36,6 +37,7 @@ def export(format: str, weights: Path | None, output: Path | None, bundle: Path 
     from metakd_monai.vocabulary import UserError
     from metakd_monai.weights import find_weights
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
     source = find_weights(weights)
     target = output or source.with_suffix(FORMATS[format])
     if target.suffix != FORMATS[format]:

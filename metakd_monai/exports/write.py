@@ -97,6 +97,7 @@ def write_onnx(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) ->
         output_names=["logits"],
         opset_version=OPSET,
         dynamo=True,
+        verbose=False,
         external_data=False,
     )
     assert made is not None
