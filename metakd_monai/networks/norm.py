@@ -12,10 +12,17 @@ STEPWISE_NORM = "stepwise"
 def norm_volume(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Instance norm of ``(B, C, *S)``; for one volume on a CPU through batch norm, which is then the same.
 
-    PyTorch's batch norm reads channels-last volumes as they lie, its instance norm copies them.
+    PyTorch's batch norm reads channels-last volumes as they lie, its instance norm copies them. But it adds all voxels
+    of such a volume up one by one: in fp32 values of standard deviation 1 are wrong by up to 0.02 at 144x176x144. So
+    where no gradient is wanted it is given mean and variance, which PyTorch's means have right to 1e-6.
     """
     if x.shape[0] == 1 and x.device == torch.device("cpu"):
-        return functional.batch_norm(x, None, None, weight, bias, True, 0.0, eps)
+        if torch.is_grad_enabled() or x.dtype != torch.float32:
+            return functional.batch_norm(x, None, None, weight, bias, True, 0.0, eps)
+        axes = [2, 3, 4][: x.dim() - 2]
+        mean = x.mean(axes)[0]
+        variance = ((x * x).mean(axes)[0] - mean * mean).clamp(min=0)
+        return functional.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
     return functional.instance_norm(x, None, None, weight, bias, True, 0.0, eps)
 
 
