@@ -17,6 +17,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 
 from metakd_monai import __version__
 from metakd_monai.cases import Case
+from metakd_monai.exports import load_any, settle_precision
 from metakd_monai.files import (
     is_unfinished,
     mark_finished,
@@ -25,10 +26,10 @@ from metakd_monai.files import (
     write_json,
     write_like,
 )
-from metakd_monai.inferers import ModalityInferer, choose_precision, inside, keep_memory, paste
+from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError, find_user_error
-from metakd_monai.weights import checksum, load_network
+from metakd_monai.weights import checksum
 
 WORKING_AXES = "LPS"  # axes of BraTS' volumes, and of every image that the network sees
 
@@ -79,7 +80,7 @@ class Predictor:
     On a CPU the process then keeps the memory that it has had, see :func:`~metakd_monai.inferers.keep_memory`.
 
     Args:
-        weights: see :func:`~metakd_monai.weights.load_network`.
+        weights: see :func:`~metakd_monai.exports.load_any`.
         device: of the network.
         modalities: use only these of what a case has.
         et_label: 3 or 4; None to go by each case's name.
@@ -103,9 +104,9 @@ class Predictor:
         if self.device.type == "cpu":
             keep_memory()
         given = compute or Compute()
-        settled = replace(given, precision=choose_precision(given.precision, self.device))
+        self.network = load_any(weights, device, optimize)
+        settled = replace(given, precision=settle_precision(self.network, given.precision, self.device))
         self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))
-        self.network = load_network(weights, device, optimize)
         self.settings = Settings(checksum(weights), tuple(m.value for m in modalities), compute=settled)
         self.load = Compose(
             [

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import BUNDLE, shared
+from conftest import BUNDLE, REPOSITORY
 from monai.bundle import ConfigParser, verify_metadata
 
 from metakd_monai import __version__
@@ -19,6 +19,7 @@ from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
 ADDITIONS = {
     "evaluate.json": {"weights", "evaluating", "cases", "subsets", "postprocessing", "compare"},
     "multi_gpu_train.json": {"finalize"},
+    "federated_train.json": {"exchanged"},
 }
 KNOBS = {
     *("dataset_dir", "output_dir", "max_iterations", "meta_interval", "alpha", "p_norm"),
@@ -147,7 +148,7 @@ def test_metadata_agrees_with_vocabulary_and_version():
 
 
 def test_verify_metadata_offline(tmp_path):
-    schema = shutil.copy(shared("facts", "meta_schema_20240725.json"), tmp_path / "schema.json")
+    schema = shutil.copy(REPOSITORY / "scripts" / "zoo" / "meta_schema_20240725.json", tmp_path / "schema.json")
     verify_metadata(meta_file=str(BUNDLE / "configs" / "metadata.json"), filepath=str(schema))
 
 

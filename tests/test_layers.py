@@ -12,7 +12,7 @@ FLOORS = [
     {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"},
     {"bundle", "submission"},
     {"inferers", "weights"},
-    {"handlers", "trainer"},
+    {"handlers", "trainer", "exports"},
     {"predict"},
     {"benchmark", "cohort"},
     {"cli"},

@@ -9,6 +9,7 @@ from metakd_monai.networks import (
     find_available,
     infer_architecture,
 )
+from metakd_monai.networks.norm import StepwiseNorm3d, VolumeNorm3d
 from metakd_monai.vocabulary import Modality, modality_subsets
 
 AVAILABLE = torch.tensor([[True, False, True, True], [False, False, True, False]])
@@ -94,6 +95,16 @@ def test_scripted_network_equals_the_eager_one(network):
     image = torch.randn(2, 4, 9, 8, 8)
     assert torch.equal(scripted(image), network(image))
     assert torch.equal(scripted(image, AVAILABLE), network(image, AVAILABLE))
+
+
+@pytest.mark.parametrize("norm", [VolumeNorm3d, StepwiseNorm3d])
+def test_norms_are_exact_on_a_volume_of_many_voxels(norm):
+    image = torch.randn(1, 8, 64, 48, 64) * 0.4 + 0.1
+    image[..., 32:] = 0.05  # as outside a brain
+    image = image.contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        found = norm(8, affine=True)(image)
+    torch.testing.assert_close(found.double(), torch.nn.functional.instance_norm(image.double()), atol=1e-5, rtol=0)
 
 
 def test_plain_state_dict_loads_strictly_with_weights_only(network, weights):

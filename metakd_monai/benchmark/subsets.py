@@ -30,10 +30,15 @@ class SubsetPredictor:
 
     Args:
         predictor: with its weights.
+
+    Raises:
+        UserError: for an exported network, whose encoder cannot be run apart.
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
+        if not isinstance(predictor.network, MetaKDUNet):
+            raise UserError(f"weights: {predictor.weights} is exported; expected weights such as model.pt")
+        self.predictor, self.network = predictor, predictor.network
 
     def logits(self, item: Mapping[str, Any]) -> Iterator[tuple[Subset, Tensor]]:
         """Yield subsets and the logits of ET, TC and WT, ``(R, *box)`` on the grid of ``item["image"]``.
@@ -53,7 +58,7 @@ class SubsetPredictor:
         self, brain: Tensor, subsets: Sequence[Subset], union: Tensor, volume: Sequence[int]
     ) -> Iterator[Tensor]:
         """Yield the logits ``(1, R, *box)`` of each subset in a box ``(1, N, *box)``; of one window, one by one."""
-        network, inferer = self.predictor.network, self.predictor.inferer
+        network, inferer = self.network, self.predictor.inferer
         together = DecodeAll(network, [mask_of(subset).to(brain.device) for subset in subsets])
         if not inferer.is_one_pass(brain, network, volume):
             with torch.inference_mode():

@@ -16,6 +16,7 @@ from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
 from metakd_monai.cli.datalist import datalist
 from metakd_monai.cli.evaluate import evaluate
+from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
 from metakd_monai.cli.submission import submission
@@ -32,5 +33,5 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-for command in (simulate, datalist, predict, evaluate, benchmark, tune_postprocessing, submission):
+for command in (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission):
     main.add_command(command)

@@ -1,5 +1,7 @@
 """The importance weight vector."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -25,3 +27,25 @@ class ImportanceWeights(nn.Module):
     def forward(self) -> Tensor:
         """Return the normalised importance, ``(N,)``."""
         return normalize_importance(self.weights, self.normalization)
+
+
+class WithImportance(nn.Module):
+    """A network and the importance in one state dict: what the sites of federated learning exchange.
+
+    MONAI's MonaiAlgo exchanges the state dict of the trainer's network, and gives the evaluator the same. So this
+    module is both: in training it gives what :class:`~metakd_monai.networks.WithFeatures` does, else logits alone.
+
+    Args:
+        network: has ``forward_features``.
+        importance: trained beside it.
+    """
+
+    def __init__(self, network: nn.Module, importance: ImportanceWeights) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.importance = importance
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        """Return logits ``(B, R, *S)``; in training features ``(B, N, C, *S)`` and availability ``(B, N)`` too."""
+        found: tuple[Tensor, Tensor, Tensor] = self.network.forward_features(x, available)
+        return found if self.training else found[0]

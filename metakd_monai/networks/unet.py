@@ -111,7 +111,7 @@ class MetaKDUNet(nn.Module):
         """
         self.check(x, available)
         filling = filling_matrix(available)
-        kernels = [fuse.kernels(filling) for fuse in self.fusion]  # type: ignore[operator]  # a FusionBlock
+        kernels = [fuse.kernels(filling) for fuse in self.fusion]
         sums: list[list[Tensor]] = [[] for _ in self.encoder]
         bottleneck: list[Tensor] = []
         places: list[list[int]] = available.nonzero().tolist()
@@ -128,7 +128,7 @@ class MetaKDUNet(nn.Module):
             bottleneck.append(part)
         fused: list[Tensor] = []
         for scale, fuse in enumerate(self.fusion):
-            fused.append(fuse.finish(join(sums[scale])))  # type: ignore[operator]
+            fused.append(fuse.finish(join(sums[scale])))
         return fused, bottleneck
 
     def decode(
@@ -205,10 +205,12 @@ class MetaKDUNet(nn.Module):
         if not bool(available.any()):
             raise ValueError("no modality is present: nothing to encode.")
 
-    @torch.jit.unused
+    @torch.jit.export
     def bytes_per_voxel(self) -> float:
         """Estimate the memory in fp32 that prediction on a CPU needs for each voxel of a window."""
-        every_scale = sum(width / 8**scale for scale, width in enumerate(self.channels))
+        every_scale = 0.0
+        for scale, width in enumerate(self.channels):
+            every_scale += width / 8**scale
         kept = 2 * every_scale  # features of one modality, and fused
         passing = 7 * self.channels[0] + self.in_channels  # inputs, sums and concatenations at full size
         return 4 * (kept + passing)

@@ -1,0 +1,46 @@
+"""``metakd export``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from metakd_monai.cli.base import choice_option
+
+# Spelled out: the module that writes them needs PyTorch, and help texts are to come at once.
+FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tensorrt": ".ts"}
+
+
+@click.command()
+@choice_option("--format", list(FORMATS), "torchscript", "What to write; tensorrt on a machine with a GPU only.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights (model.pt); default the bundle's.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write; default the weights' name with .ts, .onnx or .pt2.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the bundle whose configuration goes into TorchScript; default the one that is here.",
+)
+def export(format: str, weights: Path | None, output: Path | None, bundle: Path | None) -> None:
+    """Write a trained network in a format that runs without this package.
+
+    metakd predict --weights takes what comes out (but TensorRT) in place of model.pt.
+    """
+    from metakd_monai.bundle import bundle_root
+    from metakd_monai.exports.write import export_network
+    from metakd_monai.vocabulary import UserError
+    from metakd_monai.weights import find_weights
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
+    source = find_weights(weights)
+    target = output or source.with_suffix(FORMATS[format])
+    if target.suffix != FORMATS[format]:
+        raise UserError(f"output: {target} found; expected a name that ends with {FORMATS[format]}")
+    export_network(source, target, format, bundle or bundle_root())
+    click.echo(f"{format}: {target} ({target.stat().st_size / 2**20:.1f} MiB)")

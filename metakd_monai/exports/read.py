@@ -1,0 +1,164 @@
+"""Exported networks, called as the network itself is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from monai.utils import optional_import
+from torch import Tensor
+from torch.nn import functional
+
+from metakd_monai.exports.origin import ORIGIN, Origin
+from metakd_monai.inferers import choose_precision
+from metakd_monai.networks.unet import crop
+from metakd_monai.vocabulary import UserError
+from metakd_monai.weights import load_network
+
+Network = Callable[..., Tensor]
+
+
+def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> Network:
+    """Load weights or an exported network, by the end of the file's name: ``.ts``, ``.onnx``, ``.pt2``, else weights.
+
+    Args:
+        path: of the file.
+        device: where to run.
+        optimize: see :func:`~metakd_monai.weights.optimize_network`; of exported networks TorchScript alone can be
+            changed, and none compiled.
+
+    Returns:
+        What takes images ``(1, N, *S)`` and availability ``(1, N)``, gives logits ``(1, R, *S)``, and says its
+        ``bytes_per_voxel()``.
+
+    Raises:
+        UserError: for a file that ``metakd export`` did not write, a device or ``optimize`` that its format does not
+            have, and a missing onnxruntime.
+    """
+    read = READERS.get(Path(path).suffix)
+    if read is None:
+        return load_network(path, device, optimize)
+    if optimize == "compile":
+        raise UserError(f"optimize: 'compile' found; expected auto or none for {path}, which is exported already")
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; expected one that metakd export wrote")
+    return read(Path(path), torch.device(device), optimize)
+
+
+def refuse(path: Path, reason: object) -> UserError:
+    """Return the error of a file that is no export of ours."""
+    line = " ".join(str(reason).split())[:200]
+    return UserError(f"{path}: not readable as a MetaKD network ({line}); expected a file that metakd export wrote")
+
+
+def read_torchscript(path: Path, device: torch.device, optimize: str) -> Network:
+    """Load TorchScript; absent modalities cost nothing, as in the network itself."""
+    try:
+        network = torch.jit.load(str(path), map_location=device)
+    except RuntimeError as error:
+        raise refuse(path, error) from None
+    if not hasattr(network, "bytes_per_voxel"):
+        raise refuse(path, "it does not say its bytes_per_voxel")
+    if optimize == "auto":
+        network.to(memory_format=torch.channels_last_3d)
+    return network
+
+
+class Graph:
+    """A network of :class:`~metakd_monai.networks.GraphMetaKDUNet`, for images of any size.
+
+    Args:
+        run: takes an image ``(1, N, *S)``, each axis of S a multiple of the network's stride, and availability.
+        origin: what ``metakd export`` noted.
+    """
+
+    def __init__(self, run: Callable[[Tensor, Tensor], Tensor], origin: Origin) -> None:
+        self.run, self.origin = run, origin
+
+    def __call__(self, x: Tensor, available: Tensor) -> Tensor:
+        """Return logits ``(B, R, *S)`` for images ``(B, N, *S)`` and availability ``(B or 1, N)``.
+
+        Raises:
+            UserError: for an axis that is not longer than the stride.
+        """
+        size, stride = list(x.shape[2:]), self.origin.stride
+        if min(size) <= stride:
+            raise UserError(f"image: {size} voxels found; expected more than {stride} along each axis, or model.pt")
+        far = [stride * math.ceil(length / stride) - length for length in size]
+        padded = functional.pad(x, [part for length in reversed(far) for part in (0, length)])
+        mask = available.expand(len(x), -1)
+        logits = torch.cat([self.run(padded[b : b + 1], mask[b : b + 1]) for b in range(len(x))])
+        return crop(logits, size)
+
+    def bytes_per_voxel(self) -> float:
+        """Return the memory that a voxel of a window needs."""
+        return self.origin.bytes_per_voxel
+
+
+def settle_precision(network: Network, wanted: str, device: torch.device) -> str:
+    """Return ``"fp32"`` or ``"bf16"``, see :func:`~metakd_monai.inferers.choose_precision`; a graph is fp32 as written.
+
+    Raises:
+        UserError: when bf16 is asked of a graph.
+    """
+    settled = choose_precision(wanted, device)
+    if not isinstance(network, Graph):
+        return settled
+    if wanted == "bf16":
+        raise UserError("precision: 'bf16' found; expected auto or fp32: ONNX and torch.export files compute in fp32")
+    return "fp32"
+
+
+def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
+    """Load ONNX into ONNX Runtime, on a CPU, or on a GPU where its GPU package is installed."""
+    onnxruntime, there = optional_import("onnxruntime")
+    if not there:
+        raise UserError(f"{path}: needs onnxruntime; install it with pip install 'metakd-monai[export]'")
+    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device.type)
+    if provider not in onnxruntime.get_available_providers():
+        raise UserError(f"device: {device} found; expected one of this onnxruntime, which has {providers(onnxruntime)}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.enable_cpu_mem_arena = False  # it keeps the largest window that there ever was
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        origin = Origin(**json.loads(session.get_modelmeta().custom_metadata_map[ORIGIN]))
+    except Exception as error:  # ONNX Runtime's own errors have no common base
+        raise refuse(path, error) from None
+
+    def run(x: Tensor, available: Tensor) -> Tensor:
+        (logits,) = session.run(None, {"image": x.cpu().numpy(), "available": available.cpu().numpy()})
+        return torch.from_numpy(logits).to(x.device)
+
+    return Graph(run, origin)
+
+
+def providers(onnxruntime: Any) -> str:
+    """Name the devices of an installed ONNX Runtime."""
+    names = [name.removesuffix("ExecutionProvider").lower() for name in onnxruntime.get_available_providers()]
+    return ", ".join(names)
+
+
+def read_torch_export(path: Path, device: torch.device, optimize: str) -> Network:
+    """Load a program of torch.export."""
+    extra = {ORIGIN: ""}
+    try:
+        program = torch.export.load(path, extra_files=extra)
+        origin = Origin(**json.loads(extra[ORIGIN]))
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError, AssertionError, BadZipFile) as error:
+        raise refuse(path, error) from None
+    from torch.export.passes import move_to_device_pass
+
+    return Graph(move_to_device_pass(program, device).module(), origin)
+
+
+READERS: dict[str, Callable[[Path, torch.device, str], Network]] = {
+    ".ts": read_torchscript,
+    ".onnx": read_onnx,
+    ".pt2": read_torch_export,
+}

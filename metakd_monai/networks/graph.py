@@ -1,0 +1,36 @@
+"""The network as one fixed graph, for formats that know no ragged rows: ONNX, torch.export, traces, TensorRT."""
+
+import torch
+from torch import Tensor
+
+from metakd_monai.equations import filling_matrix
+from metakd_monai.networks.availability import find_available
+from metakd_monai.networks.rows import pointwise
+from metakd_monai.networks.unet import MetaKDUNet
+
+
+class GraphMetaKDUNet(MetaKDUNet):
+    """MetaKDUNet that computes every modality and then leaves the absent ones out.
+
+    What stands in an absent channel is replaced by zeros before anything reads it, so not even NaN passes, and its
+    features, finite then, meet kernels of zero. Weights, arguments and outputs are MetaKDUNet's; time is that of all
+    modalities, whatever is present. For evaluation, one volume at a time. Give a norm that the format
+    knows: ``"instance"``, or ``"stepwise"`` for ONNX, with ``affine``.
+    """
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
+        """Return logits ``(1, R, *S)`` for an image ``(1, N, *S)``; arguments as in MetaKDUNet."""
+        mask = find_available(x) if available is None else available
+        there = mask.reshape(list(mask.shape) + [1] * (x.dim() - 2))
+        clean = torch.where(there, x, torch.zeros_like(x))
+        filling = filling_matrix(mask)
+        kernels = [fuse.kernels(filling)[0] for fuse in self.fusion]
+        sums: list[Tensor] = []
+        for n, row in enumerate(clean.split(1, dim=1)):
+            terms: list[Tensor] = []
+            for scale, block in enumerate(self.encoder):
+                row = block(row)  # (1, C, *S)
+                terms.append(pointwise(row, kernels[scale][n]))
+            sums = [total + term for total, term in zip(sums, terms, strict=True)] if sums else terms
+        fused = [fuse.finish(total) for fuse, total in zip(self.fusion, sums, strict=True)]
+        return self.decode_fused(fused)
