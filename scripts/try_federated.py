@@ -113,7 +113,7 @@ def run_round(sites: list[MonaiAlgo], weights: Weights) -> tuple[Weights, dict[s
 def main() -> None:
     """Run the rounds and write what comes out."""
     options = parse()
-    logging.disable(logging.INFO)
+    logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     sites = [make_site(number, options) for number in range(options.sites)]
     weights: Weights = {name: value.clone() for name, value in get_state_dict(sites[0].trainer.network).items()}

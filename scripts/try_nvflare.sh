@@ -27,4 +27,4 @@ before, after = ImportanceWeights(seed=0).weights.detach(), torch.as_tensor(mode
 print(f"{path.name}: {len(model)} tensors, importance.weights {before.tolist()} -> {after.tolist()}")
 sys.exit(bool(torch.equal(before, after)))
 PYTHON
-grep -oE 'site-[12] reported key metric.*|aggregating [0-9]+ update.*|Round [0-9]+ (started|finished).*' "$work/log.txt" | sort -u
+grep -oE 'Round [0-9]+ (started|finished)|aggregating [0-9]+ update\(s\) at round [0-9]+' "$work/log.txt"

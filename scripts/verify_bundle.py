@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--model-info", type=Path, help="the zoo's models/model_info.json")
     parser.add_argument("--dataset-dir", type=Path, required=True, help="at least three labelled cases")
     options = parser.parse_args()
-    logging.disable(logging.INFO)
+    logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     name, dataset_dir = options.bundle.resolve().name, options.dataset_dir.resolve()
     model_info = options.model_info and options.model_info.resolve()
