@@ -1,6 +1,6 @@
 """Write the NIfTI sequences of a case as DICOM series, to try DICOM software with images whose voxels are known.
 
-Usage: python scripts/make_dicom_series.py CASE OUTPUT [--patient ID] [--crop 100,100,60]
+Usage: python scripts/make_dicom_series.py CASE OUTPUT [--patient ID] [--crop 100,100,60] [--nifti FOLDER]
 
 One MR series for each sequence, axial slices, one study and frame of reference for each patient; needs pydicom.
 """
@@ -17,23 +17,31 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from metakd_monai.cases import find_cases
 from metakd_monai.vocabulary import Modality
 
-DESCRIPTIONS = {Modality.FLAIR: "AX T2 FLAIR", Modality.T1: "AX T1", Modality.T1CE: "AX T1 POST GAD", Modality.T2: "AX T2"}
+DESCRIPTIONS = {
+    Modality.FLAIR: "AX T2 FLAIR",
+    Modality.T1: "AX T1",
+    Modality.T1CE: "AX T1 POST GAD",
+    Modality.T2: "AX T2",
+}
 
 
-def write_case(case_dir: Path, output: Path, patient: str | None, crop: tuple[int, ...] | None) -> None:
-    """Write all sequences of a case, or a box in their middle, below a folder."""
+def write_case(
+    case_dir: Path, output: Path, patient: str | None, crop: tuple[int, ...] | None, nifti: Path | None
+) -> None:
+    """Write all sequences of a case, or a box in their middle, below a folder; and the same as NIfTI if asked."""
     case = find_cases(case_dir)[0]
     patient = patient or case.case_id
     uids = {name: generate_uid(entropy_srcs=[patient, name]) for name in ("study", "frame")}
     for number, (modality, path) in enumerate(case.files.items(), start=1):
         image = nib.load(path)
-        turn = nib.orientations.ornt_transform(
-            nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("LPS")
-        )
+        turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("LPS"))
         image = middle(image.as_reoriented(turn), crop)
         folder = output / f"{number}_{modality.value}"
         folder.mkdir(parents=True)
         write_series(image, folder, patient, modality, number, uids)
+        if nifti is not None:
+            nifti.mkdir(parents=True, exist_ok=True)
+            nib.save(image, nifti / f"{case.case_id}_{modality.value}.nii.gz")
 
 
 def middle(image: nib.Nifti1Image, size: tuple[int, ...] | None) -> nib.Nifti1Image:
@@ -83,9 +91,9 @@ def write_series(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", type=Path)
+    parser.add_argument("case_dir", metavar="CASE", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--patient")
     parser.add_argument("--crop", type=lambda text: tuple(map(int, text.split(","))))
-    arguments = parser.parse_args()
-    write_case(arguments.case, arguments.output, arguments.patient, arguments.crop)
+    parser.add_argument("--nifti", type=Path, help="write the same voxels as NIfTI files to this folder")
+    write_case(**vars(parser.parse_args()))

@@ -3,7 +3,6 @@
 import argparse
 import json
 import shutil
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -12,13 +11,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from deployment_checks import ALL, LACKING, OTHERS, check, predict, same, stack
 
 from metakd_monai.cases import find_cases
 from metakd_monai.vocabulary import Modality
 
 BUNDLE = "brats_mri_metakd_segmentation"
-LACKING = Modality.T1CE
-OTHERS = [m.value for m in Modality if m is not LACKING]
 
 
 def prepare(work: Path) -> None:
@@ -42,20 +40,6 @@ def prepare(work: Path) -> None:
         nib.save(nib.Nifti1Image(content, full.affine), inputs / f"{name}.nii.gz")
     shutil.copytree(work / "cohort" / cases[0].case_id, inputs / "three")
     next((inputs / "three").glob(f"*_{LACKING.value}.nii.gz")).unlink()
-
-
-def stack(case: Any) -> nib.Nifti1Image:
-    """Return the four sequences of a case as one 4-D image."""
-    images = [nib.load(case.files[m]) for m in Modality]
-    return nib.Nifti1Image(np.stack([np.asarray(i.dataobj) for i in images], axis=-1), images[0].affine)
-
-
-def predict(case: Path, output: Path, weights: Path, modalities: list[str]) -> nib.Nifti1Image:
-    """Return the mask of ``metakd predict``."""
-    shutil.rmtree(output, ignore_errors=True)
-    options = ["--weights", weights, "--modalities", ",".join(modalities), "--no-preview", "--device", "cpu"]
-    subprocess.run(["metakd", "predict", case, "--output", output, *options], check=True, capture_output=True)
-    return nib.load(next(output.glob("*.nii.gz")))
 
 
 class Session:
@@ -123,24 +107,6 @@ class Session:
         return predict(case or self.folder, self.work / "expected", self.models / "model.pt", modalities)
 
 
-def check(what: str, holds: bool, details: object = "") -> None:
-    """Print what holds; end with status 1 when it does not."""
-    if not holds:
-        raise SystemExit(f"FAILED {what} {details}")
-    print(f"ok   {what}", flush=True)
-
-
-def same(what: str, mask: nib.Nifti1Image, expected: nib.Nifti1Image) -> None:
-    """Compare two masks voxel for voxel, on one grid."""
-    found, wanted = np.asarray(mask.dataobj), np.asarray(expected.dataobj)
-    grid = np.allclose(mask.affine, expected.affine, atol=1e-4) and mask.get_data_dtype() == np.uint8
-    counts = dict(zip(*(values.tolist() for values in np.unique(wanted, return_counts=True)), strict=True))
-    differ = int((found != wanted).sum())
-    check(
-        f"{what}: {differ} of {wanted.size} voxels differ; labels {counts}", differ == 0 and grid and len(counts) == 4
-    )
-
-
 def use(work: Path, url: str, real_case: Path | None) -> None:
     """Do all that a client does."""
     session = Session(work, url)
@@ -148,22 +114,17 @@ def use(work: Path, url: str, real_case: Path | None) -> None:
     infer(session)
     if real_case is not None:
         mask = session.infer(str(real_case))
-        same(f"POST /infer, real case {real_case.name}", mask, session.expected([m.value for m in Modality], real_case))
+        same(f"POST /infer, real case {real_case.name}", mask, session.expected(ALL, real_case))
     batch(session)
     bad_input(session)
     train(session)
-    same("POST /infer after training", session.infer(str(session.folder)), session.expected(list_all()))
-
-
-def list_all() -> list[str]:
-    """Return the names of all sequences."""
-    return [m.value for m in Modality]
+    same("POST /infer after training", session.infer(str(session.folder)), session.expected(ALL))
 
 
 def infer(session: Session) -> None:
     """Every form in which a case can be handed over."""
     inputs = session.work / "inputs"
-    complete, incomplete = session.expected(list_all()), session.expected(OTHERS)
+    complete, incomplete = session.expected(ALL), session.expected(OTHERS)
     upload = session.infer(file=str(session.studies(session.case.case_id)))
     same("POST /infer, 4-D NIfTI uploaded", upload, complete)
     same(
@@ -200,7 +161,7 @@ def bad_input(session: Session) -> None:
     upload = {"file": str(inputs / "zeroed.nii.gz"), "params": {"model_filename": "other_weights.pt"}}
     session.refused("weights of another network", "expected the weights of this MetaKDUNet", **upload)
     (session.models / "other_weights.pt").unlink()
-    same("POST /infer after all that", session.infer(str(session.folder)), session.expected(list_all()))
+    same("POST /infer after all that", session.infer(str(session.folder)), session.expected(ALL))
 
 
 def train(session: Session) -> None:

@@ -21,7 +21,7 @@ if [ "$(cat "$env/installed" 2>/dev/null || true)" != "$(cksum < scripts/constra
         monailabel "dicomweb-client[gcp]" "$root"
     cksum < scripts/constraints-monailabel.txt > "$env/installed"
 fi
-pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation "$root"
+pip install --quiet --disable-pip-version-check --no-deps "$root"
 if ! python -c "import torchvision" 2>/dev/null; then
     # A torchvision built for CUDA beside a PyTorch for CPUs: declare the operators of its extension, which nothing calls.
     cp scripts/torchvision_without_cuda.py "$(python -c 'import site; print(site.getsitepackages()[0])')/sitecustomize.py"

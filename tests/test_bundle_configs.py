@@ -75,14 +75,15 @@ def test_trunks_agree():
     assert train["network_def"] == inference["network_def"]
     assert train["network"] == inference["network"]
     knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
-    assert {**train["validate"]["inferer"], **knobs} == inference["inferer"]
+    assert {**train["validate"]["inferer"], **knobs, "channels_last": True} == inference["inferer"]
     assert train["inference_roi_size"] is inference["roi_size"] is None
     command = Compute()
     assert {name: inference[name] for name in ("memory_limit", "precision", "mirror")} == {
         name: getattr(command, name) for name in ("memory_limit", "precision", "mirror")
     }
     assert inference["inferer"]["overlap"] == command.overlap
-    assert train["validate"]["postprocessing"]["transforms"][0] == inference["postprocessing"]["transforms"][0]
+    after = [t["_target_"].split(".")[-1] for t in inference["postprocessing"]["transforms"]]
+    assert after == ["Invertd", "RegionsToLabelsd", "SaveImageMaskd"]  # a logit above 0, as the command line has it
     image_only = [
         {**t, "keys": "image"} if "keys" in t else t
         for t in without(train["train"]["deterministic_transforms"], "LabelsToRegionsd", "LoadImaged")

@@ -121,7 +121,9 @@ def read_series(headers: Sequence[Any]) -> Volume:
     try:
         volume = hd.get_volume_from_series(instances, dtype=np.float32)
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"series {headers[0].get('SeriesDescription', '')!r}: {error}; expected one regular volume") from error
+        raise UserError(
+            f"series {headers[0].get('SeriesDescription', '')!r}: {error}; expected one regular volume"
+        ) from error
     image = torch.from_numpy(np.ascontiguousarray(volume.array))[None]
     return Volume(MetaTensor(image, affine=torch.as_tensor(LPS_TO_RAS @ volume.affine)), instances)
 
