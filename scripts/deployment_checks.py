@@ -26,7 +26,13 @@ def predict(case: Path, output: Path, weights: Path, modalities: list[str]) -> n
     shutil.rmtree(output, ignore_errors=True)
     options = ["--weights", weights, "--modalities", ",".join(modalities), "--no-preview", "--device", "cpu"]
     subprocess.run(["metakd", "predict", case, "--output", output, *options], check=True, capture_output=True)
-    return nib.load(next(output.glob("*.nii.gz")))
+    return read(next(output.glob("*.nii.gz")))
+
+
+def read(path: Path | str) -> nib.Nifti1Image:
+    """Read a mask into memory: its file may be replaced."""
+    image = nib.load(path)
+    return nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
 
 
 def check(what: str, holds: bool, details: object = "") -> None:

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import torch
-from deployment_checks import ALL, LACKING, OTHERS, check, predict, same, stack
+from deployment_checks import ALL, LACKING, OTHERS, check, predict, read, same, stack
 
 from metakd_monai.cases import Case, find_cases
 from metakd_monai.transforms import labels_to_regions
@@ -126,17 +126,17 @@ def use(work: Path, bundle: Path, script: Path) -> None:
 
     for model in (bundle, script):
         run_app(work / "dicom", out, model)
-        mask = canonical(nib.load(only(out, ".nii.gz")))
+        mask = canonical(read(only(out, ".nii.gz")))
         same(f"mask from DICOM, {model.name}, and of metakd predict", mask, complete)
         check_seg(only(out, ".dcm"), mask, work / "dicom")
         run_app(work / "zeroed", out, model)
-        same(f"4-D NIfTI with T1ce zeroed, {model.name}", nib.load(only(out, ".nii.gz")), incomplete)
+        same(f"4-D NIfTI with T1ce zeroed, {model.name}", read(only(out, ".nii.gz")), incomplete)
     run_app(work / "dicom_three", out, bundle)
-    same("three DICOM series", canonical(nib.load(only(out, ".nii.gz"))), incomplete)
+    same("three DICOM series", canonical(read(only(out, ".nii.gz"))), incomplete)
     run_app(work / "nifti", out, bundle)
-    same("four NIfTI files", nib.load(only(out, ".nii.gz")), complete)
+    same("four NIfTI files", read(only(out, ".nii.gz")), complete)
     run_app(work / "coarse", out, bundle)
-    mask = nib.load(only(out, ".nii.gz"))
+    mask = read(only(out, ".nii.gz"))
     agree = float((np.asarray(mask.dataobj) == np.asarray(complete.dataobj)).mean())
     on_grid = mask.shape == complete.shape and np.allclose(mask.affine, complete.affine)
     check(f"T2 of 2 mm slices brought to the grid of 1 mm: {agree:.0%} of the labels as with its own", on_grid)

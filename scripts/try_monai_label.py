@@ -11,7 +11,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from deployment_checks import ALL, LACKING, OTHERS, check, predict, same, stack
+from deployment_checks import ALL, LACKING, OTHERS, check, predict, read, same, stack
 
 from metakd_monai.cases import find_cases
 from metakd_monai.vocabulary import Modality
@@ -54,7 +54,9 @@ class Session:
         from monailabel.client import MONAILabelClient
 
         self.work, self.url = work, url
-        self.client = MONAILabelClient(url)
+        downloads = work / "downloads"  # in /tmp, a server on the same machine would remove them as its own
+        downloads.mkdir(exist_ok=True)
+        self.client = MONAILabelClient(url, str(downloads))
         self.models = work / "apps" / "monaibundle" / "model" / BUNDLE / "models"
         self.case = find_cases(work / "cohort")[0]
         self.folder = work / "cohort" / self.case.case_id
@@ -64,7 +66,7 @@ class Session:
         file = options.pop("file", None)
         params = {"device": "cpu", "result_extension": ".nii.gz", **options}
         mask, _ = self.client.infer(BUNDLE, image, params, file=file)
-        return nib.load(mask)
+        return read(mask)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> tuple[int, str]:
         """Send JSON; return HTTP status and text."""

@@ -1,13 +1,16 @@
 """The bundle's preprocessing, inferer and postprocessing, called as MONAI Label 0.8.5 and MONAI Deploy 4.0.0 call them.
 
-The systems themselves run in ``scripts/try_monai_label.sh`` and ``scripts/try_monai_deploy.sh``.
+The systems themselves run under the marker ``deployment``, where a first run of the script has set up its environment.
 """
+
+import os
+import subprocess
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from conftest import BUNDLE, CHANNELS
+from conftest import BUNDLE, CHANNELS, REPOSITORY
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, SaveImaged
@@ -147,3 +150,16 @@ def test_weights_of_another_network_are_refused_even_without_strict(network):
     state = {f"module.{name}": value for name, value in network.state_dict().items()}
     with pytest.raises(RuntimeError, match=r"found no encoder.* expected the weights of this MetaKDUNet"):
         network.load_state_dict(state, strict=False)
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("system", ["label", "deploy"])
+def test_the_real_system(system):
+    script = REPOSITORY / "scripts" / f"try_monai_{system}.sh"
+    default = REPOSITORY / ".deployment" / f"{system}-env"
+    environment = os.environ.get(f"{system.upper()}_ENV", str(default))
+    if not os.path.exists(os.path.join(environment, "installed")):
+        pytest.skip(f"no environment at {environment}: run scripts/{script.name} once")
+    done = subprocess.run([script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "done"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import torch
+from descriptions import sequence_of
 from monai.data import MetaTensor
 from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
@@ -21,12 +21,11 @@ from pydicom.sr.coding import Code
 
 from metakd_monai import __version__
 from metakd_monai.files import write_safely
-from metakd_monai.vocabulary import MODALITY_TOKENS, Modality, Region, UserError
+from metakd_monai.vocabulary import Modality, Region, UserError
 
 logger = logging.getLogger(__name__)
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-CONTRAST_WORDS = frozenset({"post", "gd", "gad", "gadolinium", "contrast", "ce"})
 # DICOM PS3.16 CID 7159 (Lesion Segmentation Types) and SNOMED CT; tumour core and whole tumour are BraTS' notions.
 SEGMENTS = {
     Region.ET: ("enhancing tumour", Code("C113842", "NCIt", "Enhancing Lesion")),
@@ -99,20 +98,6 @@ def only_one(folder: Path, headers: Sequence[Any], attribute: str, what: str) ->
         advice = ": register the sequences to each other first" if attribute == "FrameOfReferenceUID" else ""
         raise UserError(f"{folder}: {len(values)} {what}s found ({', '.join(values)}); expected one{advice}")
     return values[0]
-
-
-def sequence_of(description: str, contrast: bool = False) -> Modality | None:
-    """Say which sequence a description names; None for none, or for several.
-
-    ``T2 FLAIR`` is FLAIR. ``T1 FLAIR`` is not clear. T1 with a contrast agent is T1ce.
-    """
-    words = re.findall(r"[a-z0-9]+", description.lower())
-    named = {MODALITY_TOKENS[word] for word in words if word in MODALITY_TOKENS}
-    if named == {Modality.FLAIR, Modality.T2}:
-        named = {Modality.FLAIR}
-    if named == {Modality.T1} and (contrast or CONTRAST_WORDS & set(words)):
-        named = {Modality.T1CE}
-    return named.pop() if len(named) == 1 else None
 
 
 def read_series(headers: Sequence[Any]) -> Volume:
