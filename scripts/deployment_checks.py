@@ -24,8 +24,9 @@ def stack(case: Any) -> nib.Nifti1Image:
 def predict(case: Path, output: Path, weights: Path, modalities: list[str]) -> nib.Nifti1Image:
     """Return the mask of ``metakd predict``."""
     shutil.rmtree(output, ignore_errors=True)
-    options = ["--weights", weights, "--modalities", ",".join(modalities), "--no-preview", "--device", "cpu"]
-    subprocess.run(["metakd", "predict", case, "--output", output, *options], check=True, capture_output=True)
+    command = ["metakd", "predict", str(case), "--output", str(output), "--weights", str(weights)]
+    options = ["--modalities", ",".join(modalities), "--no-preview", "--device", "cpu"]
+    subprocess.run([*command, *options], check=True, capture_output=True)
     return read(next(output.glob("*.nii.gz")))
 
 

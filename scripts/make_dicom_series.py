@@ -30,6 +30,8 @@ def write_case(
 ) -> None:
     """Write all sequences of a case, or a box in their middle, below a folder; and the same as NIfTI if asked."""
     case = find_cases(case_dir)[0]
+    if isinstance(case.files, Path):
+        raise SystemExit(f"{case_dir}: a 4-D file; expected a folder with one file for each sequence")
     patient = patient or case.case_id
     uids = {name: generate_uid(entropy_srcs=[patient, name]) for name in ("study", "frame")}
     for number, (modality, path) in enumerate(case.files.items(), start=1):

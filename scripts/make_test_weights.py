@@ -27,9 +27,9 @@ def make_weights(case: str, output: Path) -> None:
     brain = (item["image"].as_tensor() != 0).any(dim=0)
     logits = predictor.segment(item)[:, brain]  # (R, voxels)
     thresholds = logits.kthvalue(logits.shape[1] * 2 // 3, dim=1).values
-    with torch.no_grad():
-        network.heads[0].conv.bias -= thresholds
-    write_safely(output, lambda path: torch.save(network.state_dict(), path))
+    state = network.state_dict()
+    state["heads.0.conv.bias"] -= thresholds
+    write_safely(output, lambda path: torch.save(state, path))
 
 
 if __name__ == "__main__":

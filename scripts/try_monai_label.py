@@ -138,7 +138,7 @@ def infer(session: Session) -> None:
     same("POST /infer, folder of four files", session.infer(str(session.folder)), complete)
     same("POST /infer, folder of three files", session.infer(str(inputs / "three")), incomplete)
     files = [str(path) for path in sorted((inputs / "three").glob("*.nii.gz")) if "seg" not in path.name]
-    same("POST /infer, list of three files", session.infer("list", image=files), incomplete)
+    same("POST /infer, list of three files", session.infer("list", **{"image": files}), incomplete)
 
 
 def batch(session: Session) -> None:
@@ -160,7 +160,7 @@ def bad_input(session: Session) -> None:
     weights = torch.load(session.models / "model.pt", weights_only=True)
     other = {f"module.{name}": value for name, value in weights.items()}
     torch.save(other, session.models / "other_weights.pt")
-    upload = {"file": str(inputs / "zeroed.nii.gz"), "params": {"model_filename": "other_weights.pt"}}
+    upload: dict[str, Any] = {"file": str(inputs / "zeroed.nii.gz"), "params": {"model_filename": "other_weights.pt"}}
     session.refused("weights of another network", "expected the weights of this MetaKDUNet", **upload)
     (session.models / "other_weights.pt").unlink()
     same("POST /infer after all that", session.infer(str(session.folder)), session.expected(ALL))
