@@ -61,11 +61,10 @@ class Session:
         self.case = find_cases(work / "cohort")[0]
         self.folder = work / "cohort" / self.case.case_id
 
-    def infer(self, image: str = "", **options: Any) -> nib.Nifti1Image:
-        """Return the mask of one request; ``file`` uploads one."""
-        file = options.pop("file", None)
+    def infer(self, where: str = "", file: str | None = None, **options: Any) -> nib.Nifti1Image:
+        """Return the mask of one request, of an image on the server or of a file to upload."""
         params = {"device": "cpu", "result_extension": ".nii.gz", **options}
-        mask, _ = self.client.infer(BUNDLE, image, params, file=file)
+        mask, _ = self.client.infer(BUNDLE, where, params, file=file)
         return read(mask)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> tuple[int, str]:
@@ -138,7 +137,7 @@ def infer(session: Session) -> None:
     same("POST /infer, folder of four files", session.infer(str(session.folder)), complete)
     same("POST /infer, folder of three files", session.infer(str(inputs / "three")), incomplete)
     files = [str(path) for path in sorted((inputs / "three").glob("*.nii.gz")) if "seg" not in path.name]
-    same("POST /infer, list of three files", session.infer("list", **{"image": files}), incomplete)
+    same("POST /infer, list of three files", session.infer("list", image=files), incomplete)
 
 
 def batch(session: Session) -> None:
