@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from monai.data import Dataset
 from tqdm import tqdm
 
 from metakd_monai.cases import find_cases
-from metakd_monai.data import files_in
+from metakd_monai.data import files_in, make_dataset
 from metakd_monai.datalists import datalist_part
 from metakd_monai.files import read_voxels
 from metakd_monai.vocabulary import UserError, find_user_error
@@ -93,6 +94,70 @@ def split_cases(
         "meta": items[:meta],
         "validation": items[meta : meta + validation],
     }
+
+
+META = "for_meta_validation"  # of an item of a datalist: whether a split says that it is
+
+
+def join_parts(split: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the cases to learn from as one datalist, marked as training or meta-validation.
+
+    MONAI Label puts a list of its own, without marks, in its place; see :func:`choose_part`.
+
+    Args:
+        split: see :func:`split_cases`.
+    """
+    return [{**item, META: part == "meta"} for part in ("training", "meta") for item in split[part]]
+
+
+def is_split(data: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a datalist says of each case which part it is for."""
+    return all(META in item for item in data)
+
+
+def choose_part(
+    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_fraction: float = 0.1
+) -> list[dict[str, Any]]:
+    """Return the cases of a datalist that are for training, or for meta-validation.
+
+    Where the list does not say, meta-validation gets a share of it, at least one case, by the hash of each item.
+
+    Args:
+        data: a datalist.
+        part: ``"training"`` or ``"meta"``.
+        seed: of the choice.
+        meta_fraction: share of the cases for meta-validation.
+
+    Raises:
+        UserError: when there are fewer than two cases to choose from.
+    """
+    if not is_split(data):
+        if len(data) < 2:
+            raise UserError(
+                f"training data: {len(data)} labelled cases found; expected at least 2, one to learn from"
+                " and one for meta-validation"
+            )
+        ordered = sorted(data, key=lambda item: hashlib.sha256(f"{seed} {item['image']}".encode()).hexdigest())
+        meta = max(1, round(meta_fraction * len(ordered)))
+        data = [{**item, META: number < meta} for number, item in enumerate(ordered)]
+    return [
+        {name: value for name, value in item.items() if name != META} for item in data if item[META] == (part == "meta")
+    ]
+
+
+def make_part(
+    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_fraction: float = 0.1, **kwargs: Any
+) -> Dataset:
+    """Return a MONAI data set of one part of a datalist.
+
+    Args:
+        data: see :func:`choose_part`, as for the next three.
+        part: which.
+        seed: of the choice.
+        meta_fraction: share of the cases for meta-validation.
+        kwargs: :func:`~metakd_monai.data.make_dataset`'s.
+    """
+    return make_dataset(choose_part(data, part, seed, meta_fraction), **kwargs)
 
 
 def switch(value: bool | str, name: str = "option") -> bool:

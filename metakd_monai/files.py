@@ -40,12 +40,18 @@ def read_voxels(path: str | Path, image: nib.Nifti1Image | None = None) -> np.nd
 
 
 def check_image(path: str | Path, voxels: np.ndarray, what: str) -> None:
-    """Refuse a sequence that cannot be one: raises UserError for values that are not finite or all the same."""
+    """Refuse a sequence that cannot be one: raises UserError for values that are not finite or all the same.
+
+    Zeros are no part of the brain: an image of 0 and one other value would be 0 all over once it is normalised.
+    """
     bad = int(voxels.size - np.isfinite(voxels).sum())
     if bad:
         raise UserError(f"{path}: {what} has {bad} voxels that are NaN or infinite; expected finite intensities")
     if voxels.min() == voxels.max():
         raise UserError(f"{path}: {what} is constant ({voxels.flat[0]:g} everywhere); expected an image of a brain")
+    brain = voxels[voxels != 0]
+    if brain.min() == brain.max():
+        raise UserError(f"{path}: {what} is constant ({brain[0]:g} or 0 everywhere); expected an image of a brain")
 
 
 def check_labels(values: np.ndarray, where: str, convention: LabelConvention | None = None) -> int | None:

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import BUNDLE, REPOSITORY
 from monai.bundle import ConfigParser, verify_metadata
 
 from metakd_monai import __version__
-from metakd_monai.bundle import bundle_root, config_files, list_cases, split_cases
+from metakd_monai.bundle import bundle_root, choose_part, config_files, join_parts, list_cases, split_cases
 from metakd_monai.predict import Compute
+from metakd_monai.transforms import regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
 
 # What an overlay may add to its trunk; everything else must be there already.
@@ -54,12 +56,15 @@ def test_overlay_only_overrides_what_the_trunk_defines(name):
 def test_handlers_are_where_references_mean_them_to_be():
     handlers = load("train.json")["train"]["handlers"]
     meta_update, dropping, *_, checkpoint = handlers
-    assert meta_update["_target_"].endswith("MetaUpdateHandler")
+    # All are dictionaries, and none is referred to by its place: MONAI Label puts a CheckpointLoader before them.
+    assert all(isinstance(handler, dict) for handler in handlers)
+    assert "handlers#" not in (BUNDLE / "configs" / "train.json").read_text()
+    assert meta_update["_target_"] == "$@train#meta_update"
+    assert load("train.json")["train"]["meta_update"]["_target_"].endswith("MetaUpdateHandler")
     assert dropping["_target_"].endswith("DropModalitiesHandler")
     assert checkpoint["_target_"].endswith("CheckpointHandler")
-    assert checkpoint["objects"]["meta_update"] == "@train#handlers#0"
-    assert handlers[4]["_target_"].endswith("TimingReader")
-    assert next(h for h in handlers if h.get("name") == "timing")["read"] == "@train#handlers#4"
+    assert checkpoint["objects"]["meta_update"] == "@train#meta_update"
+    assert handlers[4]["_target_"] == next(h for h in handlers if h.get("name") == "timing")["read"].join(["$", ""])
 
 
 def without(transforms, *targets):
@@ -71,14 +76,15 @@ def test_trunks_agree():
     assert train["network_def"] == inference["network_def"]
     assert train["network"] == inference["network"]
     knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
-    assert {**train["validate"]["inferer"], **knobs} == inference["inferer"]
+    assert {**train["validate"]["inferer"], **knobs, "channels_last": True} == inference["inferer"]
     assert train["inference_roi_size"] is inference["roi_size"] is None
     command = Compute()
     assert {name: inference[name] for name in ("memory_limit", "precision", "mirror")} == {
         name: getattr(command, name) for name in ("memory_limit", "precision", "mirror")
     }
     assert inference["inferer"]["overlap"] == command.overlap
-    assert train["validate"]["postprocessing"]["transforms"][0] == inference["postprocessing"]["transforms"][0]
+    after = [t["_target_"].split(".")[-1] for t in inference["postprocessing"]["transforms"]]
+    assert after == ["Invertd", "RegionsToLabelsd", "SaveImageMaskd"]  # a logit above 0, as the command line has it
     image_only = [
         {**t, "keys": "image"} if "keys" in t else t
         for t in without(train["train"]["deterministic_transforms"], "LabelsToRegionsd", "LoadImaged")
@@ -139,7 +145,10 @@ def test_metadata_agrees_with_vocabulary_and_version():
     metadata = load("metadata.json")
     formats = metadata["network_data_format"]
     assert tuple(formats["inputs"]["image"]["channel_def"].values()) == MODALITY_NAMES
-    assert tuple(formats["outputs"]["pred"]["channel_def"].values()) == REGION_NAMES
+    written = regions_to_labels(
+        torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]), load("inference.json")["et_label"]
+    )
+    assert {int(value) for value in formats["outputs"]["pred"]["channel_def"]} == set(written.flatten().tolist())
     assert metadata["version"] == __version__
     assert metadata["version"] in metadata["changelog"]
     network = load("train.json")["network_def"]
@@ -196,3 +205,22 @@ def test_split_refuses_what_cannot_be_split(cohort, tmp_path):
         split_cases(tmp_path)
     with pytest.raises(UserError, match=r"meta_fraction: 0\.9 found"):
         split_cases(cohort, meta_fraction=0.9)
+
+
+def test_a_split_s_cases_go_where_it_says(cohort):
+    split = split_cases(cohort)
+    learnt = join_parts(split)
+    assert choose_part(learnt, "training") == split["training"]
+    assert choose_part(learnt, "meta") == split["meta"]
+
+
+def test_meta_cases_are_cut_from_a_list_that_does_not_say():
+    """As MONAI Label does, which knows files, not parts."""
+    data = [{"image": f"{name}.nii.gz", "label": f"{name}_seg.nii.gz"} for name in "abcd"]
+    training, meta = (choose_part(data, part, seed=0, meta_fraction=0.05) for part in ("training", "meta"))
+    assert (len(training), len(meta)) == (3, 1)
+    assert sorted([*training, *meta], key=str) == data
+    assert choose_part(data[::-1], "meta", seed=0) == meta
+    assert any(choose_part(data, "meta", seed=seed) != meta for seed in range(1, 9))
+    with pytest.raises(UserError, match="1 labelled cases found; expected at least 2"):
+        choose_part(data[:1], "training")

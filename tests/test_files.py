@@ -124,11 +124,13 @@ def test_reading_damaged_files_costs_one_clear_line(tmp_path):
 
 
 def test_check_image():
-    check_image("a", np.array([0.0, 1.0]), "t1")
+    check_image("a", np.array([0.0, 1.0, 2.0]), "t1")
     with pytest.raises(UserError, match="t1 has 2 voxels that are NaN or infinite"):
         check_image("a", np.array([0.0, np.nan, np.inf]), "t1")
     with pytest.raises(UserError, match="t1 is constant"):
         check_image("a", np.full(3, 7.0), "t1")
+    with pytest.raises(UserError, match="t1 is constant"):  # z-scored over what is not 0, nothing would be left
+        check_image("a", np.array([0.0, 7.0, 7.0]), "t1")
 
 
 @pytest.mark.parametrize(("values", "found"), [([0, 1, 2, 4], 4), ([0, 3], 3), ([0, 1, 2], None)])

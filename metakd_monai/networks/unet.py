@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.networks.blocks import Convolution
@@ -68,6 +69,7 @@ class MetaKDUNet(nn.Module):
         self.heads = nn.ModuleList(
             Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in heads
         )
+        self.register_load_state_dict_post_hook(refuse_other_weights)
 
     def encode(self, x: Tensor, available: Tensor) -> list[list[Tensor]]:
         """Encode the present modalities, Eq. (1).
@@ -226,6 +228,18 @@ class MetaKDUNet(nn.Module):
             voxels = voxels * steps
             pad.extend([0, steps * self.factor - x.shape[axis]])
         return functional.pad(x, pad)
+
+
+def refuse_other_weights(network: nn.Module, keys: Any) -> None:
+    """Refuse weights of another network whoever loads them: MONAI Label does so with ``strict=False``.
+
+    Raises:
+        RuntimeError: when parameters are left as they were, or weights are left over.
+    """
+    if keys.missing_keys or keys.unexpected_keys:
+        found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
+        rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise RuntimeError(f"found {', '.join(found[:3])}{rest}; expected the weights of this {type(network).__name__}")
 
 
 def crop(x: Tensor, size: list[int] | None) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import SaveImaged, Transform
 
 from metakd_monai.cases import find_cases, modality_of
 from metakd_monai.files import check_image, read_nifti, read_voxels, write_like
@@ -24,11 +24,13 @@ CASE_ID = "case_id"
 class LoadImageModalitiesd(Transform):
     """Load the sequences of a case as one channel-first image, and say which of them are there.
 
-    The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), or
-    one 4-D file with a channel for each modality in channel order. Adds ``available`` ``(N,)`` bool. An absent
-    modality's channel is zero, a placeholder that nothing reads.
+    The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), one
+    4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
+    bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel
+    that is 0 or NaN all over is absent.
 
-    The class is no LoadImaged: MONAI Label would wrap that and refuse a folder.
+    The class is no LoadImaged: MONAI Label would wrap that and refuse a folder. Its name holds ``LoadImage``: MONAI
+    Deploy leaves such transforms out, since its operators hand over images.
 
     Args:
         key: of the image in the item.
@@ -36,7 +38,7 @@ class LoadImageModalitiesd(Transform):
 
     Raises:
         UserError: (on call) for a missing, damaged, constant or non-finite file, for sequences on different grids, a
-            4-D file with another number of channels, and when no modality is left.
+            4-D file or array with another number of channels, and when no modality is left.
     """
 
     def __init__(self, key: str = "image", modalities: str | Iterable[str] | None = None) -> None:
@@ -45,26 +47,35 @@ class LoadImageModalitiesd(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with ``image`` ``(N, *S)`` float32 and ``available`` ``(N,)``."""
-        source = data[self.key]
+        channels, affine, meta = self.read(data[self.key])
+        if not channels:
+            expected = ", ".join(m.value for m in self.modalities)
+            raise UserError(f"{meta[REFERENCE]}: no modality left; expected at least one of {expected}")
+        shape = next(iter(channels.values())).shape
+        stack = np.stack([channels.get(m, np.zeros(shape, np.float32)) for m in Modality])
+        affine = torch.as_tensor(np.asarray(affine), dtype=torch.float64)
+        meta |= {
+            "original_affine": affine.clone(),
+            "original_channel_dim": 0,
+            "spatial_shape": np.asarray(shape),
+            CASE_ID: data.get(CASE_ID),
+        }
+        image = MetaTensor(torch.from_numpy(stack), affine=affine, meta=meta)
+        available = torch.tensor([m in channels for m in Modality])
+        return {**data, self.key: image, "available": available}
+
+    def read(self, source: Any) -> tuple[dict[Modality, np.ndarray], Any, dict[str, Any]]:
+        """Return channels ``(*S)`` float32, their affine, and meta data that name where they come from."""
+        if isinstance(source, (np.ndarray, torch.Tensor)):
+            voxels = np.asarray(source, dtype=np.float32)
+            affine = source.affine if isinstance(source, MetaTensor) else np.eye(voxels.ndim)
+            return self.split(voxels, self.key), affine, {REFERENCE: self.key}
         if isinstance(source, (str, Path)) and not Path(source).is_dir():
             channels, reference = self.read_stack(Path(source))
         else:
             channels, reference = self.read_files(files_of(source))
-        if not channels:
-            raise UserError(
-                f"{reference}: no modality left; expected at least one of {', '.join(m.value for m in self.modalities)}"
-            )
-        shape = next(iter(channels.values())).shape
-        stack = np.stack([channels.get(m, np.zeros(shape, np.float32)) for m in Modality])
-        meta = {
-            REFERENCE: str(reference),
-            "filename_or_obj": str(reference),
-            "spatial_shape": np.asarray(shape),
-            CASE_ID: data.get(CASE_ID),
-        }
-        image = MetaTensor(torch.from_numpy(stack), affine=torch.as_tensor(read_nifti(reference).affine), meta=meta)
-        available = torch.tensor([m in channels for m in Modality])
-        return {**data, self.key: image, "available": available}
+        meta = {REFERENCE: str(reference), "filename_or_obj": str(reference)}
+        return channels, read_nifti(reference).affine, meta
 
     def read_files(self, files: Mapping[Modality, Path]) -> tuple[dict[Modality, np.ndarray], Path]:
         """Read one file for each modality, at the same time; all must be on one grid."""
@@ -84,21 +95,28 @@ class LoadImageModalitiesd(Transform):
         return channels, next(iter(wanted.values()), first)
 
     def read_stack(self, path: Path) -> tuple[dict[Modality, np.ndarray], Path]:
-        """Read a 4-D file; a channel of zeros is an absent modality."""
+        """Read a 4-D file."""
         image = read_nifti(path)
-        names = ", ".join(m.value for m in Modality)
         if len(image.shape) != 4 or image.shape[-1] != len(Modality):
+            names = ", ".join(m.value for m in Modality)
             raise UserError(
                 f"{path}: shape {image.shape}; expected a 4-D file with {len(Modality)} channels ({names}),"
                 " or a folder with one file for each modality"
             )
-        voxels = read_voxels(path, image)
+        return self.split(np.moveaxis(read_voxels(path, image), -1, 0), path), path
+
+    def split(self, voxels: np.ndarray, where: str | Path) -> dict[Modality, np.ndarray]:
+        """Split ``(N, *S)`` into the channels that are there: those that are not 0 or NaN all over."""
+        if len(voxels) != len(Modality):
+            names = ", ".join(m.value for m in Modality)
+            raise UserError(f"{where}: shape {voxels.shape}; expected {len(Modality)} channels first ({names})")
         channels = {}
         for number, modality in enumerate(Modality):
-            if modality in self.modalities and voxels[..., number].any():
-                channels[modality] = np.ascontiguousarray(voxels[..., number])
-                check_image(path, channels[modality], f"channel {number} ({modality.value})")
-        return channels, path
+            channel = voxels[number]
+            if modality in self.modalities and ((channel != 0) & ~np.isnan(channel)).any():
+                channels[modality] = np.ascontiguousarray(channel)
+                check_image(where, channels[modality], f"channel {number} ({modality.value})")
+        return channels
 
 
 def files_of(source: Mapping[str, str] | Iterable[str] | str | Path) -> dict[Modality, Path]:
@@ -131,8 +149,10 @@ def check_grid(path: Path, shape: tuple, affine: np.ndarray, want_shape: tuple, 
         raise UserError(f"{path}: affine {found}; expected {wanted} as in the case's other modalities")
 
 
-class SaveImageMaskd(MapTransform):
+class SaveImageMaskd(SaveImaged):
     """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of the image it is of.
+
+    It is a SaveImaged, so that MONAI Label and MONAI Deploy, which write results themselves, leave it out.
 
     Args:
         keys: of the label maps; each must carry the meta data that :class:`LoadImageModalitiesd` gave the image.
@@ -148,7 +168,7 @@ class SaveImageMaskd(MapTransform):
         image_key: str = "image",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        super().__init__(keys, allow_missing_keys=allow_missing_keys, output_dir=output_dir)
         self.output_dir = Path(output_dir)
         self.image_key = image_key
 

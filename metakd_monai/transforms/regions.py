@@ -68,7 +68,7 @@ def labels_to_regions(labels: torch.Tensor, convention: LabelConvention | None =
 
 
 class RegionsToLabelsd(MapTransform):
-    """Compose region masks ``(R, *S)`` into a label map ``(1, *S)`` uint8.
+    """Compose region masks or logits ``(R, *S)``, inside where above 0, into a label map ``(1, *S)`` uint8.
 
     Each region overwrites the one around it, WT, TC, ET in turn, without forcing them to nest, as the official
     MetaKD code does.
