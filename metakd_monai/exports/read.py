@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 from monai.utils import optional_import
@@ -147,10 +147,12 @@ def providers(onnxruntime: Any) -> str:
 def read_torch_export(path: Path, device: torch.device, optimize: str) -> Network:
     """Load a program of torch.export."""
     extra = {ORIGIN: ""}
+    if not zipfile.is_zipfile(path):  # PyTorch would write pages about it
+        raise refuse(path, "no archive")
     try:
         program = torch.export.load(path, extra_files=extra)
         origin = Origin(**json.loads(extra[ORIGIN]))
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError, AssertionError, BadZipFile) as error:
+    except Exception as error:  # of an archive of something else, PyTorch raises all kinds
         raise refuse(path, error) from None
     from torch.export.passes import move_to_device_pass
 
