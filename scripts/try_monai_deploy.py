@@ -63,7 +63,7 @@ def check_seg(path: Path, mask: nib.Nifti1Image, sources: Path) -> None:
     seg = hd.seg.segread(path)
     volume = seg.get_volume(combine_segments=False, rescale_fractional=False)
     affine = np.diag([-1, -1, 1, 1]) @ volume.affine
-    labels = torch.from_numpy(np.asarray(mask.dataobj))[None]
+    labels = torch.from_numpy(np.ascontiguousarray(mask.dataobj))[None]
     for number, (region, wanted) in enumerate(zip(Region, labels_to_regions(labels), strict=True), start=1):
         found = canonical(nib.Nifti1Image(volume.array[..., number - 1].astype(np.uint8), affine))
         same_grid = np.allclose(found.affine, mask.affine, atol=1e-4)

@@ -77,19 +77,22 @@ class Session:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def refused(self, what: str, expected: str, model: str = BUNDLE, **options: Any) -> None:
-        """Send a request that must fail, and see that the server says why and answers on."""
+    def refused(self, what: str, expected: str, model: str = BUNDLE, file: str = "", **options: Any) -> None:
+        """Upload what must be refused; see that the server says why, in its log alone, and answers on."""
         from monailabel.client.client import MONAILabelClientException
 
-        params = {"device": "cpu", "result_extension": ".nii.gz", **options.pop("params", {})}
+        log = self.work / "server.log"
+        before = len(log.read_text())
+        params = {"device": "cpu", "result_extension": ".nii.gz", **options}
         try:
-            self.client.infer(model, options.get("image", ""), params, file=options.get("file"))
+            self.client.infer(model, "", params, file=file)
         except MONAILabelClientException as error:
-            message = str(error.msg)
+            answer = str(error.msg)
         else:
             raise SystemExit(f"{what}: accepted; expected to be refused")
-        check(f"{what}: refused", expected in message, message)
-        print(f"     {message[:400]}")
+        reasons = [line for line in log.read_text()[before:].splitlines() if expected in line]
+        check(f"{what}: {answer}", "Status: 500" in answer and bool(reasons), log)
+        print(f"     {reasons[-1][:300]}")
         self.client.info()
 
     def labels(self) -> dict[str, int]:
@@ -159,7 +162,7 @@ def bad_input(session: Session) -> None:
     weights = torch.load(session.models / "model.pt", weights_only=True)
     other = {f"module.{name}": value for name, value in weights.items()}
     torch.save(other, session.models / "other_weights.pt")
-    upload: dict[str, Any] = {"file": str(inputs / "zeroed.nii.gz"), "params": {"model_filename": "other_weights.pt"}}
+    upload: dict[str, Any] = {"file": str(inputs / "zeroed.nii.gz"), "model_filename": "other_weights.pt"}
     session.refused("weights of another network", "expected the weights of this MetaKDUNet", **upload)
     (session.models / "other_weights.pt").unlink()
     same("POST /infer after all that", session.infer(str(session.folder)), session.expected(ALL))
