@@ -6,7 +6,8 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -94,6 +95,33 @@ def split_cases(
         "meta": items[:meta],
         "validation": items[meta : meta + validation],
     }
+
+
+class Split(Mapping[str, list[dict[str, Any]]]):
+    """What :func:`split_cases` returns, made when it is first asked for.
+
+    MONAI Label, called by 3D Slicer, evaluates all of a configuration, and has put lists of its own in its place.
+
+    Args:
+        arguments: of :func:`split_cases`.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    @cached_property
+    def parts(self) -> dict[str, list[dict[str, Any]]]:
+        """The split."""
+        return split_cases(*self.arguments)
+
+    def __getitem__(self, part: str) -> list[dict[str, Any]]:
+        return self.parts[part]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
 
 
 META = "for_meta_validation"  # of an item of a datalist: whether a split says that it is

@@ -17,6 +17,7 @@ from metakd_monai.cases import find_cases
 from metakd_monai.vocabulary import Modality
 
 BUNDLE = "brats_mri_metakd_segmentation"
+LOG_SECONDS = 10.0
 
 
 def prepare(work: Path) -> None:
@@ -90,7 +91,11 @@ class Session:
             answer = str(error.msg)
         else:
             raise SystemExit(f"{what}: accepted; expected to be refused")
-        reasons = [line for line in log.read_text()[before:].splitlines() if expected in line]
+        reasons: list[str] = []
+        until = time.monotonic() + LOG_SECONDS  # it writes the log after it has answered
+        while not reasons and time.monotonic() < until:
+            reasons = [line for line in log.read_text()[before:].splitlines() if expected in line]
+            time.sleep(0.2)
         check(f"{what}: {answer}", "Status: 500" in answer and bool(reasons), log)
         print(f"     {reasons[-1][:300]}")
         self.client.info()
