@@ -7,6 +7,8 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 NEEDLESS = ("PIL", "ignite", "itk", "matplotlib", "requests", "scipy.signal", "tensorboard")
@@ -18,12 +20,13 @@ def lean_imports(wanted: bool = True) -> Iterator[None]:
 
     MONAI imports all of its modules and, through them, whatever of these is there: more than half of the time that
     PyTorch and MONAI take to start. Nothing that segments a case calls them through MONAI. It is for processes that do
-    nothing else; whoever is there first keeps MONAI whole.
+    nothing else; whoever is there first keeps MONAI whole. So does MONAI Deploy, which installs itself as a part of
+    MONAI and cannot do without them.
 
     Args:
         wanted: whether to do so.
     """
-    if not wanted or "monai" in sys.modules:
+    if not wanted or "monai" in sys.modules or has_deploy():
         yield
         return
     hidden = [name for name in NEEDLESS if name not in sys.modules]
@@ -35,6 +38,13 @@ def lean_imports(wanted: bool = True) -> Iterator[None]:
         gc.enable()
         for name in hidden:
             del sys.modules[name]
+
+
+def has_deploy() -> bool:
+    """Tell whether MONAI Deploy is installed, without importing MONAI."""
+    found = find_spec("monai")
+    places = (found.submodule_search_locations or []) if found else []
+    return any((Path(place) / "deploy").is_dir() for place in places)
 
 
 def call_lean(pickled: bytes, *arguments: Any) -> None:

@@ -27,3 +27,12 @@ def test_a_process_that_is_not_the_commands_own_keeps_its_modules(monkeypatch):
     monkeypatch.delitem(sys.modules, "monai")
     with lean_imports(wanted=False):
         assert not [name for name in NEEDLESS if name in sys.modules and sys.modules[name] is None]
+
+
+def test_monai_deploy_a_part_of_monai_needs_what_is_hidden(monkeypatch, tmp_path):
+    (tmp_path / "monai" / "deploy").mkdir(parents=True)
+    (tmp_path / "monai" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "monai")
+    with lean_imports():
+        assert not [name for name in NEEDLESS if name in sys.modules and sys.modules[name] is None]
