@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
     {"__init__", "vocabulary"},
     {"equations", "years", "files", "cases", "data"},
-    {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"},
+    {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists",
+     "avmnist", "classification"},
     {"bundle", "submission"},
     {"inferers", "weights"},
     {"handlers", "trainer"},

@@ -54,6 +54,8 @@ class DropModalitiesHandler:
         """Replace ``available`` ``(B, N)`` in the engine's batch."""
         batch: Any = engine.state.batch
         self.transform.prob = self.rate(engine.state.iteration)
+        if self.transform.prob == 0:
+            return
         rows: list[torch.Tensor] = []
         drawn = (engine.state.iteration - 1) * len(batch["available"])  # samples of this process before this batch
         for number, available in enumerate(batch["available"], drawn):
