@@ -9,11 +9,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
     {"__init__", "vocabulary"},
     {"equations", "years", "files", "cases", "data"},
-    {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists",
-     "avmnist", "classification"},
+    {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"}
+    | {"avmnist", "adni"},
     {"bundle", "submission"},
     {"inferers", "weights"},
-    {"handlers", "trainer"},
+    {"handlers", "trainer", "classification"},
     {"predict"},
     {"benchmark", "cohort"},
     {"cli"},

@@ -12,6 +12,7 @@ import sys
 import click
 
 from metakd_monai import __version__
+from metakd_monai.cli.avmnist import avmnist
 from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
 from metakd_monai.cli.datalist import datalist
@@ -32,5 +33,5 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-for command in (simulate, datalist, predict, evaluate, benchmark, tune_postprocessing, submission):
+for command in (simulate, datalist, predict, evaluate, benchmark, tune_postprocessing, submission, avmnist):
     main.add_command(command)

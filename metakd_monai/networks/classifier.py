@@ -111,9 +111,7 @@ class MetaKDClassifier(nn.Module):
         features = self.encode(x, mask)
         return self.decode(features, mask), features, mask
 
-    def forward_weighed(
-        self, x: Mapping[str, Tensor], available: Tensor, importance: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward_weighed(self, x: Mapping[str, Tensor], available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
         """Classify as in the upper problem of Eq. (4); logits and features, which get no gradient."""
         with torch.no_grad():
             features = self.encode(x, available)
@@ -140,9 +138,7 @@ class LateFusionClassifier(MetaKDClassifier):
     ) -> None:
         super().__init__(encoders, features, out_channels, hidden, dropout)
         self.head = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, out_channels)
-            )
+            nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, out_channels))
             for _ in self.encoders
         )
 

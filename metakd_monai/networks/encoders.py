@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class ConvEncoder(nn.Module):
     """Convolutions, each followed by pooling and batch norm, and one fully connected layer.
 
-    With its defaults and no padding this is LeNet's encoder; Sec. 8 of the paper: "a sequence of convolutional layers and fully
+    With its defaults and no padding this is LeNet's encoder. Sec. 8: "a sequence of convolutional layers and fully
     connected layers along with batch normalization and dropout".
 
     Args:
