@@ -12,6 +12,7 @@ import sys
 import click
 
 from metakd_monai import __version__
+from metakd_monai.cli.adni import adni_prepare, adni_simulate
 from metakd_monai.cli.avmnist import avmnist
 from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
@@ -33,5 +34,7 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-for command in (simulate, datalist, predict, evaluate, benchmark, tune_postprocessing, submission, avmnist):
+for command in (simulate, datalist, predict, evaluate, benchmark, tune_postprocessing, submission):
+    main.add_command(command)
+for command in (avmnist, adni_prepare, adni_simulate):
     main.add_command(command)
