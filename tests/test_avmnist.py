@@ -50,12 +50,7 @@ def sources():
     digits = dict(
         zip(MNIST_FILES, (images, labels.astype(np.uint8), test_images, test_labels.astype(np.uint8)), strict=True)
     )
-    waves = {
-        (d, s, t): np.sin(np.arange(1500 + 3 * t))
-        for d in range(10)
-        for s in SPEAKERS
-        for t in range(50)
-    }
+    waves = {(d, s, t): np.sin(np.arange(1500 + 3 * t)) for d in range(10) for s in SPEAKERS for t in range(50)}
     return digits, waves
 
 

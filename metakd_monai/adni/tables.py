@@ -26,8 +26,10 @@ TABLES = {
 }
 LEAKAGE = ("PTCOGBEG", "PTADDX", "PTADBEG")  # say when the disease began: the paper leaves them out
 BOOKKEEPING = frozenset(
-    ("PHASE", "COLPROT", "ORIGPROT", "PTID", "RID", "ID", "SITEID", "VISCODE", "VISCODE2", "VISDATE", "EXAMDATE")
-    + ("USERDATE", "USERDATE2", "UPDATE_STAMP", "DD_CRF_VERSION_LABEL", "LANGUAGE_CODE", "HAS_QC_ERROR", "RUNDATE")
+    {
+        *("PHASE", "COLPROT", "ORIGPROT", "PTID", "RID", "ID", "SITEID", "VISCODE", "VISCODE2", "VISDATE", "EXAMDATE"),
+        *("USERDATE", "USERDATE2", "UPDATE_STAMP", "DD_CRF_VERSION_LABEL", "LANGUAGE_CODE", "HAS_QC_ERROR", "RUNDATE"),
+    }
 )
 MISSING_CODES = (-1, -4)  # ADNI's "confirmed missing" and "passively missing"
 

@@ -1,5 +1,6 @@
 """AV-MNIST: pairs of written and spoken digits, for classification with a missing modality."""
 
+from metakd_monai.avmnist.augment import jitter
 from metakd_monai.avmnist.items import MODALITIES, digit_items, split_pairs
 from metakd_monai.avmnist.mfcc import FRONT_ENDS, sound_to_mfcc
 from metakd_monai.avmnist.pairs import Pairs, embedded_pairs, make_avmnist, pair_up, read_pairs
@@ -13,6 +14,7 @@ __all__ = [
     "check_digests",
     "digit_items",
     "embedded_pairs",
+    "jitter",
     "make_avmnist",
     "pair_up",
     "read_mnist",

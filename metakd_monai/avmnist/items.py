@@ -23,6 +23,7 @@ def split_pairs(
     scarce: str = "sound",
     rate: float = 0.2,
     modalities: Sequence[str] = MODALITIES,
+    donors: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
     """Split pairs into training (900), meta-validation (150) and test (450), and take the scarce modality away.
 
@@ -35,6 +36,8 @@ def split_pairs(
         scarce: ``"image"`` or ``"sound"``.
         rate: share of the training pairs that keep the scarce modality.
         modalities: those that the network has, in its order.
+        donors: give each training pair without the scarce modality that of a pair of its class that has it (pairs are
+            random within a class anyway); such pairs are called ``..._from_...``.
 
     Returns:
         ``training``: with what they have; ``meta``: with both; ``validation`` (the same pairs as ``meta``) and
@@ -58,13 +61,28 @@ def split_pairs(
     def items(indices: np.ndarray, present: Sequence[str]) -> list[dict[str, Any]]:
         return [pair_item(pairs, int(index), present, modalities) for index in indices]
 
+    whole, lacking = items(training[:keeps], modalities), items(training[keeps:], tested) if tested else []
+    if donors:
+        lacking = [borrow(item, whole, scarce, rng) for item in lacking]
     return {
-        "training": items(training[:keeps], modalities) + (items(training[keeps:], tested) if tested else []),
+        "training": whole + lacking,
         "meta": items(validation, modalities),
         "validation": items(validation, tested),
         "test": items(test, tested),
         "test_full": items(test, modalities),
     }
+
+
+def borrow(
+    item: dict[str, Any], donors: Sequence[dict[str, Any]], scarce: str, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Give an item the scarce modality of a random donor of its class; without one it stays as it is."""
+    same = [donor for donor in donors if donor["label"] == item["label"]]
+    if not same:
+        return item
+    donor = same[rng.integers(len(same))]
+    case_id = f"{item['case_id']}_from_{donor['case_id']}"
+    return {**item, scarce: donor[scarce], "available": donor["available"], "case_id": case_id}
 
 
 def choose_validation(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:

@@ -123,8 +123,13 @@ def pair_up(
                 sound = sound_to_mfcc(waves[key], front_end)
                 rows.append(((test_images if test else images)[index], sound, digit, SPEAKERS.index(key[1]), test))
     extra = np.random.default_rng(0).permutation(np.flatnonzero(~used))[:EXTRA_DIGITS]
+    image, sound, label, speaker, is_test = map(np.stack, zip(*rows, strict=True))
     return Pairs(
-        *map(np.stack, zip(*rows, strict=True)),
+        image=image,
+        sound=sound,
+        label=label,
+        speaker=speaker,
+        test=is_test,
         extra_image=images[extra],
         extra_label=labels[extra],
         test_image=test_images,
@@ -189,7 +194,11 @@ def embedded_pairs(seed: int = 0) -> Pairs:
                 used[index] = True
     image, sound, label, speakers, is_test = map(np.stack, zip(*rows, strict=True))
     return Pairs(
-        *(image, sound, label, speakers, is_test),
+        image=image,
+        sound=sound,
+        label=label,
+        speaker=speakers,
+        test=is_test,
         extra_image=images[~used],
         extra_label=labels[~used],
         test_image=image[is_test],

@@ -47,13 +47,12 @@ class MetaKDClassifier(nn.Module):
             raise ValueError(f"fill must be 'mean' or 'zero', got {fill!r}.")
         self.features, self.fill = features, fill
         self.encoders = nn.ModuleDict(encoders)
-        self.head = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(len(self.encoders) * features, hidden),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, out_channels),
-        )
+        self.head = self.make_head(hidden, out_channels, dropout)
+
+    def make_head(self, hidden: int, out_channels: int, dropout: float) -> nn.Module:
+        """Return what classifies features, see :meth:`decode`."""
+        joined = len(self.encoders) * self.features
+        return nn.Sequential(nn.Flatten(), *fully_connected(joined, hidden, out_channels, dropout))
 
     def encode(self, x: Mapping[str, Tensor], available: Tensor) -> Tensor:
         """Encode the present modalities, Eq. (1).
@@ -128,23 +127,20 @@ class LateFusionClassifier(MetaKDClassifier):
     Arguments as :class:`MetaKDClassifier`, whose encoders it has; ``fill`` does not matter.
     """
 
-    def __init__(
-        self,
-        encoders: Mapping[str, nn.Module],
-        features: int,
-        out_channels: int,
-        hidden: int = 64,
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__(encoders, features, out_channels, hidden, dropout)
-        self.head = nn.ModuleList(
-            nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, out_channels))
-            for _ in self.encoders
+    def make_head(self, hidden: int, out_channels: int, dropout: float) -> nn.Module:
+        """Return a classifier for each modality."""
+        return nn.ModuleList(
+            nn.Sequential(*fully_connected(self.features, hidden, out_channels, dropout)) for _ in self.encoders
         )
 
     def decode(self, features: Tensor, available: Tensor, importance: Tensor | None = None) -> Tensor:
         """Return the logarithm of the mean probability ``(B, classes)``, weighed by the importance if asked."""
-        chances = torch.stack([head(features[:, n]) for n, head in enumerate(self.head)], dim=1).softmax(-1)
+        chances = torch.stack([head(features[:, n]) for n, head in enumerate(self.head.children())], dim=1).softmax(-1)
         weights = available.to(chances) if importance is None else available * importance
         mean = (chances * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
         return mean.clamp(min=1e-8).log()
+
+
+def fully_connected(length: int, hidden: int, out_channels: int, dropout: float) -> list[nn.Module]:
+    """Return two fully connected layers with dropout between them."""
+    return [nn.Linear(length, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, out_channels)]
