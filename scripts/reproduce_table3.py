@@ -72,6 +72,12 @@ def load_pairs(folder: str | None) -> Pairs:
     return read_pairs(folder)
 
 
+@lru_cache(maxsize=8)
+def load_digits(folder: str | None, test: bool, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return digits without sounds once for each process."""
+    return digit_items(load_pairs(folder), test, names)
+
+
 def train(run: Run, folder: str | None) -> ConfigParser:
     """Train as the bundle does, with neither logs nor checkpoints; return the configuration with its trained parts."""
     torch.set_num_threads(1)
@@ -100,7 +106,7 @@ def train_and_score(run: Run, folder: str | None) -> dict[str, Any]:
         return f"{100 * (predict(network, items, names).argmax(1) == labels).double().mean().item():.3f}"
 
     has_digits = TABLES[run.table] == "sound" and run.condition != "upper"
-    digits = {test: digit_items(load_pairs(folder), test, names) if has_digits else [] for test in (True, False)}
+    digits = {test: load_digits(folder, test, tuple(names)) if has_digits else [] for test in (True, False)}
     return {
         **dict(zip(("table", "condition", "seed"), run.key, strict=True)),
         "test": accuracy(split["test_full" if run.condition == "upper" else "test"]),
