@@ -130,8 +130,8 @@ def report(results: Sequence[Mapping[str, Any]], subjects: int) -> str:
     lines += ["", f"Importance; in {right} of {len(results)} seeds its order is that of the information:", ""]
     lines += ["| modality | separation of neighbouring classes (sd) | importance |", "|---|---|---|"]
     for n, name in enumerate(MODALITIES):
-        column = importance[:, n]
-        lines.append(f"| {name} | {separation[n]} | {column.mean():.3f} ± {column.std(ddof=1):.3f} |")
+        mine = importance[:, n]
+        lines.append(f"| {name} | {separation[n]} | {mine.mean():.3f} ± {mine.std(ddof=1):.3f} |")
     return "\n".join(lines) + "\n"
 
 
