@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The paper's Table 3 from the real sources: set-up, AV-MNIST, all trainings, report. About 30 minutes on two quiet cores.
+# The paper's Table 3 from the real sources: set-up, AV-MNIST, all trainings, report. Half an hour on two cores (an estimate).
 # Usage: scripts/reproduce_table3.sh MNIST_DIR FSDD_DIR_OR_ZIP OUTPUT [options of reproduce_table3.py]
 # Start it again after an interruption: what is done is kept in OUTPUT.
 set -euo pipefail
