@@ -188,6 +188,18 @@ def make_part(
     return make_dataset(choose_part(data, part, seed, meta_fraction), **kwargs)
 
 
+def pick(choices: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return some of several parts of a configuration, in the order of the names.
+
+    Raises:
+        UserError: for a name that is not among them.
+    """
+    for name in names:
+        if name not in choices:
+            raise UserError(f"modalities: {name!r} found; expected some of {', '.join(choices)}")
+    return {name: choices[name] for name in names}
+
+
 def switch(value: bool | str, name: str = "option") -> bool:
     """Read an option that is on or off; a command line's ``true`` and ``False`` alike.
 

@@ -137,11 +137,19 @@ class StreamSampler(Sampler[tuple[int, int]]):
         return math.ceil(len(self.data_source) / self.num_replicas)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
+        for index, place in self.places():
+            yield index, seed_of(self.seed, 1, place)
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Yield ``(index, place in the stream)`` where iterating yields ``(index, seed)``."""
         size = len(self.data_source)
         step = size if not self.endless else self.batch_size * self.num_replicas
         start = place = self.iteration * step
+        order_of = -1  # the pass that `order` is of
         while self.endless or place < start + size:
             if (place - start) % self.num_replicas == self.rank:
-                order = np.random.default_rng([self.seed, 0, place // size]).permutation(size)
-                yield int(order[place % size]), seed_of(self.seed, 1, place)
+                if place // size != order_of:
+                    order_of = place // size
+                    order = np.random.default_rng([self.seed, 0, order_of]).permutation(size)
+                yield int(order[place % size]), place
             place += 1

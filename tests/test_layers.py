@@ -9,10 +9,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
     {"__init__", "vocabulary", "startup"},
     {"equations", "years", "files", "cases", "data"},
-    {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"},
+    {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"}
+    | {"avmnist", "adni"},
     {"bundle", "submission"},
     {"inferers", "weights"},
-    {"handlers", "trainer", "exports"},
+    {"handlers", "trainer", "exports", "classification"},
     {"predict"},
     {"benchmark", "cohort"},
     {"cli"},

@@ -12,6 +12,8 @@ import sys
 import click
 
 from metakd_monai import __version__
+from metakd_monai.cli.adni import adni_prepare, adni_simulate
+from metakd_monai.cli.avmnist import avmnist
 from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
 from metakd_monai.cli.datalist import datalist
@@ -34,4 +36,6 @@ def main() -> None:
 
 
 for command in (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission):
+    main.add_command(command)
+for command in (avmnist, adni_prepare, adni_simulate):
     main.add_command(command)

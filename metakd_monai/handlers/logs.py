@@ -76,6 +76,11 @@ class ScalarLogHandler:
             write_safely(self.path, lambda path: path.write_text("".join([header, *kept])))
 
 
+def scalar(value: torch.Tensor | float) -> float:
+    """Return a loss as a number; where batches are not decollated it still carries its gradient's graph."""
+    return float(torch.as_tensor(value).detach())
+
+
 class LossReader:
     """Read the inner step's losses and the learning rate from a trainer, for :class:`ScalarLogHandler`.
 
@@ -91,7 +96,7 @@ class LossReader:
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
         names = (CommonKeys.LOSS, "task_loss", "distillation_loss")
-        losses = mean_over_ranks({str(name): float(first[name]) for name in names}, engine.state.device)
+        losses = mean_over_ranks({str(name): scalar(first[name]) for name in names}, engine.state.device)
         return losses | {"lr": self.optimizer.param_groups[0]["lr"]}
 
 
@@ -161,7 +166,7 @@ class ProgressHandler:
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) and output else output
         if isinstance(first, Mapping) and CommonKeys.LOSS in first:
-            self.bar.set_postfix(loss=f"{float(first[CommonKeys.LOSS]):.3f}", refresh=False)
+            self.bar.set_postfix(loss=f"{scalar(first[CommonKeys.LOSS]):.3f}", refresh=False)
         self.bar.update(1)
 
     def close(self) -> None:

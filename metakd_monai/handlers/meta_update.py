@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 
 from metakd_monai.equations import fill_error
 from metakd_monai.handlers.ranks import add_over_ranks
-from metakd_monai.networks import scatter_rows
 from metakd_monai.vocabulary import MODALITY_NAMES
 
 
@@ -29,7 +28,7 @@ class MetaUpdateHandler:
     importance on all of them alike. One that has run out of cases takes part in the steps with none.
 
     Args:
-        network: has ``encode`` and ``decode``; not the DDP wrapper.
+        network: has ``forward_weighed``; not the DDP wrapper.
         importance: an :class:`~metakd_monai.networks.ImportanceWeights`.
         optimizer: of the importance alone.
         loss_function: l_meta, ``(pred, label)`` to scalar.
@@ -37,6 +36,7 @@ class MetaUpdateHandler:
             end earlier. A sampler with ``seek`` is told which pass this is.
         interval: iterations between updates.
         prepare_batch: as for the trainer; by default PrepareBatchExtraInput("available").
+        names: of the modalities, for what is logged.
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class MetaUpdateHandler:
         data_loader: Any,
         interval: int = 100,
         prepare_batch: Callable | None = None,
+        names: Sequence[str] = MODALITY_NAMES,
     ) -> None:
         self.network: Any = network
         self.importance, self.optimizer = importance, optimizer
         self.loss_function, self.data_loader, self.interval = loss_function, data_loader, interval
         self.prepare_batch = PrepareBatchExtraInput("available") if prepare_batch is None else prepare_batch
+        self.names = tuple(names)
         self.passes = 0
         self.scalars: dict[str, float] = {}
 
@@ -86,10 +88,8 @@ class MetaUpdateHandler:
     def measure(self, batch: Mapping[str, Any], engine: Engine) -> Tensor:
         """Give the importance its gradient; return sums and numbers of what was measured, see :meth:`sum_up`."""
         image, label, (available,), _ = self.prepare_batch(batch, engine.state.device, False)
-        with torch.no_grad():
-            features = self.network.encode(image, available)
-            distances, similarities = fill_error(scatter_rows(features[-1], available), available)
-        logits = self.network.decode(features, available, self.importance(), list(image.shape[2:]))
+        logits, features = self.network.forward_weighed(image, available, self.importance())
+        distances, similarities = fill_error(features, available)
         loss = self.loss_function(logits, label)
         loss.backward(inputs=list(self.importance.parameters()))
         several = available & (available.sum(dim=1, keepdim=True) > 1)  # what fill_error is a mean over
@@ -120,9 +120,9 @@ class MetaUpdateHandler:
         loss, *errors = (sums / numbers).tolist()  # NaN where no case has a modality together with another
         weights = self.importance().tolist()
         row = {"meta_loss": loss}
-        for name, distance, similarity in zip(MODALITY_NAMES, errors, errors[len(weights) :], strict=False):
+        for name, distance, similarity in zip(self.names, errors, errors[len(weights) :], strict=False):
             row |= {f"fill_l2_{name}": distance, f"fill_cosine_{name}": similarity}
-        return row | {f"importance_{n}": w for n, w in zip(MODALITY_NAMES, weights, strict=False)}
+        return row | {f"importance_{n}": w for n, w in zip(self.names, weights, strict=False)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many passes were made; importance and optimizer are saved beside it."""

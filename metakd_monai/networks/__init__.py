@@ -1,15 +1,21 @@
-"""MetaKD's networks: one encoder shared by all modalities, Eq. (2) at every scale, a fused decoder."""
+"""MetaKD's networks: encoders, Eq. (2), and a fused decoder that segments or classifies."""
 
 from metakd_monai.networks.availability import WithFeatures, find_available
+from metakd_monai.networks.classifier import LateFusionClassifier, MetaKDClassifier
+from metakd_monai.networks.encoders import ConvEncoder, VectorEncoder
 from metakd_monai.networks.graph import GraphMetaKDUNet
 from metakd_monai.networks.importance import ImportanceWeights, WithImportance
 from metakd_monai.networks.rows import scatter_rows
 from metakd_monai.networks.unet import MetaKDUNet, infer_architecture
 
 __all__ = [
+    "ConvEncoder",
     "GraphMetaKDUNet",
     "ImportanceWeights",
+    "LateFusionClassifier",
+    "MetaKDClassifier",
     "MetaKDUNet",
+    "VectorEncoder",
     "WithFeatures",
     "WithImportance",
     "find_available",

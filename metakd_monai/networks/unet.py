@@ -196,6 +196,22 @@ class MetaKDUNet(nn.Module):
         fused, bottleneck = self.encode_fused(x, mask)
         return self.decode_fused(fused, size), scatter_rows(bottleneck, mask), mask
 
+    @torch.jit.unused
+    def forward_weighed(self, x: Tensor, available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment as in the upper problem of Eq. (4): the encoder is held constant, its features are weighed.
+
+        Args:
+            x: images, ``(B, N, *S)``.
+            available: ``(B, N)`` bool.
+            importance: normalised importance ``(N,)``.
+
+        Returns:
+            Logits (see :meth:`decode`), and bottleneck features ``(B, N, C, *S)``, which get no gradient.
+        """
+        with torch.no_grad():
+            features = self.encode(x, available)
+        return self.decode(features, available, importance, list(x.shape[2:])), scatter_rows(features[-1], available)
+
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
         return self.forward_features(x, available)[0]

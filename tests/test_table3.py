@@ -1,0 +1,69 @@
+"""The scripts of Table 3: what they train, and their arithmetic."""
+
+import sys
+
+import pytest
+import torch
+from conftest import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from reproduce_table3 import FIELDS, RATES, Results, Run, paper_values, report, runs_of, train_and_score
+from study_avmnist import VARIANTS, CosineDistillation
+
+ROWS = [
+    {"table": "3a", "condition": name, "seed": seed, "test": test, "test_digits": ""}
+    for name, seed, test in [
+        ("control", "0", "90"),
+        ("control", "1", "92"),
+        ("metakd 5", "0", "93"),
+        ("metakd 5", "1", "93"),
+        ("metakd 5", "2", "50"),
+    ]
+]
+
+
+def test_gains_are_paired_by_seed():
+    results = Results(ROWS)
+    assert results.mean("3a", "control") == "91.00 ± 1.41"
+    assert results.gain("3a", "metakd 5", "control") == "+2.00 ± 1.00"  # of 3 and 1; seed 2 has no control
+    assert results.gain("3a", "metakd 5", "control", "test_digits") == ""
+
+
+def test_report_stands_beside_the_paper(tmp_path):
+    path = tmp_path / "paper.csv"
+    path.write_text("missing,rate_percent,method,accuracy_percent\naudio,5,MetaKD,93.56\naudio,5,SMIL,92.89\n")
+    text = report(ROWS, paper_values(path), "made up")
+    assert "| 3a | metakd 5 | 93.56 | 78.67 ± 24.83 |  | +2.00 ± 1.00 |  |" in text
+    assert "| 3a | control |  | 91.00 ± 1.41 |  |  |  |" in text
+
+
+def test_runs_of_a_seed_are_the_whole_table():
+    runs = runs_of(3)
+    assert len({run.key for run in runs}) == 13
+    controls = [run for run in runs if run.condition in ("lower", "control")]
+    assert all((run.settings["rate"], run.settings["alpha"], run.meta) == (0.0, 0.0, False) for run in controls)
+    assert [run.settings["rate"] for run in runs if run.condition.startswith("metakd")] == [*RATES, *RATES]
+
+
+@pytest.mark.parametrize("variant", ["printed", "donors, cosine, augmented"])
+def test_a_variant_is_trained_and_scored(variant):
+    row = train_and_score(Run("3a", variant, 0, {"rate": 0.2, **VARIANTS[variant], "max_epochs": 1}), None)
+    assert tuple(row) == FIELDS
+    assert all(float(row[name]) > 30 for name in ("test", "test_digits", "validation", "extra_digits"))  # chance is 10
+
+
+def test_cosine_distillation_by_hand():
+    features = torch.tensor([[[2.0, 0.0], [3.0, 4.0]]], requires_grad=True)  # their cosine is 3/5
+    importance = torch.tensor([0.8, 0.2])
+    everything = torch.tensor([[True, True]])
+    for power, ratios in ((0, 2), (1, 4 + 1 / 4), (-1, 1 / 4 + 4)):
+        loss = CosineDistillation(power)(features, everything, importance)
+        assert loss.item() == pytest.approx(ratios * 0.4)
+    loss = CosineDistillation(-1)(features, everything, importance)
+    loss.backward()
+    teacher, student = features.grad[0].norm(dim=-1) * torch.tensor([2.0, 5.0])  # turning of unit vectors
+    assert teacher / student == pytest.approx(4 / (1 / 4))  # the other direction: the weaker one teaches the stronger
+    alone = torch.tensor([[True, False]])
+    spoilt = torch.tensor([[[1.0, 0.0], [float("nan")] * 2]])
+    assert CosineDistillation()(spoilt, alone, importance).item() == 0
