@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import sys
@@ -15,11 +14,11 @@ from typing import Any
 from monai.data import Dataset
 from tqdm import tqdm
 
-from metakd_monai.cases import find_cases
+from metakd_monai.cases import find_cases, hash_of
 from metakd_monai.data import files_in, make_dataset
 from metakd_monai.datalists import datalist_part
 from metakd_monai.files import read_voxels
-from metakd_monai.vocabulary import UserError, find_user_error
+from metakd_monai.vocabulary import UserError, check_modalities, find_user_error
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def split_cases(
     items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])
     if len(items) < 3:
         raise UserError(f"{dataset_dir}: {len(items)} cases with a label map found; expected at least 3")
-    items.sort(key=lambda item: hashlib.sha256(f"{seed} {item['case_id']}".encode()).hexdigest())
+    items.sort(key=lambda item: hash_of(seed, item["case_id"]))
     meta = max(1, round(meta_fraction * len(items)))
     validation = max(1, round(validation_fraction * len(items)))
     return {
@@ -165,7 +164,7 @@ def choose_part(
                 f"training data: {len(data)} labelled cases found; expected at least 2, one to learn from"
                 " and one for meta-validation"
             )
-        ordered = sorted(data, key=lambda item: hashlib.sha256(f"{seed} {item['image']}".encode()).hexdigest())
+        ordered = sorted(data, key=lambda item: hash_of(seed, item["image"]))
         meta = max(1, round(meta_fraction * len(ordered)))
         data = [{**item, META: number < meta} for number, item in enumerate(ordered)]
     return [
@@ -194,9 +193,7 @@ def pick(choices: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: for a name that is not among them.
     """
-    for name in names:
-        if name not in choices:
-            raise UserError(f"modalities: {name!r} found; expected some of {', '.join(choices)}")
+    check_modalities(names, choices)
     return {name: choices[name] for name in names}
 
 

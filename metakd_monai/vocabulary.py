@@ -6,11 +6,14 @@ Declaration order is channel order, everywhere: images are ``(flair, t1, t1ce, t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from itertools import combinations
+from typing import TypeVar
+
+Member = TypeVar("Member")
 
 
 class Modality(str, Enum):
@@ -96,8 +99,20 @@ def explain(error: BaseException) -> str:
 
 def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:
     """Return every non-empty set of sequences, fewest first: the 15 rows of the paper's Table 1, in its order."""
-    members = [m for m in Modality if m in set(modalities)]
+    return subsets_of([m for m in Modality if m in set(modalities)])
+
+
+def subsets_of(members: Sequence[Member]) -> list[tuple[Member, ...]]:
+    """Return every non-empty subset, fewest first, in the order of the members."""
     return [subset for size in range(1, len(members) + 1) for subset in combinations(members, size)]
+
+
+def check_modalities(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise UserError for a name that is not among a task's modalities."""
+    expected = tuple(known)
+    for name in names:
+        if name not in expected:
+            raise UserError(f"modalities: {name!r} found; expected some of {', '.join(expected)}")
 
 
 def parse_modalities(names: str | Iterable[str] | None) -> tuple[Modality, ...]:

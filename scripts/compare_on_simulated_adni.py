@@ -25,8 +25,9 @@ from tqdm import tqdm
 
 from metakd_monai.adni import CLASSES, MODALITIES, SEPARATION, prepare_adni, read_cohort, simulate_adni
 from metakd_monai.bundle import set_up_randomness
-from metakd_monai.classification import SCORES, score, score_subsets, subsets_of
+from metakd_monai.classification import SCORES, score, score_subsets
 from metakd_monai.files import write_json, write_safely
+from metakd_monai.vocabulary import subsets_of
 
 TRAIN = Path(__file__).resolve().parents[1] / "bundles" / "adni_metakd_classification" / "configs" / "train.json"
 LATE = "metakd_monai.networks.LateFusionClassifier"

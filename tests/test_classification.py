@@ -17,7 +17,6 @@ from metakd_monai.classification import (
     predict,
     score,
     score_subsets,
-    subsets_of,
 )
 from metakd_monai.networks import (
     ConvEncoder,
@@ -27,7 +26,7 @@ from metakd_monai.networks import (
     MetaKDUNet,
     VectorEncoder,
 )
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, subsets_of
 
 NAMES = ("image", "sound", "text")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metakd_monai.avmnist.pairs import DIGITS, Pairs
 from metakd_monai.avmnist.sources import SPEAKERS
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, check_modalities
 
 MODALITIES = ("image", "sound")
 VALIDATION_PAIRS = 5  # of each class and speaker, so 150
@@ -46,9 +46,7 @@ def split_pairs(
     Raises:
         UserError: for an unknown modality, or a rate that is no share.
     """
-    for name in (scarce, *modalities):
-        if name not in MODALITIES:
-            raise UserError(f"modalities: {name!r} found; expected some of {', '.join(MODALITIES)}")
+    check_modalities((scarce, *modalities), MODALITIES)
     if not 0 <= rate <= 1:
         raise UserError(f"rate: {rate} found; expected a share between 0 and 1")
     rng = np.random.default_rng([seed, 3])

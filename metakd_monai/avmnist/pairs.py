@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -123,18 +123,19 @@ def pair_up(
                 sound = sound_to_mfcc(waves[key], front_end)
                 rows.append(((test_images if test else images)[index], sound, digit, SPEAKERS.index(key[1]), test))
     extra = np.random.default_rng(0).permutation(np.flatnonzero(~used))[:EXTRA_DIGITS]
-    image, sound, label, speaker, is_test = map(np.stack, zip(*rows, strict=True))
     return Pairs(
-        image=image,
-        sound=sound,
-        label=label,
-        speaker=speaker,
-        test=is_test,
+        **columns_of(rows),
         extra_image=images[extra],
         extra_label=labels[extra],
         test_image=test_images,
         test_label=test_labels,
     )
+
+
+def columns_of(rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray]:
+    """Return the arrays of pairs given one by one as ``(image, sound, label, speaker, test)``."""
+    names = ("image", "sound", "label", "speaker", "test")
+    return dict(zip(names, map(np.stack, zip(*rows, strict=True)), strict=True))
 
 
 def by_name(labels: np.ndarray, digit: int) -> list[int]:
@@ -192,17 +193,13 @@ def embedded_pairs(seed: int = 0) -> Pairs:
                 sound = sound_to_mfcc(synthesise(digit, speaker, rng), "proper")
                 rows.append((images[index], sound, digit, speaker, test))
                 used[index] = True
-    image, sound, label, speakers, is_test = map(np.stack, zip(*rows, strict=True))
+    columns = columns_of(rows)
     return Pairs(
-        image=image,
-        sound=sound,
-        label=label,
-        speaker=speakers,
-        test=is_test,
+        **columns,
         extra_image=images[~used],
         extra_label=labels[~used],
-        test_image=image[is_test],
-        test_label=label[is_test],
+        test_image=columns["image"][columns["test"]],
+        test_label=columns["label"][columns["test"]],
     )
 
 

@@ -2,7 +2,7 @@
 
 from metakd_monai.classification.batches import BatchLoader, PrepareModalities
 from metakd_monai.classification.commands import classify, evaluate
-from metakd_monai.classification.scores import SCORES, predict, score, score_subsets, subsets_of, write_scores
+from metakd_monai.classification.scores import SCORES, predict, score, score_subsets, write_scores
 
 __all__ = [
     "SCORES",
@@ -13,6 +13,5 @@ __all__ = [
     "predict",
     "score",
     "score_subsets",
-    "subsets_of",
     "write_scores",
 ]

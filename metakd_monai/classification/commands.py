@@ -13,7 +13,7 @@ from torch import nn
 
 from metakd_monai.classification.scores import predict, score_subsets, write_scores
 from metakd_monai.files import write_safely
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, check_modalities
 from metakd_monai.weights import read_state
 
 logger = logging.getLogger(__name__)
@@ -82,9 +82,7 @@ def classify(
         UserError: for an unknown modality, or when nothing is left to classify.
     """
     allowed = tuple(names) if present is None else tuple(present)
-    for name in allowed:
-        if name not in names:
-            raise UserError(f"modalities: {name!r} found; expected some of {', '.join(names)}")
+    check_modalities(allowed, names)
     used = [[n for n, there in zip(names, item["available"].tolist(), strict=True) if there] for item in items]
     used = [[name for name in mine if name in allowed] for mine in used]
     kept = [(item, mine) for item, mine in zip(items, used, strict=True) if mine]

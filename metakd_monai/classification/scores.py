@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from metakd_monai.classification.batches import BatchLoader, PrepareModalities
 from metakd_monai.files import write_safely
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, subsets_of
 
 SCORES = ("accuracy", "f1", "balanced_accuracy", "micro_f1")
 
@@ -39,11 +38,6 @@ def score(labels: Sequence[int] | Tensor, predictions: Sequence[int] | Tensor, c
     f1 = 100 * (2 * hits / (truth + found).clamp(min=1)).mean()
     recall = 100 * (hits / truth.clamp(min=1))[truth > 0].mean()
     return dict(zip(SCORES, map(float, (accuracy, f1, recall, accuracy)), strict=True))
-
-
-def subsets_of(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return every non-empty subset, fewest first, in the order of the names: the rows of Table 2."""
-    return [subset for size in range(1, len(names) + 1) for subset in combinations(names, size)]
 
 
 @torch.no_grad()

@@ -35,7 +35,8 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-for command in (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission):
-    main.add_command(command)
-for command in (avmnist, adni_prepare, adni_simulate):
+SEGMENTATION = (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission)
+CLASSIFICATION = (avmnist, adni_prepare, adni_simulate)
+
+for command in (*SEGMENTATION, *CLASSIFICATION):
     main.add_command(command)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from metakd_monai import __version__
+from metakd_monai.cases import hash_of
 from metakd_monai.datalists.layout import Entry, Layout
 from metakd_monai.vocabulary import UserError
 
@@ -104,7 +104,7 @@ def split_patients(
 def order_patients(entries: Sequence[Entry], seed: int) -> list[str]:
     """Shuffle patients by their names' hash, so that any run of the order has the grades in their proportions."""
     grades = {entry.patient: entry.grade or "" for entry in entries}
-    shuffled = sorted(grades, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
+    shuffled = sorted(grades, key=lambda name: hash_of(seed, name))
     members = {grade: [name for name in shuffled if grades[name] == grade] for grade in set(grades.values())}
     places = {name: ((n + 0.5) / len(m), grade) for grade, m in members.items() for n, name in enumerate(m)}
     return sorted(shuffled, key=lambda name: places[name])
