@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-NEEDLESS = ("PIL", "ignite", "itk", "matplotlib", "requests", "scipy.signal", "tensorboard")
+NEEDLESS = ("PIL", "ignite", "itk", "matplotlib", "pandas", "requests", "scipy.signal", "sklearn", "tensorboard")
 
 
 @contextmanager
