@@ -1,0 +1,165 @@
+"""Brains to grow tumours in: the SRI24 atlas, the embedded analytic brain, and real cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd
+from torch import Tensor
+from torch.nn import functional
+
+from metakd_monai.cases import find_cases
+from metakd_monai.files import read_voxels
+from metakd_monai.simulate import CSF as SIMULATED_CSF
+from metakd_monai.simulate import GREY, WHITE, make_brain
+from metakd_monai.simulation.draw import pool
+from metakd_monai.transforms import LoadImageModalitiesd
+from metakd_monai.vocabulary import Label, Modality, UserError
+
+CSF, GM, WM = range(3)  # order of tissue maps
+ATLAS_FILES = tuple(f"sri24_pbmap_{tissue}_u8.nii.gz" for tissue in ("csf", "gm", "wm"))
+EMBEDDED_BRAINS = 4
+WORKING_AXES = "LPS"
+MARGIN_MM = 14.0  # room for deformation around a brain
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A brain on an isotropic grid, axes towards left, posterior, superior.
+
+    Attributes:
+        name: where it comes from.
+        tissue: probabilities of CSF, grey and white matter, ``(3, *S)``; they sum to 0 outside the brain.
+        images: real images of the sequences, ``(N, *S)``, in units of each one's white matter; None for a brain that
+            is known by its tissue alone.
+        labels: label map of a real tumour, ``(*S)``, 0 all over where there is none.
+    """
+
+    name: str
+    tissue: Tensor
+    images: Tensor | None
+    labels: Tensor
+
+    def to(self, device: str | torch.device) -> Anatomy:
+        """Return it on a device."""
+        images = None if self.images is None else self.images.to(device)
+        return replace(self, tissue=self.tissue.to(device), images=images, labels=self.labels.to(device))
+
+
+def load_anatomies(
+    spacing: float, atlas: str | Path | None = None, real: str | Path | None = None, brains: int = EMBEDDED_BRAINS
+) -> list[Anatomy]:
+    """Load all the brains that there are to draw from.
+
+    Args:
+        spacing: of their grids in mm.
+        atlas: a folder with SRI24's tissue maps (``sri24_pbmap_csf_u8.nii.gz`` ...); without it embedded brains.
+        real: a folder of labelled cases with all four sequences, whose brains are used as they are too.
+        brains: how many embedded ones to make where there is no atlas.
+
+    Raises:
+        UserError: for a folder without these files.
+    """
+    if atlas is not None:
+        anatomies = [read_atlas(Path(atlas), spacing)]
+    else:
+        anatomies = [make_embedded(number, spacing) for number in range(brains)]
+    return anatomies + ([] if real is None else read_real(Path(real), spacing))
+
+
+def read_atlas(folder: Path, spacing: float) -> Anatomy:
+    """Read the tissue maps of SRI24 (Rohlfing et al. 2010) as BraTS-sized files."""
+    missing = [name for name in ATLAS_FILES if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder}: no {missing[0]}; expected {', '.join(ATLAS_FILES)} there")
+    tissue = torch.from_numpy(np.stack([read_voxels(folder / name) for name in ATLAS_FILES])).float() / 255
+    tissue = resample(cut(tissue, tissue.sum(0) > 0.1, 1.0), 1.0, spacing)
+    return Anatomy("sri24", tissue, None, torch.zeros(tissue.shape[1:], dtype=torch.int64))
+
+
+def make_embedded(number: int, spacing: float) -> Anatomy:
+    """Make the analytic brain of ``metakd simulate`` on a grid that holds it."""
+    shape = tuple(round(mm / spacing) for mm in (144, 180, 144))
+    map_, _ = make_brain(np.random.default_rng([number, 7]), shape, spacing)
+    tissue = torch.from_numpy(np.stack([map_ == kind for kind in (SIMULATED_CSF, GREY, WHITE)])).float()
+    tissue = pool(cut(tissue, tissue.sum(0) > 0, spacing), 3)
+    return Anatomy(f"embedded {number}", tissue, None, torch.zeros(tissue.shape[1:], dtype=torch.int64))
+
+
+def read_real(folder: Path, spacing: float) -> list[Anatomy]:
+    """Read the labelled cases of a folder that have every sequence."""
+    keys = ["image", "label"]
+    load = Compose(
+        [
+            LoadImageModalitiesd(),
+            LoadImaged("label", reader="NibabelReader"),
+            EnsureChannelFirstd("label"),
+            Orientationd(keys, axcodes=WORKING_AXES, labels=None),
+        ]
+    )
+    anatomies = []
+    for case in find_cases(folder):
+        if case.label is not None and len(case.files) == len(Modality):
+            item = load(case.as_item())
+            image, labels = item["image"], item["label"][0].as_tensor().long()
+            anatomies.append(from_images(case.case_id, image.as_tensor(), labels, float(image.pixdim.mean()), spacing))
+    if not anatomies:
+        raise UserError(f"{folder}: no case with four sequences and a label map; expected at least one")
+    return anatomies
+
+
+def from_images(name: str, images: Tensor, labels: Tensor, pixdim: float, spacing: float) -> Anatomy:
+    """Make a brain of real images ``(N, *S)`` and a label map ``(*S)``; tissue is told from T1, T2 and FLAIR."""
+    brain = images.abs().sum(0) > 0
+    regions = torch.stack([labels == value for value in (Label.NECROSIS, Label.OEDEMA, Label.ET)]).float()
+    stack = cut(torch.cat([images.float(), regions]), brain, pixdim)
+    stack = resample(stack, pixdim, spacing)
+    images, shares = stack[: len(images)], stack[len(images) :]
+    brain = images.abs().sum(0) > 0
+    values = torch.tensor([0, Label.NECROSIS, Label.OEDEMA, Label.ET])
+    labels = values[torch.cat([(1 - shares.sum(0, keepdim=True)), shares]).argmax(0)]
+    tissue = tell_tissue(images, brain, labels > 0)
+    white = (tissue[WM] > 0.5) & (labels == 0)
+    scale = torch.stack([image[white].median() for image in images])
+    return Anatomy(name, tissue, images / scale[:, None, None, None], labels)
+
+
+def tell_tissue(images: Tensor, brain: Tensor, tumour: Tensor) -> Tensor:
+    """Tell CSF, grey and white matter apart by three clusters of T1, T2 and FLAIR; in a tumour as on the other side."""
+    from scipy.cluster.vq import kmeans2
+
+    order = list(Modality)
+    chosen = images[[order.index(m) for m in (Modality.T1, Modality.T2, Modality.FLAIR)]]
+    healthy = brain & ~tumour
+    values = chosen[:, healthy]
+    middle, width = values.median(1, keepdim=True).values, values.std(1, keepdim=True)
+    features = ((chosen.flatten(1) - middle) / width).clamp(-3, 3).T  # (voxels, 3)
+    start = torch.tensor([[-1.5, 1.5, -1.0], [-0.3, 0.2, 0.4], [0.6, -0.4, -0.2]])
+    centres, _ = kmeans2(features[healthy.flatten()].numpy(), start.numpy(), minit="matrix", iter=25)
+    order_by_t1 = torch.from_numpy(centres)[torch.from_numpy(centres[:, 0]).argsort()]  # CSF, grey, white
+    distance = torch.cdist(features, order_by_t1.float()) ** 2
+    tissue = torch.softmax(-2 * distance, dim=1).T.reshape(3, *brain.shape) * brain
+    mirrored = tissue.flip(1)
+    return torch.where(tumour & (mirrored.sum(0) > 0.5), mirrored, tissue)
+
+
+def cut(volume: Tensor, inside: Tensor, spacing: float) -> Tensor:
+    """Cut ``(C, *S)`` to the box of a mask ``(*S)``, with room around it."""
+    margin = round(MARGIN_MM / spacing)
+    for axis in range(3):
+        others = [other for other in range(3) if other != axis]
+        there = inside.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
+        first, last = int(there[0]), int(there[-1]) + 1
+        volume = volume.narrow(axis + 1, first, last - first)
+        inside = inside.narrow(axis, first, last - first)
+    return functional.pad(volume, [margin] * 6)
+
+
+def resample(volume: Tensor, before: float, after: float) -> Tensor:
+    """Bring ``(C, *S)`` from one voxel size to another; coarser ones are means over their space."""
+    size = [max(1, round(n * before / after)) for n in volume.shape[1:]]
+    mode = "area" if after > before else "trilinear"
+    return functional.interpolate(volume[None], size, mode=mode)[0]
