@@ -78,7 +78,7 @@ class Graph:
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Tensor], origin: Origin) -> None:
-        self.run, self.origin = run, origin
+        self.run, self.origin, self.factor = run, origin, origin.stride
 
     def __call__(self, x: Tensor, available: Tensor) -> Tensor:
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)`` and availability ``(B or 1, N)``.
