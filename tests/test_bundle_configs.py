@@ -73,7 +73,8 @@ def without(transforms, *targets):
 
 def test_trunks_agree():
     train, inference = load("train.json"), load("inference.json")
-    assert train["network_def"] == inference["network_def"]
+    from_file = {"_target_": "metakd_monai.weights.network_for", "weights": "@weights"}
+    assert inference["network_def"] == load("evaluate.json")["network_def"] == from_file
     assert train["network"] == inference["network"]
     knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
     assert {**train["validate"]["inferer"], **knobs, "channels_last": True} == inference["inferer"]
