@@ -141,7 +141,9 @@ def test_tensorrt_without_a_gpu_costs_one_line(weights):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--output", "model.onnx"], "model.onnx found; expected a name that ends with .ts"),
+        (["--output", "model.onnx"], "model.onnx found; expected a name that ends with .ts, or --format onnx\n"),
+        (["--output", "a.pt2", "--format", "onnx"], "expected a name that ends with .onnx, or --format torch-export\n"),
+        (["--output", "model.x"], "model.x found; expected a name that ends with .ts\n"),
         (["--bundle", "nowhere"], "nowhere: no bundle found"),
         (["--weights", "none.pt"], "none.pt not found"),
     ],
