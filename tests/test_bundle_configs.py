@@ -187,6 +187,9 @@ def test_bundle_root_is_found_from_anywhere(monkeypatch, tmp_path):
     other = shutil.copytree(copy, tmp_path / "other")
     monkeypatch.setattr(sys, "argv", ["x", "--config_file", str(other / "configs" / "train.json")])
     assert bundle_root() == str(other)  # the command line
+    monkeypatch.setattr(sys, "argv", ["x"])
+    monkeypatch.syspath_prepend(str(other))
+    assert bundle_root() == str(other)  # where MONAI Deploy puts it
 
 
 def test_split_is_disjoint_seeded_and_whole(cohort):

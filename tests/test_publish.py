@@ -1,6 +1,7 @@
 """The weights that the bundle ships."""
 
 import importlib
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from conftest import CHANNELS, REPOSITORY
 
+from metakd_monai.cases import find_cases
+from metakd_monai.expectations import read_expectations
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.weights import checksum, load_network
 
@@ -63,3 +66,30 @@ def test_git_takes_the_shipped_files_only(name, ignored):
     path = f"bundles/brats_mri_metakd_segmentation/models/{name}"
     done = subprocess.run(["git", "check-ignore", "--no-index", "-q", path], cwd=REPOSITORY, check=False)
     assert (done.returncode == 0) == ignored
+
+
+def test_expectations_are_put_together(publish, cohort, weights, tmp_path):
+    output = tmp_path / "models" / "model.pt"
+    publish(weights, "--output", output)
+    dice = {"flair": {"WT": {"mean": 0.8, "lowest": 0.7, "highest": 0.9, "cases": 2}}}
+    measured = {"subsets": dice, "cases": ["a", "b"], "weights_sha256": checksum(output), "surplus": 1}
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    said = publish(weights, "--output", output, "--cases", cohort)
+    assert said.splitlines()[-1].endswith("expected.json: Dice of 0 subsets on 0 cases, 12 ranges")
+    publish(weights, "--output", output, "--expected", tmp_path / "measured.json")
+    found = json.loads((output.parent / "expected.json").read_text())
+    assert {name: found[name] for name in ("subsets", "cases", "weights_sha256")} == {
+        name: measured[name] for name in ("subsets", "cases", "weights_sha256")
+    }
+    assert found["training"]["cases"] == len(find_cases(cohort))
+    assert found["training"]["ranges"]["longest_edge"] == [6, 6]
+    assert read_expectations(output, checksum(output)).describe(["flair"]) == "expected Dice WT 0.70-0.90"
+
+    other = tmp_path / "other.pt"
+    torch.save(MetaKDUNet(channels=CHANNELS).state_dict(), other)
+    said = publish(other, "--output", output, "--expected", tmp_path / "measured.json", status=1)
+    assert f"measured.json: about the weights {measured['weights_sha256']}; expected {checksum(output)}" in said
+    publish(other, "--output", output, "--cases", cohort)  # Dice of the former weights does not stay
+    assert set(json.loads((output.parent / "expected.json").read_text())) == {"weights_sha256", "training"}
+    (tmp_path / "bad.json").write_text("[")
+    assert "bad.json: unreadable" in publish(weights, "--output", output, "--expected", tmp_path / "bad.json", status=1)
