@@ -29,12 +29,13 @@ def bundle_root(name: str = SEGMENTATION_BUNDLE) -> str:
     """Find the bundle's folder from wherever its configuration is run.
 
     MONAI tells a configuration neither its own path nor its folder. In this order: the folder of the
-    ``--config_file`` on the command line, the current folder when it is a bundle, the source checkout of this
-    package, the current folder.
+    ``--config_file`` on the command line, a bundle in Python's search path (MONAI Deploy puts it there), the current
+    folder when it is a bundle, the source checkout of this package, the current folder.
     """
     here = Path.cwd()
     checkout = Path(__file__).resolve().parents[1] / "bundles" / name
-    roots = [*(path.resolve().parent.parent for path in config_files(sys.argv)), here, checkout]
+    searched = [Path(folder).resolve() for folder in sys.path]
+    roots = [*(path.resolve().parent.parent for path in config_files(sys.argv)), *searched, here, checkout]
     return str(next((root for root in roots if (root / "configs" / "metadata.json").is_file()), here))
 
 

@@ -17,7 +17,8 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 
 from metakd_monai import __version__
 from metakd_monai.cases import Case
-from metakd_monai.exports import load_any, settle_precision
+from metakd_monai.expectations import read_expectations
+from metakd_monai.exports import load_any, settle_precision, weights_checksum
 from metakd_monai.files import (
     is_unfinished,
     mark_finished,
@@ -108,6 +109,7 @@ class Predictor:
         settled = replace(given, precision=settle_precision(self.network, given.precision, self.device))
         self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))
         self.settings = Settings(checksum(weights), tuple(m.value for m in modalities), compute=settled)
+        self.expectations = read_expectations(weights, weights_checksum(self.network, weights))
         self.load = Compose(
             [
                 LoadImageModalitiesd(modalities=modalities),
@@ -158,7 +160,7 @@ def to_volume(values: torch.Tensor, item: Mapping[str, Any]) -> torch.Tensor:
 def predict_case(
     predictor: Predictor, case: Case, outputs: Outputs, read: Callable[[Case], dict[str, Any]] | None = None
 ) -> str:
-    """Segment one case and write its files, the report last; return a line that sums it up.
+    """Segment one case and write its files, the report last; return a line that sums it up, and one for each warning.
 
     ``read`` stands in for :meth:`Predictor.read`, so that a case may have been read ahead.
     """
@@ -175,6 +177,8 @@ def predict_case(
     used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
     missing = [name for name in MODALITY_NAMES if name not in used]
     volumes = measure(labels, item["image"].pixdim)
+    expectations = predictor.expectations
+    unusual = expectations.find_unusual(item["image"].as_tensor(), item["available"], item["image"].pixdim.tolist())
     title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
         f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
@@ -189,12 +193,17 @@ def predict_case(
         "files": case.as_item()["image"],
         "modalities": {"used": used, "missing": missing},
         "volumes_ml": volumes,
+        "expected": expectations.report(used),
+        "warnings": unusual,
         "seconds": {"read": was_read - start, "segment": done - was_read, "write": written - done},
     }
     write_json(report_path, report)
     mark_finished(mask_path(outputs, case))
     sizes = ", ".join(f"{region} {volume:.1f} mL" for region, volume in volumes.items())
-    return f"{sizes} (given {', '.join(used)}; absent {', '.join(missing) or 'none'}) in {written - start:.1f} s"
+    given = f"given {', '.join(used)}; absent {', '.join(missing) or 'none'}"
+    notes = "".join(f"; {note}" for note in (expectations.describe(used), expectations.note) if note)
+    line = f"{sizes} ({given}) in {written - start:.1f} s{notes}"
+    return "\n".join([line, *(f"warning: {text}" for text in unusual)])
 
 
 def mask_path(outputs: Outputs, case: Case) -> Path:

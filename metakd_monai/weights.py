@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from metakd_monai.bundle import bundle_root
+from metakd_monai.bundle import SEGMENTATION_BUNDLE, bundle_root
 from metakd_monai.networks import MetaKDUNet, infer_architecture
 from metakd_monai.vocabulary import Modality, Region, UserError
 
@@ -35,17 +35,45 @@ def load_network(path: str | Path, device: str | torch.device = "cpu", optimize:
     """
     state = read_state(Path(path))
     try:
-        arguments = cast(dict[str, Any], infer_architecture(state))
-        expected = {"spatial_dims": 3, "in_channels": len(Modality), "out_channels": len(Region)}
-        wrong = {name: arguments[name] for name, value in expected.items() if arguments[name] != value}
-        if wrong:
-            raise ValueError(f"found {wrong}, expected { ({name: expected[name] for name in wrong}) }")
-        network = MetaKDUNet(**arguments)
+        network = MetaKDUNet(**read_architecture(state))
         network.load_state_dict(state)
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: weights do not fit MetaKDUNet: {reason}") from None
+        raise misfit(path, error) from None
     return optimize_network(network.to(device).eval(), optimize)
+
+
+def network_for(weights: str | Path, **arguments: Any) -> MetaKDUNet:
+    """Build the network that a file of weights belongs to, without them: a configuration's handlers load them.
+
+    Args:
+        weights: see :func:`load_network`. Where there is no such file, the network is MetaKDUNet's default.
+        arguments: MetaKDUNet's; where any is given the file is not asked.
+
+    Raises:
+        UserError: for a file that holds no weights of a segmentation network.
+    """
+    if arguments or not Path(weights).is_file():
+        return MetaKDUNet(**arguments)
+    try:
+        return MetaKDUNet(**read_architecture(read_state(Path(weights))))
+    except ValueError as error:
+        raise misfit(weights, error) from None
+
+
+def read_architecture(state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Read MetaKDUNet's arguments off a state dict; raises ValueError for one of another task."""
+    arguments = cast(dict[str, Any], infer_architecture(state))
+    expected = {"spatial_dims": 3, "in_channels": len(Modality), "out_channels": len(Region)}
+    wrong = {name: arguments[name] for name, value in expected.items() if arguments[name] != value}
+    if wrong:
+        raise ValueError(f"found {wrong}, expected { ({name: expected[name] for name in wrong}) }")
+    return arguments
+
+
+def misfit(path: str | Path, error: Exception) -> UserError:
+    """Return the error of weights that are of another network."""
+    reason = " ".join(str(error).split())[:300]
+    return UserError(f"{path}: weights do not fit MetaKDUNet: {reason}")
 
 
 def optimize_network(network: MetaKDUNet, optimize: str) -> MetaKDUNet:
@@ -71,7 +99,7 @@ def optimize_network(network: MetaKDUNet, optimize: str) -> MetaKDUNet:
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict; raises UserError for anything else."""
+    """Read a state dict, numbers of 16 bits as fp32; raises UserError for anything else."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -83,7 +111,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             content = content[name]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"{path}: holds no state dict; expected weights of a MetaKDUNet")
-    return dict(content)
+    return {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
 
 
 def find_weights(given: str | Path | None) -> Path:
@@ -98,8 +126,9 @@ def find_weights(given: str | Path | None) -> Path:
     if given is not None:
         raise UserError(f"weights: {path} not found; expected a file such as model.pt")
     raise UserError(
-        f"weights: none published yet, and none at {path}; make demonstration weights with ./scripts/demo.sh"
-        " (demo/model.pt) or train your own (README, 'Train'), and give them with --weights FILE"
+        f"weights: none found at {path}; give them with --weights FILE: those of the project lie in its source"
+        f" folder (bundles/{SEGMENTATION_BUNDLE}/models/model.pt), ./scripts/demo.sh makes some (demo/model.pt), or"
+        " train your own (README, 'Train')"
     )
 
 

@@ -73,7 +73,8 @@ def without(transforms, *targets):
 
 def test_trunks_agree():
     train, inference = load("train.json"), load("inference.json")
-    assert train["network_def"] == inference["network_def"]
+    from_file = {"_target_": "metakd_monai.weights.network_for", "weights": "@weights"}
+    assert inference["network_def"] == load("evaluate.json")["network_def"] == from_file
     assert train["network"] == inference["network"]
     knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
     assert {**train["validate"]["inferer"], **knobs, "channels_last": True} == inference["inferer"]
@@ -186,6 +187,9 @@ def test_bundle_root_is_found_from_anywhere(monkeypatch, tmp_path):
     other = shutil.copytree(copy, tmp_path / "other")
     monkeypatch.setattr(sys, "argv", ["x", "--config_file", str(other / "configs" / "train.json")])
     assert bundle_root() == str(other)  # the command line
+    monkeypatch.setattr(sys, "argv", ["x"])
+    monkeypatch.syspath_prepend(str(other))
+    assert bundle_root() == str(other)  # where MONAI Deploy puts it
 
 
 def test_split_is_disjoint_seeded_and_whole(cohort):

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import importlib
 import json
 import os
 import shutil
@@ -19,8 +20,11 @@ from test_files import assert_same_grid_for_itk
 from test_predict import predict
 
 from metakd_monai.cases import find_cases
+from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
 
+sys.path.append(str(REPOSITORY / "scripts"))
+publish = importlib.import_module("publish_weights").publish
 CONFIGS = BUNDLE / "configs"
 NETWORK = ["--network_def#channels", "[4,8,16]", "--device", "cpu"]
 SMALL = [*NETWORK, "--roi_size", "[16,16,16]", "--num_workers", "0"]
@@ -203,3 +207,44 @@ def test_ckpt_export(trained, tmp_path):
     )
     exported = torch.jit.load(str(tmp_path / "model.ts"))
     assert exported(torch.randn(1, 4, 10, 10, 10)).shape == (1, 3, 10, 10, 10)
+
+
+@pytest.fixture
+def shipped(tmp_path) -> Path:
+    """A copy of the bundle with random weights of the kind that it ships: fp16, and voxels of twice the length."""
+    folder = shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("models"))
+    torch.save(MetaKDUNet(channels=(4, 8, 12), input_stride=2).state_dict(), tmp_path / "trained.pt")
+    publish(tmp_path / "trained.pt", folder / "models" / "model.pt", None)
+    return folder
+
+
+def test_the_bundle_runs_with_the_weights_that_it_ships(shipped, cohort, tmp_path):
+    """As given: no option names the network."""
+    arguments = ["--dataset_dir", cohort, "--device", "cpu", "--modalities", "flair,t1ce"]
+    bundle("configs/inference.json", *arguments, "--output_dir", tmp_path / "a", cwd=shipped)
+    result = predict(
+        cohort, tmp_path / "b", shipped / "models" / "model.pt", "--modalities", "flair,t1ce", "--no-preview"
+    )
+    assert result.exit_code == 0, result.output
+    masks = [sorted(folder.glob("*.nii.gz")) for folder in (tmp_path / "a", tmp_path / "b")]
+    assert len(masks[0]) == len(masks[1]) == len(find_cases(cohort))
+    for first, second in zip(*masks, strict=True):
+        assert np.array_equal(nib.load(first).dataobj, nib.load(second).dataobj)
+    assert np.asanyarray(nib.load(masks[0][0]).dataobj).any()
+
+
+@pytest.mark.slow
+def test_evaluation_takes_the_weights_that_the_bundle_ships(shipped, cohort, tmp_path):
+    configs = ["configs/train.json", "configs/evaluate.json"]
+    arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path / "out", "--weights", "models/model.pt"]
+    bundle(configs, *arguments, "--device", "cpu", "--num_workers", "0", run_id="evaluating", cwd=shipped)
+    assert len((tmp_path / "out" / "benchmark" / "table.csv").read_text().splitlines()) == 1 + 2 * 16
+
+
+def test_monai_checks_the_bundle_with_the_weights_that_it_ships(shipped, cohort, monkeypatch):
+    run_checks = importlib.import_module("verify_bundle").run_checks
+    monkeypatch.chdir(shipped)
+    monkeypatch.syspath_prepend(str(shipped))
+    run_checks("bundle", None, cohort)
+    exported = torch.jit.load("models/verify_model.ts")
+    assert exported.factor == 8

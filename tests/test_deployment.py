@@ -4,6 +4,7 @@ The systems themselves run under the marker ``deployment``, where a first run of
 """
 
 import os
+import shutil
 import subprocess
 
 import nibabel as nib
@@ -17,7 +18,7 @@ from monai.transforms import MapTransform, SaveImaged
 from test_predict import predict
 
 from metakd_monai.cases import find_cases
-from metakd_monai.networks import find_available
+from metakd_monai.networks import MetaKDUNet, find_available
 from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality
 
@@ -150,6 +151,29 @@ def test_weights_of_another_network_are_refused_even_without_strict(network):
     state = {f"module.{name}": value for name, value in network.state_dict().items()}
     with pytest.raises(RuntimeError, match=r"found no encoder.* expected the weights of this MetaKDUNet"):
         network.load_state_dict(state, strict=False)
+
+
+@pytest.mark.parametrize("system", ["label", "deploy"])
+def test_both_build_the_network_of_the_weights_that_the_bundle_ships(system, tmp_path, monkeypatch):
+    shipped = MetaKDUNet(channels=(4, 8, 12), input_stride=2)
+    bundle = shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("models"))
+    (bundle / "models").mkdir()
+    torch.save({name: fp16(value) for name, value in shipped.state_dict().items()}, bundle / "models" / "model.pt")
+    parser = ConfigParser()
+    parser.read_config(bundle / "configs" / "inference.json")
+    if system == "label":
+        parser["bundle_root"] = str(bundle)
+    else:
+        monkeypatch.syspath_prepend(str(bundle))
+    network = parser.get_parsed_content("network_def" if system == "label" else "network")
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt"), strict=system == "deploy")
+    assert (network.channels, network.pooling) == ((4, 8, 12), 2)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value.cpu(), fp16(shipped.state_dict()[name]).to(value.dtype))
+
+
+def fp16(value):
+    return value.half() if value.is_floating_point() else value
 
 
 @pytest.mark.deployment

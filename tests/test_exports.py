@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import BUNDLE
+from monai.bundle import ConfigComponent
 from monai.data import load_net_with_metadata
 from test_predict import mask, predict, run
 
@@ -27,7 +28,7 @@ WIDTHS = (4, 8)  # two scales: tracing sizes symbolically takes seconds for each
 def exported(tmp_path_factory) -> Path:
     """Weights without their ending; beside them lies each format."""
     pytest.importorskip("onnxscript")
-    return export_all(tmp_path_factory.mktemp("exported"), MetaKDUNet(channels=WIDTHS))
+    return export_all(tmp_path_factory.mktemp("exported"), MetaKDUNet(channels=WIDTHS, input_stride=2))
 
 
 def export_all(folder: Path, network: MetaKDUNet) -> Path:
@@ -80,6 +81,7 @@ def test_predict_gives_the_same_mask(exported, cohort, tmp_path, end):
 def test_windows_are_those_of_the_eager_network(exported, end):
     eager, other = load_network(exported.with_suffix(".pt")), load_any(exported.with_suffix(end))
     assert other.bytes_per_voxel() == eager.bytes_per_voxel()
+    assert other.factor == eager.factor == 4
 
 
 def test_sliding_windows_take_availability_from_the_volume(exported):
@@ -104,12 +106,13 @@ def test_torchscript_alone_takes_zero_channels_for_absent(exported):
 def test_torchscript_carries_metadata_and_inference_configuration(exported):
     _, metadata, extra = load_net_with_metadata(str(exported.with_suffix(".ts")), more_extra_files=("inference.json",))
     assert metadata["network_data_format"]["inputs"]["image"]["num_channels"] == len(Modality)
-    assert json.loads(extra["inference.json"])["network_def"]["channels"] == list(WIDTHS)
+    network = ConfigComponent(json.loads(extra["inference.json"])["network_def"]).instantiate()
+    assert (network.channels, network.pooling) == (WIDTHS, 2)
 
 
 def test_a_trace_for_tensorrt_finds_out_what_is_there(exported):
     eager = load_network(exported.with_suffix(".pt"))
-    graph = GraphMetaKDUNet(channels=WIDTHS, norm=("instance", {"affine": True})).eval()
+    graph = GraphMetaKDUNet(channels=WIDTHS, input_stride=2, norm=("instance", {"affine": True})).eval()
     graph.load_state_dict(eager.state_dict())
     with torch.inference_mode():
         traced = torch.jit.trace(graph, torch.rand(1, 4, 8, 8, 8), check_trace=False)
@@ -138,7 +141,9 @@ def test_tensorrt_without_a_gpu_costs_one_line(weights):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--output", "model.onnx"], "model.onnx found; expected a name that ends with .ts"),
+        (["--output", "model.onnx"], "model.onnx found; expected a name that ends with .ts, or --format onnx\n"),
+        (["--output", "a.pt2", "--format", "onnx"], "expected a name that ends with .onnx, or --format torch-export\n"),
+        (["--output", "model.x"], "model.x found; expected a name that ends with .ts\n"),
         (["--bundle", "nowhere"], "nowhere: no bundle found"),
         (["--weights", "none.pt"], "none.pt not found"),
     ],
@@ -183,7 +188,7 @@ def test_what_exports_cannot_do_is_refused(exported, cohort, tmp_path):
         assert message in result.output
     with pytest.raises(UserError, match="is exported; expected weights such as"):
         SubsetPredictor(Predictor(onnx))
-    with pytest.raises(UserError, match=r"\[8, 8, 2\] voxels found; expected more than 2 along each axis"):
+    with pytest.raises(UserError, match=r"\[8, 8, 2\] voxels found; expected more than 4 along each axis"):
         load_any(onnx)(torch.zeros(1, 4, 8, 8, 2), torch.ones(1, 4, dtype=torch.bool))
     with pytest.raises(UserError, match="device: meta found"):
         load_any(onnx, "meta")

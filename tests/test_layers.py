@@ -10,6 +10,7 @@ FLOORS = [
     {"__init__", "vocabulary", "startup"},
     {"equations", "years", "files", "cases", "data"},
     {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"}
+    | {"expectations"}
     | {"avmnist", "adni"},
     {"bundle", "submission"},
     {"inferers", "weights"},

@@ -167,6 +167,7 @@ def test_infer_architecture_reads_shapes_back():
         "out_channels": 5,
         "channels": (4, 6, 8, 10),
         "deep_supervision": True,
+        "input_stride": 1,
     }
 
 

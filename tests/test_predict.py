@@ -256,7 +256,7 @@ def test_simulate_command(tmp_path):
 
 def test_without_weights_it_says_where_to_get_some(monkeypatch, tmp_path):
     monkeypatch.setattr("metakd_monai.weights.bundle_root", lambda: str(tmp_path))
-    with pytest.raises(UserError, match=r"none published yet.*scripts/demo\.sh.*--weights FILE"):
+    with pytest.raises(UserError, match=r"none found at .*--weights FILE: .*models/model\.pt.*scripts/demo\.sh"):
         find_weights(None)
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.pt").touch()

@@ -106,7 +106,7 @@ class DecodeAll:
     """
 
     def __init__(self, network: MetaKDUNet, masks: Sequence[Tensor]) -> None:
-        self.network, self.masks = network, masks
+        self.network, self.masks, self.factor = network, masks, network.factor
 
     def __call__(self, x: Tensor, available: Tensor) -> Tensor:
         """Return logits ``(W, K*R, *S)``, subset after subset.

@@ -41,6 +41,8 @@ def export(format: str, weights: Path | None, output: Path | None, bundle: Path 
     source = find_weights(weights)
     target = output or source.with_suffix(FORMATS[format])
     if target.suffix != FORMATS[format]:
-        raise UserError(f"output: {target} found; expected a name that ends with {FORMATS[format]}")
+        meant = next((name for name, end in FORMATS.items() if end == target.suffix), None)
+        hint = f", or --format {meant}" if meant else ""
+        raise UserError(f"output: {target} found; expected a name that ends with {FORMATS[format]}{hint}")
     export_network(source, target, format, bundle or bundle_root())
     click.echo(f"{format}: {target} ({target.stat().st_size / 2**20:.1f} MiB)")

@@ -31,7 +31,11 @@ def file_option(modality: Modality) -> Any:
 @click.argument("source", metavar="[INPUT]", required=False, type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder.")
 @click.option("--modalities", help=f"Use only these, of {','.join(MODALITY_NAMES)}; default all that a case has.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights (model.pt); default the bundle's.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Weights (model.pt) or an export of them; default the bundle's models/model.pt (docs/model_card.md).",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @choice_option(
     "--et-label",

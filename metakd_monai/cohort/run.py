@@ -96,7 +96,8 @@ def tidy(cases: Sequence[Case], outputs: Outputs) -> None:
 def tell(outcome: Outcome) -> None:
     """Log what became of a case."""
     if not outcome.failed:
-        logger.info("%s: %s", outcome.case_id, outcome.line)
+        for line in outcome.line.splitlines():
+            logger.info("%s: %s", outcome.case_id, line)
         return
     logger.error("%s: failed: %s", outcome.case_id, outcome.line)
     if outcome.details is not None:

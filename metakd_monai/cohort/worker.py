@@ -24,7 +24,7 @@ class Outcome:
 
     Attributes:
         case_id: of the case.
-        line: what to tell the user, in one line.
+        line: what to tell the user, in one line; and a further line for each warning.
         failed: whether the case has no mask.
         details: a traceback, where there is one.
     """

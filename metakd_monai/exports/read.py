@@ -18,9 +18,10 @@ from metakd_monai.exports.origin import ORIGIN, Origin
 from metakd_monai.inferers import choose_precision
 from metakd_monai.networks.unet import crop
 from metakd_monai.vocabulary import UserError
-from metakd_monai.weights import load_network
+from metakd_monai.weights import checksum, load_network
 
 Network = Callable[..., Tensor]
+METADATA = "metadata.json"  # where MONAI puts it in TorchScript
 
 
 def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> Network:
@@ -58,15 +59,29 @@ def refuse(path: Path, reason: object) -> UserError:
 
 def read_torchscript(path: Path, device: torch.device, optimize: str) -> Network:
     """Load TorchScript; absent modalities cost nothing, as in the network itself."""
+    extra = {METADATA: ""}
     try:
-        network = torch.jit.load(str(path), map_location=device)
+        network = torch.jit.load(str(path), map_location=device, _extra_files=extra)
     except RuntimeError as error:
         raise refuse(path, error) from None
     if not hasattr(network, "bytes_per_voxel"):
         raise refuse(path, "it does not say its bytes_per_voxel")
+    network.origin = read_origin(extra[METADATA])
     if optimize == "auto":
         network.to(memory_format=torch.channels_last_3d)
     return network
+
+
+def read_origin(metadata: str | bytes) -> Origin | None:
+    """Read what ``metakd export`` noted in the metadata of TorchScript; MONAI's ckpt_export notes nothing."""
+    noted = json.loads(metadata or "{}").get(ORIGIN)
+    return None if noted is None else Origin(**noted)
+
+
+def weights_checksum(network: Network, path: str | Path) -> str:
+    """Return the SHA-256 of the weights that a network of :func:`load_any` has: of the file, or what it was made of."""
+    origin = getattr(network, "origin", None)
+    return checksum(path) if origin is None else str(origin.weights_sha256)
 
 
 class Graph:
@@ -78,7 +93,7 @@ class Graph:
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Tensor], origin: Origin) -> None:
-        self.run, self.origin = run, origin
+        self.run, self.origin, self.factor = run, origin, origin.stride
 
     def __call__(self, x: Tensor, available: Tensor) -> Tensor:
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)`` and availability ``(B or 1, N)``.

@@ -59,9 +59,15 @@ def write_torchscript(network: MetaKDUNet, path: Path, origin: Origin, bundle: P
     """Script the network, control flow and all: it skips absent modalities as before."""
     metadata = {**read_config(bundle, "metadata.json"), ORIGIN: asdict(origin)}
     inference = read_config(bundle, "inference.json")
-    inference["network_def"] |= {**infer_architecture(network.state_dict()), "channels": list(network.channels)}
+    inference["network_def"] = definition_of(network)
     extra = {"inference.json": json.dumps(inference, indent=4).encode()}
     save_net_with_metadata(convert_to_torchscript(network), str(path), meta_values=metadata, more_extra_files=extra)
+
+
+def definition_of(network: MetaKDUNet) -> dict[str, Any]:
+    """Return what a configuration says to build a network."""
+    target = f"{MetaKDUNet.__module__}.{MetaKDUNet.__name__}"
+    return {"_target_": target, **infer_architecture(network.state_dict()), "channels": list(network.channels)}
 
 
 def graph_of(network: MetaKDUNet, norm: str) -> GraphMetaKDUNet:
@@ -123,10 +129,10 @@ def write_tensorrt(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path
             precision="fp32",
             input_shape=[1, network.in_channels, *TRT_WINDOW],
             use_trace=True,
-            **{
-                "network_def#_target_": f"{GraphMetaKDUNet.__module__}.{GraphMetaKDUNet.__name__}",
-                "network_def#channels": list(network.channels),
-                "network_def#norm": ["instance", {"affine": True}],
+            network_def={
+                **definition_of(network),
+                "_target_": f"{GraphMetaKDUNet.__module__}.{GraphMetaKDUNet.__name__}",
+                "norm": ["instance", {"affine": True}],
             },
         )
     finally:

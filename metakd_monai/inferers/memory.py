@@ -16,7 +16,7 @@ GIB = 2**30
 BASE_BYTES = 0.6 * GIB  # of a process with PyTorch and MONAI, before any volume
 VOLUME_BYTES = 44  # for each voxel of the volume: sequences as read and stacked, labels, logits
 UNKNOWN_BYTES = 1024  # for each voxel of a window, of a network that does not say
-STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales
+STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales, or of the network's if that is longer
 SMALLEST = 32  # voxels along an axis
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 
@@ -39,7 +39,14 @@ def bytes_per_voxel(network: Callable[..., Tensor]) -> float:
     return UNKNOWN_BYTES if estimate is None else estimate()
 
 
-def choose_roi(box: Sequence[int], volume: Sequence[int], limit: float, per_voxel: float) -> tuple[int, ...]:
+def window_step(network: Callable[..., Tensor]) -> int:
+    """Return what the length of a window is a multiple of, so that the network pads none."""
+    return math.lcm(STEP, int(getattr(network, "factor", 1)))
+
+
+def choose_roi(
+    box: Sequence[int], volume: Sequence[int], limit: float, per_voxel: float, step: int = STEP
+) -> tuple[int, ...]:
     """Return the largest window over a box that keeps the process below a limit of memory.
 
     It depends on sizes alone, not on what happens to be in memory, so that a result can be had again.
@@ -49,15 +56,16 @@ def choose_roi(box: Sequence[int], volume: Sequence[int], limit: float, per_voxe
         volume: size of the whole volume.
         limit: GiB for the process.
         per_voxel: bytes for each voxel of a window.
+        step: see :func:`window_step`.
 
     Raises:
         UserError: when not even the smallest window fits.
     """
     fixed = BASE_BYTES + VOLUME_BYTES * math.prod(volume)
     voxels = (limit * GIB - fixed) / per_voxel
-    roi = [max(STEP, STEP * math.ceil(length / STEP)) for length in box]
+    roi = [max(step, step * math.ceil(length / step)) for length in box]
     while math.prod(roi) > voxels:
-        smaller = shrink(roi)
+        smaller = shrink(roi, step)
         if smaller is None:
             needed = math.ceil(10 * (fixed + math.prod(roi) * per_voxel) / GIB) / 10  # rounded up: it has to do
             raise UserError(f"memory_limit: {limit:g} GiB found; expected at least {needed:.1f} GiB for this volume")
@@ -65,12 +73,13 @@ def choose_roi(box: Sequence[int], volume: Sequence[int], limit: float, per_voxe
     return tuple(roi)
 
 
-def shrink(roi: Sequence[int]) -> tuple[int, ...] | None:
+def shrink(roi: Sequence[int], step: int = STEP) -> tuple[int, ...] | None:
     """Return a window a step shorter along its longest axis; None when it is the smallest already."""
     longest = max(range(len(roi)), key=lambda axis: roi[axis])
-    if roi[longest] <= SMALLEST:
+    smallest = max(SMALLEST, step)
+    if roi[longest] <= smallest:
         return None
-    length = max(SMALLEST, STEP * math.ceil(roi[longest] / STEP) - STEP)
+    length = max(smallest, step * math.ceil(roi[longest] / step) - step)
     return tuple(length if axis == longest else size for axis, size in enumerate(roi))
 
 

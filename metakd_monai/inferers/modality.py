@@ -14,7 +14,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_tensor, fall_back_tuple
 from torch import Tensor, nn
 
-from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, is_out_of_memory, shrink
+from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, is_out_of_memory, shrink, window_step
 from metakd_monai.inferers.precision import autocast, choose_precision
 from metakd_monai.networks import find_available
 from metakd_monai.vocabulary import UserError
@@ -118,7 +118,7 @@ class ModalityInferer(SlidingWindowInferer):
                 with autocast(self.precision, brain.device):
                     return self.mirrored(brain, network, mask, roi, kwargs).float()
             except (RuntimeError, MemoryError) as error:
-                smaller = shrink(roi)
+                smaller = shrink(roi, window_step(network))
                 if smaller is None or not is_out_of_memory(error):
                     raise
                 roi = smaller
@@ -134,7 +134,7 @@ class ModalityInferer(SlidingWindowInferer):
         if self.memory_limit is None or brain.device.type != "cpu":
             return roi
         wanted = [min(window, length) for window, length in zip(roi, box, strict=True)]
-        return choose_roi(wanted, volume, self.memory_limit, bytes_per_voxel(network))
+        return choose_roi(wanted, volume, self.memory_limit, bytes_per_voxel(network), window_step(network))
 
     def is_one_pass(self, brain: Tensor, network: Network, volume: Sequence[int]) -> bool:
         """Tell whether a box ``(1, N, *box)`` is computed as one window, once."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from metakd_monai.equations import filling_matrix
 from metakd_monai.networks.availability import find_available
 from metakd_monai.networks.rows import pointwise
-from metakd_monai.networks.unet import MetaKDUNet
+from metakd_monai.networks.unet import MetaKDUNet, average
 
 
 class GraphMetaKDUNet(MetaKDUNet):
@@ -26,7 +26,7 @@ class GraphMetaKDUNet(MetaKDUNet):
         filling = filling_matrix(mask)
         kernels = [fuse.kernels(filling)[0] for fuse in self.fusion]
         sums: list[Tensor] = []
-        for n, row in enumerate(clean.split(1, dim=1)):
+        for n, row in enumerate(average(clean, self.pooling).split(1, dim=1)):
             terms: list[Tensor] = []
             for scale, block in enumerate(self.encoder):
                 row = block(row)  # (1, C, *S)

@@ -32,9 +32,12 @@ class MetaKDUNet(nn.Module):
             first is narrow: at full size each voxel costs most, and the decoder sees it of every modality.
         norm: MONAI norm name and arguments; "volume" is instance norm.
         deep_supervision: in training, give logits of the coarser scales too, as MONAI's DynUNet does.
+        input_stride: k, for weights trained on voxels k times as long as those of the images: each modality is
+            averaged over k voxels along every axis before the encoder, and the logits are interpolated linearly back.
+            More than 1 stands in the state dict as ``input_stride``, for one cannot see it in any shape.
 
     Raises:
-        ValueError: for other spatial_dims, or fewer than two scales.
+        ValueError: for other spatial_dims, fewer than two scales, or an input_stride below 1.
 
     Source: Sec. 3.1 of the paper; the blocks are nnU-Net's, as in MONAI's DynUNet.
     """
@@ -47,15 +50,16 @@ class MetaKDUNet(nn.Module):
         channels: Sequence[int] = (8, 32, 64, 128, 256),
         norm: tuple | str = (VOLUME_NORM, {"affine": True, "inplace": True}),
         deep_supervision: bool = False,
+        input_stride: int = 1,
     ) -> None:
         super().__init__()
-        if spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
-        if len(channels) < 2:
-            raise ValueError(f"channels must name at least two scales, got {tuple(channels)!r}.")
-        self.in_channels, self.channels = in_channels, tuple(channels)
+        check_arguments(spatial_dims, channels, input_stride)
+        self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
         self.deep_supervision = deep_supervision
-        self.factor = 2 ** (len(channels) - 1)
+        self.pooling = input_stride
+        self.factor = input_stride * 2 ** (len(channels) - 1)  # voxels of an image for one of the bottleneck
+        if input_stride > 1:
+            self.register_buffer("input_stride", torch.tensor(input_stride))
         self.encoder = nn.ModuleList(
             UnetBasicBlock(spatial_dims, before, width, 3, 1 if scale == 0 else 2, norm)
             for scale, (before, width) in enumerate(zip([1, *channels], channels, strict=False))
@@ -92,7 +96,7 @@ class MetaKDUNet(nn.Module):
         together = self.training or x.device != torch.device("cpu")
         features: list[list[Tensor]] = [[] for _ in self.encoder]
         for part in [present] if together else present.split(1):
-            part = self.pad(part)
+            part = average(self.pad(part), self.pooling)
             for scale, block in enumerate(self.encoder):
                 part = block(part)  # (P or 1, C, *S)
                 features[scale].extend(part.split(1))
@@ -119,7 +123,7 @@ class MetaKDUNet(nn.Module):
         places: list[list[int]] = available.nonzero().tolist()
         for place in places:
             b, n = place[0], place[1]
-            part = self.pad(x[b : b + 1, n : n + 1])
+            part = average(self.pad(x[b : b + 1, n : n + 1]), self.pooling)
             for scale, block in enumerate(self.encoder):
                 part = block(part)
                 term = pointwise(part, kernels[scale][b, n])
@@ -170,7 +174,8 @@ class MetaKDUNet(nn.Module):
         logits: list[Tensor] = []
         for scale, head in enumerate(self.heads):
             if scale == 0 or self.training:
-                logits.append(resize(crop(head(outputs[scale]), None), list(outputs[0].shape[2:])))
+                at_input = resize(head(outputs[scale]), list(outputs[0].shape[2:]))
+                logits.append(interpolate(at_input, self.pooling))
         if self.deep_supervision and self.training:
             return torch.stack([crop(one, size) for one in logits], dim=1)
         return crop(logits[0], size)
@@ -230,8 +235,9 @@ class MetaKDUNet(nn.Module):
         for scale, width in enumerate(self.channels):
             every_scale += width / 8**scale
         kept = 2 * every_scale  # features of one modality, and fused
-        passing = 7 * self.channels[0] + self.in_channels  # inputs, sums and concatenations at full size
-        return 4 * (kept + passing)
+        passing = 7 * self.channels[0]  # sums and concatenations at the encoder's full size
+        interpolated = 1 + self.out_channels if self.pooling > 1 else 0  # a padded modality, and logits
+        return 4 * ((kept + passing) / self.pooling**3 + self.in_channels + interpolated)
 
     def pad(self, x: Tensor) -> Tensor:
         """Pad zeros at the far ends up to a multiple of the stride, with more than one voxel at the bottleneck."""
@@ -246,12 +252,26 @@ class MetaKDUNet(nn.Module):
         return functional.pad(x, pad)
 
 
+def check_arguments(spatial_dims: int, channels: Sequence[int], input_stride: int) -> None:
+    """Raise ValueError for arguments of which no network can be made."""
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
+    if len(channels) < 2:
+        raise ValueError(f"channels must name at least two scales, got {tuple(channels)!r}.")
+    if input_stride < 1:
+        raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
+
+
 def refuse_other_weights(network: nn.Module, keys: Any) -> None:
     """Refuse weights of another network whoever loads them: MONAI Label does so with ``strict=False``.
 
     Raises:
-        RuntimeError: when parameters are left as they were, or weights are left over.
+        RuntimeError: when parameters are left as they were, weights are left over, or they are for another
+            input_stride.
     """
+    found_stride = int(getattr(network, "input_stride", 1))
+    if found_stride != network.pooling:
+        raise RuntimeError(f"found an input_stride of {found_stride}; expected {network.pooling}")
     if keys.missing_keys or keys.unexpected_keys:
         found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
         rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
@@ -271,8 +291,23 @@ def resize(x: Tensor, size: list[int]) -> Tensor:
     return x if list(x.shape[2:]) == size else functional.interpolate(x, size)
 
 
+def average(x: Tensor, factor: int) -> Tensor:
+    """Bring ``(B, C, *S)`` to voxels ``factor`` times as long; each axis of S is a multiple of it."""
+    if factor == 1:
+        return x
+    return functional.avg_pool3d(x, factor) if x.dim() == 5 else functional.avg_pool2d(x, factor)
+
+
+def interpolate(x: Tensor, factor: int) -> Tensor:
+    """Bring ``(B, C, *S)`` to voxels ``factor`` times as short, linearly."""
+    if factor == 1:
+        return x
+    size = [length * factor for length in x.shape[2:]]
+    return functional.interpolate(x, size, mode="trilinear" if x.dim() == 5 else "bilinear", align_corners=False)
+
+
 def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
-    """Read a MetaKDUNet's arguments off the shapes of its state dict.
+    """Read a MetaKDUNet's arguments off its state dict: all but the norm off the shapes, and the input_stride.
 
     Raises:
         ValueError: when it is not a state dict of a MetaKDUNet.
@@ -290,4 +325,5 @@ def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
         "out_channels": head.shape[0],
         "channels": tuple(widths),
         "deep_supervision": "heads.1.conv.weight" in state,
+        "input_stride": int(state.get("input_stride", torch.tensor(1))),
     }

@@ -1,0 +1,208 @@
+"""What to expect of a case before its mask is looked at: the Dice that was measured, and how usual the case is.
+
+Both stand in ``expected.json`` beside the weights, and count for the weights whose SHA-256 the file names::
+
+    {
+      "weights_sha256": "...",
+      "cases": ["name of each case that Dice was measured on", ...],
+      "subsets": {"flair+t1ce": {"WT": {"mean": 0.8, "lowest": 0.6, "highest": 0.9, "cases": 7}, ...}, ...},
+      "training": {"cases": 40, "ranges": {"brain_ml": [1080, 1700], ...}}
+    }
+
+Subsets are named in the vocabulary's order. Each part may be missing. Ranges are those of :func:`measure_look`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from metakd_monai.vocabulary import Modality, Region
+
+FILE = "expected.json"
+Look = dict[str, float]
+Ranges = Mapping[str, Sequence[float]]
+USUAL = (0.01, 0.99)  # of the training cases lie within a range
+EVERY = 7  # every so many voxels are enough for percentiles
+# How far outside the range of the training cases is still usual: a factor, or a difference.
+FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
+DIFFERENCES = {"share": 0.15, "skew": 0.25}
+
+
+def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> Look:
+    """Measure what tells an unusual case from a usual one; no number depends on the scale of intensities.
+
+    Args:
+        image: sequences, 0 outside the brain, ``(N, *S)``.
+        available: which are there, ``(N,)`` bool.
+        spacing: edges of a voxel in mm.
+
+    Returns:
+        ``shortest_edge`` and ``longest_edge`` of a voxel in mm; ``brain_ml``, volume of what is not 0;
+        ``brain_share`` of the box around it (half of a box is an ellipsoid; air that is not 0 fills all of it); and
+        for each sequence that is there, of its values in the brain, with their percentiles p:
+
+        - ``<sequence>_skew``, (p95 + p5 - 2 p50) / (p95 - p5), which changes sign when contrast is reversed,
+        - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values.
+    """
+    brain = (image[available] != 0).any(dim=0)
+    voxels, box = int(brain.sum()), math.prod(length_along(brain, axis) for axis in range(brain.dim()))
+    look = {
+        "shortest_edge": float(min(spacing)),
+        "longest_edge": float(max(spacing)),
+        "brain_ml": voxels * math.prod(spacing) / 1000,
+        "brain_share": voxels / box,
+    }
+    for modality, values, there in zip(Modality, image, available.tolist(), strict=True):
+        if there:
+            look |= {f"{modality.value}_{name}": value for name, value in measure_values(values).items()}
+    return look
+
+
+def length_along(brain: Tensor, axis: int) -> int:
+    """Return the length of the box around what is True in ``(*S)`` along an axis, in voxels."""
+    places = brain.any(dim=[other for other in range(brain.dim()) if other != axis]).nonzero()
+    return int(places[-1] - places[0]) + 1
+
+
+def measure_values(values: Tensor) -> Look:
+    """Return skew and tails of the values ``(*S)`` that are not 0, see :func:`measure_look`."""
+    inside = values[values != 0][::EVERY].numpy()
+    p1, p5, p25, p50, p75, p95, p99 = np.percentile(inside, [1, 5, 25, 50, 75, 95, 99]).astype(float)
+    tiny = np.finfo(np.float32).tiny  # of an image with few values, percentiles may coincide
+    return {"skew": (p95 + p5 - 2 * p50) / max(p95 - p5, tiny), "tails": (p99 - p1) / max(p75 - p25, tiny)}
+
+
+def merge_looks(looks: Iterable[Look]) -> dict[str, Any]:
+    """Return the part ``training`` of ``expected.json``: how many cases, and the range of each number."""
+    every = list(looks)
+    names = sorted({name for look in every for name in look})
+    values = {name: [look[name] for look in every if name in look] for name in names}
+    ranges = {name: [round(float(q), 4) for q in np.quantile(found, USUAL)] for name, found in values.items()}
+    return {"cases": len(every), "ranges": ranges}
+
+
+def find_unusual(look: Look, ranges: Ranges) -> list[str]:
+    """Return what is unlike the training cases, a line for each.
+
+    A head with its skull, or with air that is not 0, is no brain: then nothing is said of volume and intensities.
+    """
+    sides = {name: side_of(name, value, ranges[name]) for name, value in look.items() if name in ranges}
+    lines = []
+    if sides.get("shortest_edge") or sides.get("longest_edge"):
+        thick = "; thick slices, and nothing is filled in" if look["longest_edge"] > 2 * look["shortest_edge"] else ""
+        edges = say((look["shortest_edge"], look["longest_edge"]), ".2g")
+        lines.append(f"voxels of {edges} mm, in training {say(ranges['longest_edge'], '.2g')} mm{thick}")
+    brain = [sides.get("brain_ml", 0), sides.get("brain_share", 0)]
+    if any(brain):
+        volume = f"{look['brain_ml']:.0f} mL (in training {say(ranges['brain_ml'], '.0f')})"
+        share = f"{look['brain_share']:.0%} of its box (in training {say(ranges['brain_share'], '.0%')})"
+        kind = "not skull-stripped?" if max(brain) > 0 else "small or incomplete brain?"
+        lines.append(f"{kind} what is not 0 has {volume}, {share}")
+    return lines if max(brain) > 0 else lines + find_odd_values(look, ranges, sides)
+
+
+def find_odd_values(look: Look, ranges: Ranges, sides: Mapping[str, int]) -> list[str]:
+    """Return a line for each sequence with unusual intensities; ``sides`` as of :func:`side_of`, by name."""
+    lines = []
+    for modality in Modality:
+        odd = [name for name in (f"{modality.value}_skew", f"{modality.value}_tails") if sides.get(name)]
+        numbers = [f"{name.split('_')[1]} {look[name]:.2f} (in training {say(ranges[name], '.2f')})" for name in odd]
+        if odd:
+            lines.append(f"{modality.value} has unusual intensities: {', '.join(numbers)}")
+    return lines
+
+
+def side_of(name: str, value: float, usual: Sequence[float]) -> int:
+    """Return -1 for a number below the range of the training cases, widened, 1 for one above, else 0."""
+    low, high = usual
+    kind = name.rsplit("_", 1)[-1]
+    if kind in FACTORS:
+        low, high = low / FACTORS[kind], high * FACTORS[kind]
+    else:
+        low, high = low - DIFFERENCES[kind], high + DIFFERENCES[kind]
+    return int(value > high) - int(value < low)
+
+
+def say(usual: Sequence[float], form: str) -> str:
+    """Write a range for a user."""
+    low, high = (format(value, form) for value in usual)
+    return low if low == high else f"{low} to {high}"
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What ``expected.json`` says of the weights in use.
+
+    Attributes:
+        subsets: Dice by subset and region.
+        measured_on: names of cases.
+        ranges: of the training cases.
+        note: why there is nothing, where there is a file.
+    """
+
+    subsets: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    measured_on: Sequence[str] = ()
+    ranges: Ranges = field(default_factory=dict)
+    note: str | None = None
+
+    def report(self, modalities: Sequence[str]) -> dict[str, Any] | None:
+        """Return what a report says of the Dice to expect from sequences, named in the vocabulary's order."""
+        if self.note is not None:
+            return {"note": self.note}
+        dice = self.subsets.get("+".join(modalities))
+        return None if dice is None else {"dice": dice, "measured_on": list(self.measured_on)}
+
+    def describe(self, modalities: Sequence[str]) -> str:
+        """Say in a few words which Dice to expect, as ``expected Dice ET 0.41-0.83, WT 0.70-0.93``; or nothing."""
+        dice = self.subsets.get("+".join(modalities), {})
+        ranges = [f"{r.value} {dice[r]['lowest']:.2f}-{dice[r]['highest']:.2f}" for r in Region if r.value in dice]
+        return f"expected Dice {', '.join(ranges)}" if ranges else ""
+
+    def find_unusual(self, image: Tensor, available: Tensor, spacing: Sequence[float]) -> list[str]:
+        """Return what is unlike the training cases in a case; see :func:`measure_look` and :func:`find_unusual`."""
+        return find_unusual(measure_look(image, available, spacing), self.ranges) if self.ranges else []
+
+
+def read_expectations(weights: str | Path, sha256: str) -> Expectations:
+    """Read ``expected.json`` beside weights, which need not be there.
+
+    Args:
+        weights: a file.
+        sha256: its checksum.
+    """
+    path = Path(weights).with_name(FILE)
+    if not path.is_file():
+        return Expectations()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["weights_sha256"] != sha256:
+            return Expectations(note=f"{path.name} is about other weights, ignored")
+        return Expectations(
+            {subset: read_dice(regions) for subset, regions in content.get("subsets", {}).items()},
+            [str(case) for case in content.get("cases", [])],
+            read_ranges(content["training"]["ranges"]) if "training" in content else {},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Expectations(note=f"{path.name} is unreadable, ignored")
+
+
+def read_dice(regions: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Read the Dice of a subset by region; raises KeyError or ValueError for something else."""
+    names = ("mean", "lowest", "highest", "cases")
+    return {Region(region).value: {name: dice[name] for name in names} for region, dice in regions.items()}
+
+
+def read_ranges(content: Mapping[str, Sequence[float]]) -> Ranges:
+    """Read the ranges of the training cases; raises KeyError or ValueError where one that is needed is not there."""
+    ranges = {name: (float(low), float(high)) for name, (low, high) in content.items()}
+    for name in ("shortest_edge", "longest_edge", "brain_ml", "brain_share"):
+        ranges[name]
+    return ranges

@@ -1,0 +1,133 @@
+"""Write the weights that the bundle ships: a trained network's state dict in numbers of 16 bits, with its stride.
+
+Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2]
+           [--expected FILE] [--cases FOLDER ...]
+
+Beside them goes expected.json (metakd_monai.expectations), for what metakd predict says of a case: the Dice of
+--expected, as scripts/evaluate_real.py writes it, and the ranges that the cases of the folders span, which are to be
+as those of the training were. The same weights give the same bytes, so the same SHA-256: publish, evaluate, publish
+again with --expected. Of these two parts, one that is not given stays as it is in an expected.json of the same weights.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metakd_monai.cases import find_cases
+from metakd_monai.expectations import FILE, Look, measure_look, merge_looks, read_expectations
+from metakd_monai.files import write_json, write_safely
+from metakd_monai.networks import MetaKDUNet
+from metakd_monai.predict import Predictor
+from metakd_monai.vocabulary import UserError
+from metakd_monai.weights import checksum, load_network, read_architecture, read_state
+
+LARGEST = 25_000_000  # bytes
+
+
+def restride(state: dict[str, torch.Tensor], stride: int | None) -> MetaKDUNet:
+    """Return a network with given weights and another input_stride; None for the one that they have."""
+    arguments = read_architecture(state)
+    network = MetaKDUNet(**{**arguments, "input_stride": stride or arguments["input_stride"]})
+    without = {name: value for name, value in state.items() if name != "input_stride"}
+    network.load_state_dict({**without, **dict(network.named_buffers())})
+    return network
+
+
+def pack(network: MetaKDUNet) -> bytes:
+    """Return the file of a network's weights.
+
+    Raises:
+        UserError: for weights that are not finite in fp16, and for a file that is too large.
+    """
+    state = network.state_dict()
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    spoilt = [name for name, value in halves.items() if not bool(value.isfinite().all())]
+    if spoilt:
+        raise UserError(f"weights: {spoilt[0]} is not finite in fp16; expected numbers within 65504")
+    buffer = io.BytesIO()  # torch.save writes a file's own name into it
+    torch.save(halves, buffer)
+    size = buffer.tell()
+    if size > LARGEST:
+        raise UserError(f"weights: {size / 1e6:.1f} MB found; expected at most {LARGEST / 1e6:.0f} MB")
+    return buffer.getvalue()
+
+
+def publish(source: Path, output: Path, stride: int | None) -> None:
+    """Write the weights and say what they are."""
+    content = pack(restride(read_state(source), stride))
+    write_safely(output, lambda path: path.write_bytes(content))
+    network = load_network(output)
+    print(f"{output}: {len(content) / 1e6:.1f} MB, channels {network.channels}, input_stride {network.pooling}")
+    print(f"SHA-256 {checksum(output)}")
+
+
+def publish_expectations(weights: Path, expected: Path | None, folders: Sequence[Path]) -> None:
+    """Write ``expected.json`` beside weights.
+
+    Raises:
+        UserError: for a file that is none, or is about other weights, and for folders without cases.
+    """
+    path, sha256 = weights.with_name(FILE), checksum(weights)
+    kept = read_json(path) if path.is_file() else {}
+    content = kept if kept.get("weights_sha256") == sha256 else {}
+    content["weights_sha256"] = sha256
+    if expected is not None:
+        found = read_json(expected)
+        if found.get("weights_sha256") != sha256:
+            raise UserError(f"{expected}: about the weights {found.get('weights_sha256')}; expected {sha256}")
+        content |= {name: found[name] for name in ("cases", "subsets") if name in found}
+    if folders:
+        predictor = Predictor(weights)
+        content["training"] = merge_looks(
+            look_at(predictor.read(case)) for folder in folders for case in find_cases(folder)
+        )
+    write_json(path, content)
+    read = read_expectations(weights, sha256)
+    if read.note is not None:
+        raise UserError(f"{path}: {read.note}; expected what metakd_monai.expectations describes")
+    print(f"{path}: Dice of {len(read.subsets)} subsets on {len(read.measured_on)} cases, {len(read.ranges)} ranges")
+
+
+def look_at(item: dict[str, Any]) -> Look:
+    """Measure a case as the predictor has read it."""
+    return measure_look(item["image"].as_tensor(), item["available"], item["image"].pixdim.tolist())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises UserError for anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: unreadable ({' '.join(str(error).split())[:100]}); expected JSON") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: no JSON object found; expected one")
+    return content
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Publish; 1 when that cannot be done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, metavar="CHECKPOINT_OR_MODEL")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--input-stride", type=int, help="default: what the weights say")
+    parser.add_argument("--expected", type=Path, help="measured Dice, see metakd_monai.expectations")
+    parser.add_argument("--cases", type=Path, nargs="+", default=[], help="folders of cases as those of the training")
+    options = parser.parse_args(arguments)
+    try:
+        publish(options.source, options.output, options.input_stride)
+        if options.expected is not None or options.cases:
+            publish_expectations(options.output, options.expected, options.cases)
+    except (UserError, ValueError) as error:
+        print(f"publish_weights: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""The weights that the bundle ships."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import CHANNELS, REPOSITORY
+
+from metakd_monai.cases import find_cases
+from metakd_monai.expectations import read_expectations
+from metakd_monai.networks import MetaKDUNet
+from metakd_monai.weights import checksum, load_network
+
+sys.path.append(str(REPOSITORY / "scripts"))
+main = importlib.import_module("publish_weights").main
+
+
+@pytest.fixture
+def publish(capsys):
+    """Run the script; what it says."""
+
+    def run(*arguments, status=0):
+        assert main([*map(str, arguments)]) == status
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    return run
+
+
+def test_a_trained_network_becomes_small_weights_with_a_stride(publish, network, weights, tmp_path):
+    torch.save({"network": network.state_dict(), "iteration": 3}, tmp_path / "checkpoint.pt")
+    said = publish(tmp_path / "checkpoint.pt", "--output", tmp_path / "out" / "model.pt", "--input-stride", 2)
+    published = load_network(tmp_path / "out" / "model.pt", optimize="none")
+    assert (published.channels, published.pooling) == (CHANNELS, 2)
+    assert said.splitlines()[-1] == f"SHA-256 {checksum(tmp_path / 'out' / 'model.pt')}"
+    for name, value in network.state_dict().items():
+        assert torch.equal(published.state_dict()[name], value.half().float()), name
+    state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
+    assert {value.dtype for name, value in state.items() if name != "input_stride"} == {torch.float16}
+    assert (tmp_path / "out" / "model.pt").stat().st_size < 0.7 * weights.stat().st_size
+    publish(tmp_path / "checkpoint.pt", "--output", tmp_path / "again.pt", "--input-stride", 2)
+    assert checksum(tmp_path / "again.pt") == checksum(tmp_path / "out" / "model.pt")
+    publish(tmp_path / "again.pt", "--output", tmp_path / "kept.pt")
+    assert checksum(tmp_path / "kept.pt") == checksum(tmp_path / "again.pt")
+
+
+def test_what_cannot_be_published(publish, network, weights, tmp_path):
+    output = tmp_path / "published.pt"
+    assert "publish_weights: nothing.pt: no such file" in publish("nothing.pt", "--output", output, status=1)
+    with torch.no_grad():
+        network.heads[0].conv.bias[0] = 1e6
+    torch.save(network.state_dict(), tmp_path / "huge.pt")
+    assert "heads.0.conv.bias is not finite in fp16" in publish(tmp_path / "huge.pt", "--output", output, status=1)
+    torch.save(MetaKDUNet(channels=(8, 32, 64, 128, 512)).state_dict(), tmp_path / "large.pt")
+    assert "MB found; expected at most 25 MB" in publish(tmp_path / "large.pt", "--output", output, status=1)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "ignored"), [("model.pt", False), ("expected.json", False), ("model.ts", True), ("checkpoint.pt", True)]
+)
+def test_git_takes_the_shipped_files_only(name, ignored):
+    path = f"bundles/brats_mri_metakd_segmentation/models/{name}"
+    done = subprocess.run(["git", "check-ignore", "--no-index", "-q", path], cwd=REPOSITORY, check=False)
+    assert (done.returncode == 0) == ignored
+
+
+def test_expectations_are_put_together(publish, cohort, weights, tmp_path):
+    output = tmp_path / "models" / "model.pt"
+    publish(weights, "--output", output)
+    dice = {"flair": {"WT": {"mean": 0.8, "lowest": 0.7, "highest": 0.9, "cases": 2}}}
+    measured = {"subsets": dice, "cases": ["a", "b"], "weights_sha256": checksum(output), "surplus": 1}
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    said = publish(weights, "--output", output, "--cases", cohort)
+    assert said.splitlines()[-1].endswith("expected.json: Dice of 0 subsets on 0 cases, 12 ranges")
+    publish(weights, "--output", output, "--expected", tmp_path / "measured.json")
+    found = json.loads((output.parent / "expected.json").read_text())
+    assert {name: found[name] for name in ("subsets", "cases", "weights_sha256")} == {
+        name: measured[name] for name in ("subsets", "cases", "weights_sha256")
+    }
+    assert found["training"]["cases"] == len(find_cases(cohort))
+    assert found["training"]["ranges"]["longest_edge"] == [6, 6]
+    assert read_expectations(output, checksum(output)).describe(["flair"]) == "expected Dice WT 0.70-0.90"
+
+    other = tmp_path / "other.pt"
+    torch.save(MetaKDUNet(channels=CHANNELS).state_dict(), other)
+    said = publish(other, "--output", output, "--expected", tmp_path / "measured.json", status=1)
+    assert f"measured.json: about the weights {measured['weights_sha256']}; expected {checksum(output)}" in said
+    publish(other, "--output", output, "--cases", cohort)  # Dice of the former weights does not stay
+    assert set(json.loads((output.parent / "expected.json").read_text())) == {"weights_sha256", "training"}
+    (tmp_path / "bad.json").write_text("[")
+    assert "bad.json: unreadable" in publish(weights, "--output", output, "--expected", tmp_path / "bad.json", status=1)
