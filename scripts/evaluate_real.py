@@ -14,96 +14,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from evidence.cases import LABELS, MaskKeeper, describe_items, find_items, mask_of
 from evidence.compare import Runs
+from evidence.doubt import Doubt, doubt_lines, measure_doubt
 from evidence.pictures import Scene, choose_subsets, draw_case, draw_gallery, make_scene, read_upright, worst_rows
 from evidence.report import Content, make_report
 from evidence.rows import Evidence, Row, Source, expectations, rows_of
+from tqdm import tqdm
 
 from metakd_monai import __version__
 from metakd_monai.benchmark import SubsetPredictor
-from metakd_monai.benchmark.cases import Scoring, choose_scoring, read_reference
-from metakd_monai.benchmark.items import Items, check_items, labelled_items
+from metakd_monai.benchmark.cases import Scoring, choose_scoring
+from metakd_monai.benchmark.items import Items
 from metakd_monai.benchmark.run import score_cases
-from metakd_monai.benchmark.subsets import Subset, case_of, name_subset
+from metakd_monai.benchmark.subsets import case_of
 from metakd_monai.benchmark.tables import write_csv
-from metakd_monai.data import files_in
-from metakd_monai.files import check_writable, read_nifti, write_json, write_like, write_safely
-from metakd_monai.predict import Predictor, to_native
-from metakd_monai.transforms import REFERENCE
-from metakd_monai.transforms.images import CASE_ID
-from metakd_monai.vocabulary import REGION_NAMES, UserError
+from metakd_monai.files import check_writable, write_json, write_safely
+from metakd_monai.predict import Predictor
+from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.weights import checksum
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-LABELS = {
-    "brats_cc-by-nc-sa": "expert",
-    "tcga_cc-by": "algorithmic (fusion of five networks)",
-}  # who drew the references of a folder of DATA
-UNKNOWN = "not said"
-
-
-class MaskKeeper(SubsetPredictor):
-    """A predictor of subsets that also writes its label maps, as ``FOLDER/SUBSET/CASE.nii.gz`` on the case's grid."""
-
-    def __init__(self, predictor: Predictor, folder: Path) -> None:
-        super().__init__(predictor)
-        self.folder = folder
-
-    def label_maps(self, item: Mapping[str, Any], et_label: int) -> dict[Subset, np.ndarray]:
-        """Return what :meth:`SubsetPredictor.label_maps` does, once it is written."""
-        maps = super().label_maps(item, et_label)
-        meta = item["image"].meta
-        affine = read_nifti(meta[REFERENCE]).affine
-        for subset, labels in maps.items():
-            native = to_native(torch.from_numpy(labels)[None], affine)[..., 0]
-            write_like(mask_of(self.folder, name_subset(subset), meta[CASE_ID]), native, meta[REFERENCE])
-        return maps
-
-
-def mask_of(folder: Path, subset: str, case: str) -> Path:
-    """Return where the mask of a case from a subset is."""
-    return folder / subset / f"{case}.nii.gz"
-
-
-def find_items(folders: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the labelled cases of folders given as ``DIR`` or ``DIR=LABELS``, and who drew the labels by case.
-
-    Raises:
-        UserError: when a folder has none, or two cases share a name.
-    """
-    items: list[dict[str, Any]] = []
-    labels: dict[str, str] = {}
-    for given in folders:
-        name, _, said = given.partition("=")
-        found = labelled_items(Path(name))
-        known = next((LABELS[part] for part in Path(name).resolve().parts if part in LABELS), UNKNOWN)
-        labels |= {str(item["case_id"]): said or known for item in found}
-        items += found
-    check_items(items)
-    return items, labels
-
-
-def describe_items(
-    items: Items, labels: Mapping[str, str], trained_on: Sequence[str], scoring: Scoring
-) -> dict[str, Source]:
-    """Return what is known of each case that can be read.
-
-    Raises:
-        UserError: for a name in ``trained_on`` that is no case.
-    """
-    unknown = sorted(set(trained_on) - set(labels))
-    if unknown:
-        raise UserError(f"--trained-on: {unknown[0]!r} found; expected names of cases: {', '.join(labels)}")
-    sources = {}
-    for item in items:
-        name = str(item["case_id"])
-        if "problem" not in item:
-            masks = read_reference(item, files_in(item["image"])[0], scoring.convention).masks
-            there = tuple(region for region, mask in zip(REGION_NAMES, masks, strict=True) if mask.any())
-            sources[name] = Source(labels[name], there, name in trained_on)
-    return sources
 
 
 def evaluate(
@@ -165,6 +96,18 @@ def draw(output: Path, predictor: Predictor, items: Items, evidence: Evidence) -
     return pictures, "failures.png"
 
 
+def doubt(arguments: argparse.Namespace, items: Items, evidence: Evidence) -> list[Doubt]:
+    """Measure the uncertainty of all cases, from all their sequences and from FLAIR alone where they have more."""
+    everything = Predictor(arguments.weights, arguments.device)
+    flair = Predictor(arguments.weights, arguments.device, modalities=[Modality.FLAIR])
+    found = []
+    for item in tqdm(items, desc="uncertainty", unit="case", disable=None):
+        full = evidence.full.get(str(item["case_id"]), "")
+        predictors = {full: everything, **({Modality.FLAIR.value: flair} if "flair" in full.split("+") else {})}
+        found += [measure_doubt(p, case_of(item), Path(item["label"])) for given, p in predictors.items() if given]
+    return found
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, compare, draw and write; return 1 when a case failed.
 
@@ -195,6 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
     write_compared(output / "compared.csv", compared)
     write_json(output / "expected.json", expectations(evidence.only(lambda row: not row.trained_on), sha256))
     pictures, gallery = draw(output, predictor, items, evidence)
+    doubts = doubt(arguments, items, evidence) if arguments.uncertainty else []
+    if doubts:
+        write_csv(output / "uncertainty.csv", [Doubt._fields, *doubts])
     notes = [
         f"Weights {arguments.weights.name}, SHA-256 {sha256}; metakd_monai {__version__}.",
         f"Label maps as `metakd predict` writes them, no post-processing; HD95 {scoring.hd95}. Dice from 0 to 1.",
@@ -204,7 +150,9 @@ def run(arguments: argparse.Namespace) -> int:
         for name, seeds in compared.items()
     }
     title = f"Every subset of the sequences of {len(evidence.cases)} cases"
-    text = make_report(Content(title, notes, evidence, sources, failed, runs, pictures, gallery))
+    text = make_report(
+        Content(title, notes, evidence, sources, failed, runs, pictures, gallery, doubt_lines(doubts) if doubts else ())
+    )
     write_safely(output / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
     print(f"{output / 'report.md'}, {output / 'rows.csv'}, {output / 'expected.json'}")
     return int(bool(failed))
@@ -225,6 +173,7 @@ def read_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", default=[], metavar="DIR[=LABELS]", help="default: the shared real cases")
     parser.add_argument("--trained-on", nargs="+", default=[], metavar="NAME", help="cases that training saw")
     parser.add_argument("--compare", nargs="+", default=[], metavar="NAME=FILE", help="files of one name are seeds")
+    parser.add_argument("--uncertainty", action="store_true", help="is it higher where the mask is wrong?")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1, help="threads that score")
     parser.add_argument("--overwrite", action="store_true", help="do cases again that other weights were tried on")

@@ -13,15 +13,18 @@ import torch
 from conftest import CHANNELS, REPOSITORY
 from PIL import Image
 
+from metakd_monai.cases import find_cases
 from metakd_monai.networks import MetaKDUNet
+from metakd_monai.predict import Predictor
 from metakd_monai.scores import score_case
-from metakd_monai.vocabulary import REGION_NAMES, UserError, modality_subsets
+from metakd_monai.vocabulary import REGION_NAMES, Modality, UserError, modality_subsets
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from evaluate_real import read_arguments, run
 from evidence.aims import check_aims, difference, violations
 from evidence.compare import compare_lines, dropping_lines
+from evidence.doubt import auroc, measure_doubt
 from evidence.pictures import choose_subsets, worst_rows
 from evidence.report import Content, make_report
 from evidence.rows import ALL, Evidence, Row, Source, expectations, summarise
@@ -70,7 +73,14 @@ def output(folder: Path, files: list[Path], tmp_path_factory: pytest.TempPathFac
     """What one evaluation writes, other weights and a case that was trained on among it."""
     output = tmp_path_factory.mktemp("evaluation")
     arguments = [str(output), "--weights", str(files[0]), "--cases", f"{folder}=simulated", "--trained-on"]
-    arguments += ["Simulated_002", "--compare", f"MetaKD={files[0]}", f"MetaKD={files[1]}", f"no dropping={files[2]}"]
+    arguments += [
+        "Simulated_002",
+        "--uncertainty",
+        "--compare",
+        f"MetaKD={files[0]}",
+        f"MetaKD={files[1]}",
+        f"no dropping={files[2]}",
+    ]
     assert run(read_arguments(arguments)) == 0
     return output
 
@@ -119,7 +129,7 @@ def test_expectations_leave_out_what_was_trained_on(output):
 
 def test_the_report_has_every_section(output):
     text = (output / "report.md").read_text()
-    for heading in ("Cases", "Aims", "Each subset", "Trained on: Each subset", "With and without t1ce", "Pictures"):
+    for heading in ("Cases", "Aims", "Each subset", "Trained on: Each subset", "With and without t1ce", "Uncertainty"):
         assert f"## {heading}\n" in text
     assert "| Simulated_002 | flair, t1, t1ce, t2 | simulated | TC, WT | yes |" in text
     assert "Seeds: MetaKD 2, no dropping 1." in text
@@ -132,6 +142,26 @@ def test_pictures_are_drawn(output):
         with Image.open(output / f"{name}.png") as picture:
             assert len(np.unique(np.asarray(picture.convert("L")))) > 20
     assert (output / "Simulated_000.png").stat().st_size < 200_000
+
+
+def test_auroc_by_hand():
+    score, wrong = np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True])
+    assert auroc(score, wrong) == pytest.approx((1 + 0.5 + 1 + 1) / 4)  # of four pairs one is a tie
+    assert np.isnan(auroc(score, np.zeros(4, bool)))
+
+
+def test_uncertainty_is_compared_with_the_errors_of_the_mask(folder, files, output):
+    (case,) = find_cases(folder / "Simulated_001")
+    found = measure_doubt(Predictor(files[0]), case, case.label)
+    paths = (output / "masks" / "flair+t1ce" / "Simulated_001.nii.gz", case.label)
+    mask, truth = (np.asarray(nib.load(path).dataobj) for path in paths)
+    brain = np.any([np.asarray(nib.load(path).dataobj) != 0 for path in case.files.values()], axis=0)
+    assert (found.given, found.method) == ("flair+t1ce", "subsets")
+    assert found.wrong_share == pytest.approx((mask != truth)[brain].mean())
+    assert 0 <= found.auroc <= 1
+    assert found.where_wrong != found.where_right
+    unseen = measure_doubt(Predictor(files[0], modalities=[Modality.FLAIR]), case, case.label)
+    assert (unseen.given, unseen.method) == ("flair", "mirroring")
 
 
 def test_a_second_run_computes_nothing_again(folder, files, output, monkeypatch):
