@@ -16,7 +16,7 @@ from typing import Any
 
 from evidence.cases import LABELS, MaskKeeper, describe_items, find_items, mask_of
 from evidence.compare import Runs
-from evidence.doubt import Doubt, doubt_lines, measure_doubt
+from evidence.doubt import Doubt, doubt_lines, draw_doubt, judge, measure_doubt, picture_name
 from evidence.pictures import Scene, choose_subsets, draw_case, draw_gallery, make_scene, read_upright, worst_rows
 from evidence.report import Content, make_report
 from evidence.rows import Evidence, Row, Source, expectations, rows_of
@@ -82,7 +82,8 @@ def draw(output: Path, predictor: Predictor, items: Items, evidence: Evidence) -
         case = str(item["case_id"])
         if case not in evidence.cases:
             continue
-        scene = make_scene(predictor.load(case_of(item).as_item()), Path(item["label"]))
+        loaded = predictor.load(case_of(item).as_item())
+        scene = make_scene(loaded["image"].numpy(), loaded["available"].tolist(), read_upright(item["label"]))
         subsets = choose_subsets(evidence.full[case]).values()
         masks = {subset: scene.cut(read_upright(mask_of(output / "masks", subset, case))) for subset in subsets}
         pictures[case] = f"{case}.png"
@@ -104,7 +105,11 @@ def doubt(arguments: argparse.Namespace, items: Items, evidence: Evidence) -> li
     for item in tqdm(items, desc="uncertainty", unit="case", disable=None):
         full = evidence.full.get(str(item["case_id"]), "")
         predictors = {full: everything, **({Modality.FLAIR.value: flair} if "flair" in full.split("+") else {})}
-        found += [measure_doubt(p, case_of(item), Path(item["label"])) for given, p in predictors.items() if given]
+        for given, predictor in predictors.items():
+            if given:
+                judged = judge(predictor, case_of(item), Path(item["label"]))
+                draw_doubt(arguments.output / picture_name(judged.case, judged.given), judged)
+                found.append(measure_doubt(judged))
     return found
 
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 from evaluate_real import read_arguments, run
 from evidence.aims import check_aims, difference, violations
 from evidence.compare import compare_lines, dropping_lines
-from evidence.doubt import auroc, measure_doubt
+from evidence.doubt import auroc, judge, measure_doubt
 from evidence.pictures import choose_subsets, worst_rows
 from evidence.report import Content, make_report
 from evidence.rows import ALL, Evidence, Row, Source, expectations, summarise
@@ -138,7 +138,7 @@ def test_the_report_has_every_section(output):
 
 
 def test_pictures_are_drawn(output):
-    for name in ("Simulated_000", "Simulated_001", "failures"):
+    for name in ("Simulated_000", "Simulated_001", "failures", "Simulated_001_uncertainty_flair+t1ce"):
         with Image.open(output / f"{name}.png") as picture:
             assert len(np.unique(np.asarray(picture.convert("L")))) > 20
     assert (output / "Simulated_000.png").stat().st_size < 200_000
@@ -152,7 +152,7 @@ def test_auroc_by_hand():
 
 def test_uncertainty_is_compared_with_the_errors_of_the_mask(folder, files, output):
     (case,) = find_cases(folder / "Simulated_001")
-    found = measure_doubt(Predictor(files[0]), case, case.label)
+    found = measure_doubt(judge(Predictor(files[0]), case, case.label))
     paths = (output / "masks" / "flair+t1ce" / "Simulated_001.nii.gz", case.label)
     mask, truth = (np.asarray(nib.load(path).dataobj) for path in paths)
     brain = np.any([np.asarray(nib.load(path).dataobj) != 0 for path in case.files.values()], axis=0)
@@ -160,7 +160,7 @@ def test_uncertainty_is_compared_with_the_errors_of_the_mask(folder, files, outp
     assert found.wrong_share == pytest.approx((mask != truth)[brain].mean())
     assert 0 <= found.auroc <= 1
     assert found.where_wrong != found.where_right
-    unseen = measure_doubt(Predictor(files[0], modalities=[Modality.FLAIR]), case, case.label)
+    unseen = measure_doubt(judge(Predictor(files[0], modalities=[Modality.FLAIR]), case, case.label))
     assert (unseen.given, unseen.method) == ("flair", "mirroring")
 
 
@@ -236,6 +236,17 @@ def test_seeds_are_averaged_and_dropping_is_judged():
     assert "| WT | 0 of 15 | flair +0.150 | +0.150 | met |" in "\n".join(
         dropping_lines(ours, [Evidence(full_case("a"))])
     )
+
+
+def test_a_reference_that_cannot_be_read_fails_its_case_alone(folder, files, tmp_path):
+    shutil.copytree(folder, tmp_path / "in")
+    (tmp_path / "in" / "Simulated_000" / "Simulated_000_seg.nii.gz").write_bytes(b"no NIfTI")
+    arguments = [str(tmp_path / "out"), "--weights", str(files[0]), "--cases", str(tmp_path / "in")]
+    assert run(read_arguments([*arguments, "--trained-on", "Simulated_001", "Simulated_002"])) == 1
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "Failed: Simulated_000: " in text
+    assert "## Aims" not in text  # no case is left for them
+    assert json.loads((tmp_path / "out" / "expected.json").read_text())["subsets"] == {}
 
 
 def test_labels_of_experts_and_algorithms_are_told_apart():

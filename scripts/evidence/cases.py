@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def describe_items(
     sources = {}
     for item in items:
         name = str(item["case_id"])
-        if "problem" not in item:
+        if "problem" in item:
+            continue
+        with suppress(UserError):  # whatever is wrong with a reference is said in the case's turn
             masks = read_reference(item, files_in(item["image"])[0], scoring.convention).masks
             there = tuple(region for region, mask in zip(REGION_NAMES, masks, strict=True) if mask.any())
             sources[name] = Source(labels[name], there, name in trained_on)

@@ -8,14 +8,15 @@ brain, where a given sequence is not 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from evidence.pictures import read_upright
+from evidence.pictures import draw_uncertainty, make_scene, read_upright
 from metakd_monai.benchmark.subsets import name_subset
 from metakd_monai.cases import Case
 from metakd_monai.predict import Predictor
@@ -41,8 +42,40 @@ class Doubt(NamedTuple):
     where_right: float
 
 
-def measure_doubt(predictor: Predictor, case: Case, reference: Path) -> Doubt:
-    """Segment a case and compare its uncertainty, as ``metakd predict --save-uncertainty`` writes it, with its errors.
+@dataclass(frozen=True)
+class Judged:
+    """A mask, what it should have been, and its uncertainty.
+
+    Attributes:
+        case: its name.
+        item: what the predictor read.
+        labels: of the mask, ``(*box)``.
+        truth: of the reference, ``(*box)``.
+        unsure: as ``metakd predict --save-uncertainty`` writes it, ``(*box)`` in bits.
+        alone: the same of the mask's own probabilities.
+    """
+
+    case: str
+    item: dict[str, Any]
+    labels: torch.Tensor
+    truth: torch.Tensor
+    unsure: torch.Tensor
+    alone: torch.Tensor
+
+    @property
+    def available(self) -> list[bool]:
+        """Which sequences were given."""
+        there: list[bool] = self.item["available"].tolist()
+        return there
+
+    @property
+    def given(self) -> str:
+        """The subset that was given."""
+        return name_subset([m for m, there in zip(Modality, self.available, strict=True) if there])
+
+
+def judge(predictor: Predictor, case: Case, reference: Path) -> Judged:
+    """Segment a case.
 
     Args:
         predictor: what to segment with, and from which sequences.
@@ -51,24 +84,35 @@ def measure_doubt(predictor: Predictor, case: Case, reference: Path) -> Doubt:
     """
     item = predictor.read(case)
     logits = predictor.segment(item)
-    unsure = predictor.uncertainty(item, logits)[0]
-    labels = regions_to_labels(logits > 0, case.et_label)
-    truth = torch.from_numpy(read_upright(reference)[item["box"]].copy())[None]
-    wrong = (labels_to_regions(labels) != labels_to_regions(truth)).any(dim=0)
-    brain = (item["image"].as_tensor()[item["available"]] != 0).any(dim=0)
-    alone = entropy(logits.sigmoid()[None])[0, 0]
-    errors, bits, bits_alone = (part[brain].numpy() for part in (wrong, unsure, alone))
-    there = item["available"].tolist()
+    labels = regions_to_labels(logits > 0, case.et_label)[0]
+    truth = torch.from_numpy(read_upright(reference)[item["box"]].copy())
+    unsure, alone = predictor.uncertainty(item, logits)[0], entropy(logits.sigmoid()[None])[0, 0]
+    return Judged(case.case_id, item, labels, truth, unsure, alone)
+
+
+def measure_doubt(judged: Judged) -> Doubt:
+    """Compare the uncertainty of a mask with its errors."""
+    regions = [labels_to_regions(labels[None]) for labels in (judged.labels, judged.truth)]
+    brain = (judged.item["image"].as_tensor()[judged.item["available"]] != 0).any(dim=0)
+    wrong = (regions[0] != regions[1]).any(dim=0)
+    errors, bits, alone = (part[brain].numpy() for part in (wrong, judged.unsure, judged.alone))
     return Doubt(
-        case.case_id,
-        name_subset([m for m, present in zip(Modality, there, strict=True) if present]),
-        describe_uncertainty(there)["method"],
+        judged.case,
+        judged.given,
+        describe_uncertainty(judged.available)["method"],
         float(errors.mean()),
         auroc(bits, errors),
-        auroc(bits_alone, errors),
+        auroc(alone, errors),
         mean(bits[errors]),
         mean(bits[~errors]),
     )
+
+
+def draw_doubt(path: Path, judged: Judged) -> None:
+    """Write a PNG of a mask, its errors and its uncertainty."""
+    scene = make_scene(judged.item["image"].numpy(), judged.available, judged.truth.numpy())
+    mask, unsure = (scene.cut(volume.numpy()) for volume in (judged.labels, judged.unsure))
+    draw_uncertainty(path, scene, mask, unsure, judged.given, f"{judged.case}, given {judged.given}")
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -100,7 +144,14 @@ def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
         same = [one for one in doubts if one.method == method]
         means = [mean_known(column) for column in zip(*(one[3:] for one in same), strict=True)]
         lines.append(f"| **mean of {len(same)}** | | {method} | {show(means)} |")
+    for one in doubts:
+        lines += ["", f"![{one.case} given {one.given}]({picture_name(one.case, one.given)})"]
     return lines
+
+
+def picture_name(case: str, given: str) -> str:
+    """Name the file of a picture of uncertainty."""
+    return f"{case}_uncertainty_{given}.png"
 
 
 def mean_known(values: Iterable[float]) -> float:

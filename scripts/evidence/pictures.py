@@ -42,7 +42,7 @@ class Scene:
         return cut(volume[self.box], AXIAL, self.index)
 
 
-def read_upright(path: Path) -> np.ndarray:
+def read_upright(path: str | Path) -> np.ndarray:
     """Read a label map ``(*S)``, axes towards left, posterior, superior."""
     image = read_nifti(path)
     turn = ornt_transform(io_orientation(image.affine), axcodes2ornt(WORKING_AXES))
@@ -50,15 +50,15 @@ def read_upright(path: Path) -> np.ndarray:
     return turned
 
 
-def make_scene(item: Mapping[str, Any], reference: Path) -> Scene:
+def make_scene(image: np.ndarray, available: Sequence[bool], labels: np.ndarray) -> Scene:
     """Cut the slice with the largest tumour of a case.
 
     Args:
-        item: loaded, with ``image`` ``(N, *S)`` in the working orientation, and ``available``.
-        reference: label map.
+        image: ``(N, *S)``, axes towards left, posterior, superior.
+        available: of each modality.
+        labels: of the reference, ``(*S)``.
     """
-    image, labels = item["image"].numpy(), read_upright(reference)
-    box = brain_box(image, item["available"].tolist())
+    box = brain_box(image, available)
     index = busiest_slice(largest_tumour(labels[box]), AXIAL)
     slices = np.stack([cut(channel[box], AXIAL, index) for channel in image])
     return Scene(slices, cut(labels[box], AXIAL, index), index, box)
@@ -88,12 +88,27 @@ def draw_case(path: Path, scene: Scene, masks: Mapping[str, np.ndarray], evidenc
 
 
 def worst_rows(evidence: Evidence) -> list[Row]:
-    """Return a row of each of the three (case, subset) pairs with the lowest mean Dice of the regions of the case."""
+    """Return a row of each of the three (case, subset) pairs with the lowest mean Dice, of cases never trained on."""
     pairs: dict[tuple[str, str], list[Row]] = {}
     for row in evidence.rows:
         pairs.setdefault((row.case, row.subset), []).append(row)
-    ranked = sorted(pairs.values(), key=lambda rows: float(np.mean([row.dice for row in rows])))
+    unseen = [rows for rows in pairs.values() if not rows[0].trained_on] or pairs.values()
+    ranked = sorted(unseen, key=lambda rows: float(np.mean([row.dice for row in rows])))
     return [rows[0] for rows in ranked[:WORST]]
+
+
+def draw_uncertainty(path: Path, scene: Scene, mask: np.ndarray, unsure: np.ndarray, subset: str, title: str) -> None:
+    """Write a PNG of a mask, where it is wrong, and its uncertainty in bits, each ``(rows, columns)``."""
+    figure, panels = new_row(3)
+    draw_panel(panels[0], scene, subset, mask, "mask")
+    draw_panel(panels[1], scene, subset, None, "wrong")
+    wrong = np.ma.masked_equal(mask != scene.labels, False)
+    panels[1].imshow(wrong, cmap="autumn", interpolation="nearest")
+    picture = panels[2].imshow(unsure, cmap="inferno", vmin=0, vmax=1)
+    panels[2].set(xticks=[], yticks=[])
+    panels[2].set_title("uncertainty in bits", color="white", fontsize=8)
+    figure.colorbar(picture, ax=panels[2], shrink=0.6).ax.tick_params(colors="white", labelsize=7)
+    save(figure, path, title)
 
 
 def draw_gallery(path: Path, scenes: Sequence[Scene], masks: Sequence[np.ndarray], evidence: Evidence) -> None:

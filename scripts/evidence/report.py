@@ -52,7 +52,7 @@ def make_report(content: Content) -> str:
         lines += ["", "## Aims", "", *aim_lines(unseen), *violation_lines(unseen), *tables(unseen, "")]
     if seen.rows:
         lines += tables(seen, "Trained on: ")
-    if content.runs:
+    if content.runs and unseen.rows:
         lines += comparison_lines(content.runs, unseen)
     return "\n".join([*lines, *content.extra, *picture_lines(content)]) + "\n"
 
