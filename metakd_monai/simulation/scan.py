@@ -86,11 +86,17 @@ def split_tumour(draw: Draw, tumours: Tumours) -> dict[str, Tensor]:
 def insert(draw: Draw, base: Tensor, contrast: Contrast, parts: dict[str, Tensor], texture: Tensor) -> Tensor:
     """Put the tumours into a healthy image; oedema lets some of what it soaks shine through."""
     kept = draw.uniform(0.1, 0.6)
-    core = parts["necrosis"] * contrast.necrosis + parts["solid"] * contrast.solid + parts["enhancing"] * contrast.enhancing
+    core = (
+        parts["necrosis"] * contrast.necrosis
+        + parts["solid"] * contrast.solid
+        + parts["enhancing"] * contrast.enhancing
+    )
     share = parts["necrosis"] + parts["solid"] + parts["enhancing"]
     rough = 1 + draw.uniform(0.5, 1.5) * texture
     soaked = contrast.oedema * rough + kept * (base - 1)
-    image = base * (1 - share - parts["oedema"]) + core * (1 + draw.uniform(0.5, 2.0) * texture) + parts["oedema"] * soaked
+    image = (
+        base * (1 - share - parts["oedema"]) + core * (1 + draw.uniform(0.5, 2.0) * texture) + parts["oedema"] * soaked
+    )
     return image * (1 - parts["blood"]) + parts["blood"] * draw.uniform(0.5, 1.5) * max(contrast.solid, 0.8)
 
 

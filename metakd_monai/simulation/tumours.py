@@ -111,7 +111,9 @@ def ellipsoid(draw: Draw, shape: torch.Size, middle: Tensor, radius: float) -> T
     stretch = torch.tensor([draw.uniform(0.65, 1.5) for _ in range(3)])
     stretch = stretch / stretch.prod() ** (1 / 3)
     turn = ((rotation * stretch) @ rotation.T).to(draw.device) * draw.spacing / radius
-    axes = [torch.arange(n, device=draw.device, dtype=torch.float32) - float(m) for n, m in zip(shape, middle, strict=True)]
+    axes = [
+        torch.arange(n, device=draw.device, dtype=torch.float32) - float(m) for n, m in zip(shape, middle, strict=True)
+    ]
     x, y, z = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
     square = torch.zeros(shape, device=draw.device)
     for row in turn:
