@@ -7,7 +7,8 @@ FLAIR and T2, necrosis is dark in T1: what a radiologist would look for. Lengths
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +18,7 @@ from scipy.ndimage import gaussian_filter
 from metakd_monai.files import write_safely
 from metakd_monai.vocabulary import Label, Modality, UserError
 
+Case = tuple[dict[Modality, np.ndarray], np.ndarray]  # an int16 image (*S) of each sequence, and the label map (*S)
 AIR, CSF, GREY, WHITE, NECROSIS, OEDEMA, RIM = range(7)
 TISSUE_TO_LABEL = np.array([0, 0, 0, 0, Label.NECROSIS, Label.OEDEMA, Label.ET], dtype=np.int16)
 # Mean intensity of each tissue, in the order above, relative to the brightest normal tissue of T1.
@@ -39,6 +41,7 @@ def simulate_cohort(
     spacing: float = DEFAULT_SPACING,
     overwrite: bool = False,
     progress: bool = True,
+    make_case: Callable[[int], Case] | None = None,
 ) -> list[Path]:
     """Write case folders ``Simulated_<number>/Simulated_<number>_{flair,t1,t1ce,t2,seg}.nii.gz``.
 
@@ -50,6 +53,7 @@ def simulate_cohort(
         spacing: voxel size in mm.
         overwrite: replace case folders that are there.
         progress: show a bar in a terminal.
+        make_case: gives the images and labels of a case by its number, in place of :func:`simulate_case`.
 
     Returns:
         The case folders.
@@ -65,7 +69,7 @@ def simulate_cohort(
     if taken and not overwrite:
         raise UserError(f"{taken[0]}: exists already; expected a new folder (or --overwrite)")
     for number, folder in enumerate(tqdm(folders, desc="simulating", unit="case", disable=None if progress else True)):
-        images, labels = simulate_case(np.random.default_rng([seed, number]), shape, spacing)
+        images, labels = (make_case or partial(simulate_numbered, seed, shape, spacing))(number)
         for name, voxels in [*((m.value, v) for m, v in images.items()), ("seg", labels)]:
             write_volume(folder / f"{folder.name}_{name}.nii.gz", voxels, spacing)
     return folders
@@ -83,9 +87,12 @@ def check_sizes(cases: int, seed: int, shape: Sequence[int], spacing: float) -> 
         raise UserError(f"spacing: {spacing:g} mm found; expected 0.2 to 10 mm")
 
 
-def simulate_case(
-    rng: np.random.Generator, shape: Sequence[int], spacing: float
-) -> tuple[dict[Modality, np.ndarray], np.ndarray]:
+def simulate_numbered(seed: int, shape: Sequence[int], spacing: float, number: int) -> Case:
+    """Draw a case of a cohort by its number."""
+    return simulate_case(np.random.default_rng([seed, number]), shape, spacing)
+
+
+def simulate_case(rng: np.random.Generator, shape: Sequence[int], spacing: float) -> Case:
     """Draw one case: an int16 image ``(*S)`` for each sequence and the int16 label map ``(*S)``."""
     tissue = grow_tumours(rng, *make_brain(rng, tuple(shape), spacing), spacing)
     gain = rng.uniform(300, 900)

@@ -60,6 +60,25 @@ def network_for(weights: str | Path, **arguments: Any) -> MetaKDUNet:
         raise misfit(weights, error) from None
 
 
+def start_from(network: MetaKDUNet, path: str | Path | None) -> MetaKDUNet:
+    """Load weights to go on learning from, such as the bundle's; the network keeps its own ``input_stride``.
+
+    Args:
+        network: changed in place.
+        path: see :func:`load_network`; None to leave the network as it was drawn.
+
+    Raises:
+        UserError: as :func:`load_network`.
+    """
+    if path is not None:
+        state = {name: value for name, value in read_state(Path(path)).items() if name != "input_stride"}
+        try:
+            network.load_state_dict({**state, **dict(network.named_buffers())})
+        except RuntimeError as error:
+            raise misfit(path, error) from None
+    return network
+
+
 def read_architecture(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Read MetaKDUNet's arguments off a state dict; raises ValueError for one of another task."""
     arguments = cast(dict[str, Any], infer_architecture(state))

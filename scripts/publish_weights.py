@@ -25,18 +25,15 @@ from metakd_monai.files import write_json, write_safely
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Predictor
 from metakd_monai.vocabulary import UserError
-from metakd_monai.weights import checksum, load_network, read_architecture, read_state
+from metakd_monai.weights import checksum, load_network, read_architecture, read_state, start_from
 
 LARGEST = 25_000_000  # bytes
 
 
-def restride(state: dict[str, torch.Tensor], stride: int | None) -> MetaKDUNet:
+def restride(path: Path, stride: int | None) -> MetaKDUNet:
     """Return a network with given weights and another input_stride; None for the one that they have."""
-    arguments = read_architecture(state)
-    network = MetaKDUNet(**{**arguments, "input_stride": stride or arguments["input_stride"]})
-    without = {name: value for name, value in state.items() if name != "input_stride"}
-    network.load_state_dict({**without, **dict(network.named_buffers())})
-    return network
+    arguments = read_architecture(read_state(path))
+    return start_from(MetaKDUNet(**{**arguments, "input_stride": stride or arguments["input_stride"]}), path)
 
 
 def pack(network: MetaKDUNet) -> bytes:
@@ -60,7 +57,7 @@ def pack(network: MetaKDUNet) -> bytes:
 
 def publish(source: Path, output: Path, stride: int | None) -> None:
     """Write the weights and say what they are."""
-    content = pack(restride(read_state(source), stride))
+    content = pack(restride(source, stride))
     write_safely(output, lambda path: path.write_bytes(content))
     network = load_network(output)
     print(f"{output}: {len(content) / 1e6:.1f} MB, channels {network.channels}, input_stride {network.pooling}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from metakd_monai.cli.base import Sizes
+from metakd_monai.vocabulary import UserError
 
 
 @click.command()
@@ -16,10 +17,22 @@ from metakd_monai.cli.base import Sizes
 @click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--shape", type=Sizes(), default="72,88,72", show_default=True, help="Voxels of each volume.")
 @click.option("--spacing", default=2.0, show_default=True, help="Voxel size in mm.")
+@click.option("--realistic", is_flag=True, help="Cases to train on, not to teach with; see docs/model_card.md.")
+@click.option("--atlas", type=click.Path(path_type=Path), help="Realistic: folder with SRI24's tissue maps.")
+@click.option("--real", type=click.Path(path_type=Path), help="Realistic: labelled cases whose brains are used too.")
 @click.option("--overwrite", is_flag=True, help="Replace case folders that are there.")
-def simulate(**arguments: Any) -> None:
-    """Write a simulated cohort as BraTS-style case folders below OUTPUT."""
+def simulate(realistic: bool, atlas: Path | None, real: Path | None, **arguments: Any) -> None:
+    """Write a simulated cohort as BraTS-style case folders below OUTPUT.
+
+    With --realistic the sizes of the volumes are those of the brains, whatever --shape says.
+    """
     from metakd_monai.simulate import simulate_cohort
 
+    if realistic:
+        from metakd_monai.simulation.cohort import case_maker
+
+        arguments["make_case"] = case_maker(arguments["seed"], arguments["spacing"], atlas, real)
+    elif atlas or real:
+        raise UserError("--atlas, --real: given without --realistic; expected both or none of them")
     folders = simulate_cohort(**arguments)
     click.echo(f"{len(folders)} simulated cases in {arguments['output']}")

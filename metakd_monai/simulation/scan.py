@@ -12,6 +12,9 @@ from metakd_monai.simulation.draw import Draw, blur, pool
 from metakd_monai.simulation.tumours import Tumours
 from metakd_monai.vocabulary import Modality
 
+CORE = ("necrosis", "solid", "enhancing")  # fields of Contrast
+PARTS = ("oedema", *CORE)
+
 
 def take_images(draw: Draw, anatomy: Anatomy, tumours: Tumours) -> Tensor:
     """Return one image of each sequence ``(N, *S)``, 0 outside of the stripped brain, in units of white matter."""
@@ -85,18 +88,11 @@ def split_tumour(draw: Draw, tumours: Tumours) -> dict[str, Tensor]:
 
 def insert(draw: Draw, base: Tensor, contrast: Contrast, parts: dict[str, Tensor], texture: Tensor) -> Tensor:
     """Put the tumours into a healthy image; oedema lets some of what it soaks shine through."""
-    kept = draw.uniform(0.1, 0.6)
-    core = (
-        parts["necrosis"] * contrast.necrosis
-        + parts["solid"] * contrast.solid
-        + parts["enhancing"] * contrast.enhancing
-    )
-    share = parts["necrosis"] + parts["solid"] + parts["enhancing"]
-    rough = 1 + draw.uniform(0.5, 1.5) * texture
-    soaked = contrast.oedema * rough + kept * (base - 1)
-    image = (
-        base * (1 - share - parts["oedema"]) + core * (1 + draw.uniform(0.5, 2.0) * texture) + parts["oedema"] * soaked
-    )
+    kept, coarse, fine = draw.uniform(0.1, 0.6), draw.uniform(0.5, 1.5), draw.uniform(0.5, 2.0)
+    image = base * (1 - sum(parts[name] for name in PARTS))
+    image = image + parts["oedema"] * (contrast.oedema * (1 + coarse * texture) + kept * (base - 1))
+    for name in CORE:
+        image = image + parts[name] * getattr(contrast, name) * (1 + fine * texture)
     return image * (1 - parts["blood"]) + parts["blood"] * draw.uniform(0.5, 1.5) * max(contrast.solid, 0.8)
 
 
