@@ -29,6 +29,7 @@ from metakd_monai.files import (
 )
 from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
+from metakd_monai.uncertainty import describe_uncertainty, measure_uncertainty
 from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError, find_user_error
 from metakd_monai.weights import checksum
 
@@ -73,6 +74,12 @@ class Outputs:
     preview: bool = True
     probabilities: bool = False
     overwrite: bool = False
+    uncertainty: bool = False
+
+    def maps(self, case_id: str) -> dict[Path, bool]:
+        """Return the maps that may lie beside a case's mask, and whether each is asked for."""
+        wanted = {"probabilities": self.probabilities, "uncertainty": self.uncertainty}
+        return {self.directory / f"{case_id}_{name}.nii.gz": asked for name, asked in wanted.items()}
 
 
 class Predictor:
@@ -151,6 +158,13 @@ class Predictor:
             mask = item["available"][None].to(self.device)
             return self.inferer.infer_box(image, self.network, mask, item["size"])[0].cpu()
 
+    def uncertainty(self, item: dict[str, Any], logits: torch.Tensor, method: str | None = None) -> torch.Tensor:
+        """Return how unsure a mask of logits ``(R, *box)`` is, ``(1, *box)`` bits: :mod:`metakd_monai.uncertainty`."""
+        with torch.inference_mode():
+            image = item["image"].as_tensor()[None].to(self.device)
+            mask, given = item["available"][None].to(self.device), logits[None].to(self.device)
+            return measure_uncertainty(self.inferer, self.network, image, mask, given, item["size"], method)[0].cpu()
+
 
 def to_volume(values: torch.Tensor, item: Mapping[str, Any]) -> torch.Tensor:
     """Put ``(C, *box)`` into the volume that an item was cut from, ``(C, *S)``, zeros around it."""
@@ -166,14 +180,17 @@ def predict_case(
     """
     settings = predictor.settings_for(case)
     report_path = outputs.directory / f"{case.case_id}.json"
-    if not outputs.overwrite and is_done(mask_path(outputs, case), report_path, settings):
+    done = not outputs.overwrite and is_done(mask_path(outputs, case), report_path, settings)
+    if done and all(path.exists() for path, asked in outputs.maps(case.case_id).items() if asked):
         return f"done before with the same settings, left as it is ({report_path})"
+    outdated = [path for path, asked in outputs.maps(case.case_id).items() if not (asked or done)]
     start = time.perf_counter()
     item = (read or predictor.read)(case)
     was_read = time.perf_counter()
     logits = predictor.segment(item)
     labels = regions_to_labels(logits > 0, settings.et_label)
-    done = time.perf_counter()
+    unsure = predictor.uncertainty(item, logits) if outputs.uncertainty else None
+    segmented = time.perf_counter()
     used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
     missing = [name for name in MODALITY_NAMES if name not in used]
     volumes = measure(labels, item["image"].pixdim)
@@ -183,7 +200,9 @@ def predict_case(
         f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
     mark_unfinished(mask_path(outputs, case), report_path)
-    write_outputs(outputs, case.case_id, item, logits, labels, title)
+    for path in outdated:  # maps of an earlier mask, which would be taken for this one's
+        path.unlink(missing_ok=True)
+    write_outputs(outputs, case.case_id, item, logits, labels, title, unsure)
     written = time.perf_counter()
     report = {
         "case": case.case_id,
@@ -195,7 +214,8 @@ def predict_case(
         "volumes_ml": volumes,
         "expected": expectations.report(used),
         "warnings": unusual,
-        "seconds": {"read": was_read - start, "segment": done - was_read, "write": written - done},
+        "uncertainty": None if unsure is None else describe_uncertainty(item["available"].tolist()),
+        "seconds": {"read": was_read - start, "segment": segmented - was_read, "write": written - segmented},
     }
     write_json(report_path, report)
     mark_finished(mask_path(outputs, case))
@@ -233,14 +253,23 @@ def is_done(mask: Path, report: Path, settings: Settings) -> bool:
 
 
 def write_outputs(
-    outputs: Outputs, case_id: str, item: dict[str, Any], logits: torch.Tensor, labels: torch.Tensor, title: str
+    outputs: Outputs,
+    case_id: str,
+    item: dict[str, Any],
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    title: str,
+    unsure: torch.Tensor | None = None,
 ) -> None:
-    """Write mask, preview and probabilities; the mask and probabilities on the grid of the input."""
+    """Write mask, preview, probabilities and uncertainty; all but the preview on the grid of the input."""
     reference = item["image"].meta[REFERENCE]
     affine = read_nifti(reference).affine
     if outputs.probabilities:
         maps = to_native(to_volume(logits.sigmoid(), item), affine)
         write_like(outputs.directory / f"{case_id}_probabilities.nii.gz", maps, reference)
+    if unsure is not None:
+        bits = to_native(to_volume(unsure, item), affine)[..., 0]
+        write_like(outputs.directory / f"{case_id}_uncertainty.nii.gz", bits, reference)
     if outputs.preview:
         from metakd_monai.preview import draw_preview
 

@@ -67,7 +67,7 @@ def test_references_in_every_layout(tmp_path: Path) -> None:
 
 
 def test_predictions_are_told_from_what_predict_writes_beside_them(tmp_path: Path) -> None:
-    for name in ("a.nii.gz", "a.png", "a.json", "a_probabilities.nii.gz", "b.nii"):
+    for name in ("a.nii.gz", "a.png", "a.json", "a_probabilities.nii.gz", "a_uncertainty.nii.gz", "b.nii"):
         (tmp_path / name).touch()
     assert list(find_predictions(tmp_path)) == ["a", "b"]
 

@@ -14,7 +14,7 @@ FLOORS = [
     | {"avmnist", "adni"},
     {"bundle", "submission"},
     {"inferers", "weights"},
-    {"handlers", "trainer", "exports", "classification"},
+    {"handlers", "trainer", "exports", "classification", "uncertainty"},
     {"predict"},
     {"benchmark", "cohort"},
     {"cli"},

@@ -81,7 +81,8 @@ def run_benchmark(
     check_writable(folder)
     predictor = Predictor(weights, device)
     settings = scoring.settings(predictor)
-    records, failed, resumed = score_cases(predictor, items, scoring, folder / "cases", overwrite)
+    engine = SubsetPredictor(predictor)
+    records, failed, resumed = score_cases(engine, items, scoring, folder / "cases", overwrite)
     table = ScoreTable(tuple(Score(record["case"], *row) for record in records for row in subsets_of(record)))
     comparisons = write_results(folder, table, scoring, reference)
     manifest = {
@@ -102,14 +103,17 @@ def run_benchmark(
 
 
 def score_cases(
-    predictor: Predictor, items: Items, scoring: Scoring, folder: Path, overwrite: bool
+    engine: SubsetPredictor, items: Items, scoring: Scoring, folder: Path, overwrite: bool
 ) -> tuple[list[dict[str, Any]], dict[str, str], int]:
-    """Score case after case; return the records, why others failed by case, and how many were done before.
+    """Score case after case, each recorded in a folder as soon as it is done.
+
+    Returns:
+        The records, why others failed by case, and how many were done before.
 
     Raises:
         UserError: when a record of other settings is in the way.
     """
-    settings = scoring.settings(predictor)
+    settings = scoring.settings(engine.predictor)
     known: dict[str, dict[str, Any]] = {}
     for item in items:
         name = str(item["case_id"])
@@ -117,7 +121,7 @@ def score_cases(
         if record is not None:
             known[name] = record
     failed: dict[str, str] = {}
-    records, engine = [], SubsetPredictor(predictor)
+    records = []
     for item in tqdm(items, desc="15 subsets", unit="case", disable=None):
         name = str(item["case_id"])
         if name in known:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metakd_monai.cases import Case
 from metakd_monai.inferers import autocast, inside, paste
+from metakd_monai.inferers.subsets import DecodeAll, mask_of
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Predictor, to_volume
 from metakd_monai.transforms import regions_to_labels
@@ -90,40 +91,6 @@ class SubsetPredictor:
             for subset, logits in self.logits(item)
         }
         return {subset: maps[subset] for subset in modality_subsets() if subset in maps}
-
-
-def mask_of(subset: Sequence[Modality] | set[Modality]) -> Tensor:
-    """Return which modalities a subset has, ``(1, N)`` bool."""
-    return torch.tensor([[m in subset for m in Modality]])
-
-
-class DecodeAll:
-    """A network that encodes windows once and decodes them for K subsets.
-
-    Args:
-        network: the network.
-        masks: K masks of modalities, each ``(1, N)``.
-    """
-
-    def __init__(self, network: MetaKDUNet, masks: Sequence[Tensor]) -> None:
-        self.network, self.masks, self.factor = network, masks, network.factor
-
-    def __call__(self, x: Tensor, available: Tensor) -> Tensor:
-        """Return logits ``(W, K*R, *S)``, subset after subset.
-
-        Args:
-            x: windows ``(W, N, *S)``.
-            available: the modalities to encode, ``(1, N)``.
-        """
-        encoded = available.expand(len(x), -1)
-        features = self.network.encode(x, encoded)
-        size = list(x.shape[2:])
-        parts = [self.network.decode(features, m.expand(len(x), -1), None, size, encoded) for m in self.masks]
-        return torch.cat(parts, dim=1)
-
-    def bytes_per_voxel(self) -> float:
-        """Return what the network says, so that windows are those of any one subset."""
-        return self.network.bytes_per_voxel()
 
 
 def name_subset(subset: Sequence[Modality]) -> str:

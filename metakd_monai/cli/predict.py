@@ -44,6 +44,7 @@ def file_option(modality: Modality) -> Any:
     "Label of enhancing tumour; auto: 3 for names as of BraTS 2023 (BraTS-GLI-...), else 4.",
 )
 @click.option("--save-probabilities", is_flag=True, help="Also write ET, TC and WT probabilities (4-D NIfTI).")
+@click.option("--save-uncertainty", is_flag=True, help="Also write a map of uncertainty in bits, 0 to 1 (NIfTI).")
 @click.option("--no-preview", is_flag=True, help="Write no PNG.")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
 @choice_option(
@@ -98,6 +99,7 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
 
     with lean_imports(ctx.find_root().obj == OWN_PROCESS):
         from metakd_monai.cohort import predict_cases
+    from metakd_monai.exports import check_shareable
     from metakd_monai.files import check_writable
     from metakd_monai.predict import Compute, Outputs, Predictor
     from metakd_monai.weights import find_weights
@@ -107,7 +109,15 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     device = "cpu" if engine.name == "ray" else choose_device(options["device"])  # Ray chooses where it is used
     check_writable(options["output"])
     et_label = None if options["et_label"] == "auto" else int(options["et_label"])
-    outputs = Outputs(options["output"], not options["no_preview"], options["save_probabilities"], options["overwrite"])
+    outputs = Outputs(
+        options["output"],
+        not options["no_preview"],
+        options["save_probabilities"],
+        options["overwrite"],
+        options["save_uncertainty"],
+    )
+    if outputs.uncertainty:
+        check_shareable(weights)
     compute = Compute(**{name: options[name] for name in COMPUTE})
     arguments = {"modalities": modalities, "et_label": et_label, "optimize": options["optimize"]}
     make = partial(Predictor, weights, device=device, compute=compute, **arguments)

@@ -1,5 +1,6 @@
 """The network in formats that other programs run: TorchScript, ONNX, torch.export, TensorRT."""
 
-from metakd_monai.exports.read import load_any, settle_precision, weights_checksum
+from metakd_monai.exports.read import check_shareable, load_any, settle_precision, weights_checksum
 
-__all__ = ["load_any", "settle_precision", "weights_checksum"]  # writing needs more imports: metakd_monai.exports.write
+# Writing needs more imports: metakd_monai.exports.write.
+__all__ = ["check_shareable", "load_any", "settle_precision", "weights_checksum"]

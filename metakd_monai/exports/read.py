@@ -179,3 +179,9 @@ READERS: dict[str, Callable[[Path, torch.device, str], Network]] = {
     ".onnx": read_onnx,
     ".pt2": read_torch_export,
 }
+
+
+def check_shareable(path: str | Path) -> None:
+    """Raise UserError for the name of an exported network, whose features cannot be shared among subsets."""
+    if Path(path).suffix in READERS:
+        raise UserError(f"{path}: exported network found; expected weights such as model.pt for an uncertainty map")

@@ -14,7 +14,7 @@ from metakd_monai.files import check_labels, read_nifti, read_voxels
 from metakd_monai.scores.conventions import Convention
 from metakd_monai.vocabulary import LabelConvention, UserError
 
-PROBABILITIES = "_probabilities"
+BESIDE = ("_probabilities", "_uncertainty")  # what metakd predict writes beside masks
 SEGMENTATION_TOKENS = frozenset({"seg", "segm", "dseg"})
 SEGMENTATION_END = re.compile(r"[_-]d?seg$", re.IGNORECASE)
 GRID_TOLERANCE = 1e-3  # of the entries of an affine
@@ -30,13 +30,13 @@ class LabelMap:
 
 
 def find_predictions(folder: Path) -> dict[str, Path]:
-    """Find ``<case>.nii.gz`` in a folder, by case; previews, reports and probabilities beside them are passed over.
+    """Find ``<case>.nii.gz`` in a folder, by case; previews, reports and maps beside them are passed over.
 
     Raises:
         UserError: when there are none, or two of one case.
     """
     stems = ((NIFTI.sub("", path.name), path) for path in list_nifti(folder))
-    found = ((stem, path) for stem, path in stems if not stem.endswith(PROBABILITIES))
+    found = ((stem, path) for stem, path in stems if not stem.endswith(BESIDE))
     return unique(folder, found, "<case>.nii.gz")
 
 

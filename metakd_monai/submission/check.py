@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from metakd_monai.cases import NIFTI, Case, find_cases
 from metakd_monai.files import check_labels, read_nifti, read_voxels
-from metakd_monai.scores.folders import PROBABILITIES, list_nifti
+from metakd_monai.scores.folders import BESIDE, list_nifti
 from metakd_monai.submission.grids import Grid, compare_grids, compare_qforms, read_grid
 from metakd_monai.submission.names import match_files
 from metakd_monai.vocabulary import UserError, find_user_error
@@ -58,7 +58,7 @@ def examine_submission(predictions: str | Path, inputs: str | Path, year: str, p
     """Check names, count, labels, data type and grid of every prediction; a damaged file does not stop the others.
 
     Args:
-        predictions: folder of ``<case>.nii.gz``; reports, previews and probabilities beside them are passed over.
+        predictions: folder of ``<case>.nii.gz``; reports, previews and maps beside them are passed over.
         inputs: folder of the cases that were segmented.
         year: ``"2018"``, ``"2019"``, ``"2020"``, ``"2021"`` or ``"2023"``.
         progress: show a bar on a terminal.
@@ -68,7 +68,7 @@ def examine_submission(predictions: str | Path, inputs: str | Path, year: str, p
             submitted.
     """
     folder, source, rules = Path(predictions), Path(inputs), find_submitted_year(year)
-    files = [path for path in list_nifti(folder) if not NIFTI.sub("", path.name).endswith(PROBABILITIES)]
+    files = [path for path in list_nifti(folder) if not NIFTI.sub("", path.name).endswith(BESIDE)]
     if not files:
         raise UserError(f"{folder}: no label map found; expected files such as {rules.example}.nii.gz")
     cases = {case.case_id: case for case in find_inputs(source, rules)}

@@ -1,0 +1,64 @@
+"""Several weights side by side: each name's mean over its seeds, and what dropping sequences in training is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from evidence.aims import BETTER, ROUNDING
+from evidence.rows import Evidence, summarise
+from metakd_monai.vocabulary import REGION_NAMES
+
+WITHOUT = "no dropping"
+OURS = "MetaKD"
+MEAN_OF_REGIONS = "mean of regions"
+Runs = Mapping[str, Sequence[Evidence]]  # by name, one of each seed
+
+
+def dice_of(evidence: Evidence, subsets: Sequence[str]) -> np.ndarray:
+    """Return mean Dice over cases ``(subsets, R + 1)``, the last column the mean of the regions."""
+    values = [[summarise(evidence.of(subset, region).values()).mean for region in REGION_NAMES] for subset in subsets]
+    return np.array([[*row, np.mean([value for value in row if not np.isnan(value)])] for row in values])
+
+
+def compare_lines(runs: Runs) -> list[str]:
+    """Return a Markdown table of Dice by subset, region and name."""
+    subsets = list(next(iter(runs.values()))[0].subsets)
+    dice = {name: np.stack([dice_of(seed, subsets) for seed in seeds]) for name, seeds in runs.items()}
+    heads = [f"{region}: {name}" for region in REGION_NAMES for name in runs]
+    lines = ["| given | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
+    rows = [([n], subset) for n, subset in enumerate(subsets)]
+    rows.append((list(range(len(subsets))), f"**mean of {len(subsets)}**"))
+    for row, title in rows:
+        cells = [
+            spread(dice[name][:, row, column].mean(axis=1)) for column in range(len(REGION_NAMES)) for name in runs
+        ]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    seeds = ", ".join(f"{name} {len(found)}" for name, found in runs.items())
+    return [f"Mean over cases, ± standard deviation over seeds where there are several. Seeds: {seeds}.", "", *lines]
+
+
+def spread(values: np.ndarray) -> str:
+    """Show the mean of the seeds ``(seeds,)`` and their standard deviation."""
+    return f"{values.mean():.3f}" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
+
+
+def dropping_lines(ours: Sequence[Evidence], without: Sequence[Evidence]) -> list[str]:
+    """Return a Markdown table of what training with dropping gains over training without, means over seeds."""
+    subsets = list(ours[0].subsets)
+    mine, other = (np.mean([dice_of(seed, subsets) for seed in seeds], axis=0) for seeds in (ours, without))
+    gains = mine - other
+    lines = ["| region | subsets worse | lowest gain | mean gain | |", "|---|--:|--:|--:|---|"]
+    for column, region in enumerate([*REGION_NAMES, MEAN_OF_REGIONS]):
+        gain = gains[:, column]
+        worse = [f"{subset} {value:+.3f}" for subset, value in zip(subsets, gain, strict=True) if value < -ROUNDING]
+        met = not worse and gain.mean() >= BETTER - ROUNDING
+        shown = f"{len(worse)} of {len(subsets)}" + (f": {', '.join(worse)}" if worse else "")
+        lowest = f"{subsets[int(gain.argmin())]} {gain.min():+.3f}"
+        lines.append(f"| {region} | {shown} | {lowest} | {gain.mean():+.3f} | {'met' if met else '**not met**'} |")
+    return [
+        f"Aim: no subset worse, and the mean of the subsets better by {BETTER:.2f} at least.",
+        "",
+        *lines,
+    ]

@@ -1,0 +1,195 @@
+"""Is the uncertainty map of use: is it higher where the mask is wrong?
+
+AUROC is the probability that a wrong voxel is more uncertain than a right one, ties counted half: 0.5 says nothing, 1
+finds every error. A voxel is wrong where any of ET, TC and WT differs from the reference. Voxels are those of the
+brain, where a given sequence is not 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+
+from evidence.pictures import draw_uncertainty, make_scene, read_upright
+from metakd_monai.benchmark.subsets import name_subset
+from metakd_monai.cases import Case
+from metakd_monai.files import write_json
+from metakd_monai.predict import Predictor
+from metakd_monai.transforms import labels_to_regions, regions_to_labels
+from metakd_monai.uncertainty import MIRRORING, describe_uncertainty, entropy
+from metakd_monai.vocabulary import Modality
+
+
+class Doubt(NamedTuple):
+    """What the uncertainty of one mask is worth; ``nan`` where no voxel is wrong.
+
+    ``auroc_mirroring`` is that of the other method, ``auroc_alone`` that of the entropy of the mask's own
+    probabilities, which costs nothing. The last two are mean uncertainty in bits.
+    """
+
+    case: str
+    given: str
+    method: str
+    wrong_share: float
+    auroc: float
+    auroc_mirroring: float
+    auroc_alone: float
+    where_wrong: float
+    where_right: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A mask, what it should have been, and its uncertainty.
+
+    Attributes:
+        case: its name.
+        item: what the predictor read.
+        labels: of the mask, ``(*box)``.
+        truth: of the reference, ``(*box)``.
+        unsure: as ``metakd predict --save-uncertainty`` writes it, ``(*box)`` in bits.
+        mirrored: the same of the image and its mirror image.
+        alone: the same of the mask's own probabilities.
+    """
+
+    case: str
+    item: dict[str, Any]
+    labels: torch.Tensor
+    truth: torch.Tensor
+    unsure: torch.Tensor
+    mirrored: torch.Tensor
+    alone: torch.Tensor
+
+    @property
+    def available(self) -> list[bool]:
+        """Which sequences were given."""
+        there: list[bool] = self.item["available"].tolist()
+        return there
+
+    @property
+    def given(self) -> str:
+        """The subset that was given."""
+        return name_subset([m for m, there in zip(Modality, self.available, strict=True) if there])
+
+
+def judge(predictor: Predictor, case: Case, reference: Path) -> Judged:
+    """Segment a case.
+
+    Args:
+        predictor: what to segment with, and from which sequences.
+        case: of these.
+        reference: its label map.
+    """
+    item = predictor.read(case)
+    logits = predictor.segment(item)
+    labels = regions_to_labels(logits > 0, case.et_label)[0]
+    truth = torch.from_numpy(read_upright(reference)[item["box"]].copy())
+    unsure, mirrored = (predictor.uncertainty(item, logits, method)[0] for method in (None, MIRRORING))
+    return Judged(case.case_id, item, labels, truth, unsure, mirrored, entropy(logits.sigmoid()[None])[0, 0])
+
+
+def measure_doubt(judged: Judged) -> Doubt:
+    """Compare the uncertainty of a mask with its errors."""
+    regions = [labels_to_regions(labels[None]) for labels in (judged.labels, judged.truth)]
+    brain = (judged.item["image"].as_tensor()[judged.item["available"]] != 0).any(dim=0)
+    wrong = (regions[0] != regions[1]).any(dim=0)
+    errors, bits = wrong[brain].numpy(), judged.unsure[brain].numpy()
+    return Doubt(
+        judged.case,
+        judged.given,
+        describe_uncertainty(judged.available)["method"],
+        float(errors.mean()),
+        auroc(bits, errors),
+        auroc(judged.mirrored[brain].numpy(), errors),
+        auroc(judged.alone[brain].numpy(), errors),
+        mean(bits[errors]),
+        mean(bits[~errors]),
+    )
+
+
+def read_doubt(path: Path, weights_sha256: str) -> Doubt | None:
+    """Return what :func:`write_doubt` recorded, or None when there is nothing, or it is of other weights."""
+    try:
+        record = json.loads(path.read_text())
+        return Doubt(**record["doubt"]) if record["weights_sha256"] == weights_sha256 else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_doubt(path: Path, doubt: Doubt, weights_sha256: str) -> None:
+    """Record what was measured, so that a run that was stopped goes on where it was."""
+    write_json(path, {"weights_sha256": weights_sha256, "doubt": doubt._asdict()})
+
+
+def draw_doubt(path: Path, judged: Judged) -> None:
+    """Write a PNG of a mask, its errors and its uncertainty."""
+    scene = make_scene(judged.item["image"].numpy(), judged.available, judged.truth.numpy())
+    mask, unsure = (scene.cut(volume.numpy()) for volume in (judged.labels, judged.unsure))
+    draw_uncertainty(path, scene, mask, unsure, judged.given, f"{judged.case}, given {judged.given}")
+
+
+def auroc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Return the area under the ROC curve of scores ``(V,)`` for a bool ``(V,)``, by ranks (Mann and Whitney)."""
+    number = int(positive.sum())
+    pairs = number * (len(positive) - number)
+    if not pairs:
+        return float("nan")
+    ranks = rankdata(score)[positive].sum()
+    return float((ranks - number * (number + 1) / 2) / pairs)
+
+
+def mean(values: np.ndarray) -> float:
+    """Return the mean, ``nan`` of nothing."""
+    return float(values.mean()) if values.size else float("nan")
+
+
+def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
+    """Return the section of a report: each case, and the mean over cases by method."""
+    lines = ["", "## Uncertainty", "", "In the brain; a voxel is wrong where any region differs from the reference."]
+    lines += [
+        "AUROC for wrong voxels: of the map, of mirroring, of the mask's own probabilities. Mean of the map in bits."
+    ]
+    heads = [
+        "case",
+        "given",
+        "opinions",
+        "wrong voxels",
+        "AUROC",
+        "mirroring",
+        "mask alone",
+        "where wrong",
+        "where right",
+    ]
+    lines += ["", "| " + " | ".join(heads) + " |", "|---|---|---|" + "--:|" * 6]
+    for one in doubts:
+        lines.append(f"| {one.case} | {one.given} | {one.method} | {show(one[3:])} |")
+    for method in dict.fromkeys(one.method for one in doubts):
+        same = [one for one in doubts if one.method == method]
+        means = [mean_known(column) for column in zip(*(one[3:] for one in same), strict=True)]
+        lines.append(f"| **mean of {len(same)}** | | {method} | {show(means)} |")
+    for one in doubts:
+        lines += ["", f"![{one.case} given {one.given}]({picture_name(one.case, one.given)})"]
+    return lines
+
+
+def picture_name(case: str, given: str) -> str:
+    """Name the file of a picture of uncertainty."""
+    return f"{case}_uncertainty_{given}.png"
+
+
+def mean_known(values: Iterable[float]) -> float:
+    """Return the mean of what is a number, ``nan`` of nothing."""
+    return mean(np.array([value for value in values if not np.isnan(value)]))
+
+
+def show(values: Sequence[float]) -> str:
+    """Show the share in % and the other numbers as cells."""
+    share, *others = values
+    return " | ".join([f"{100 * share:.2f} %", *(f"{value:.3f}" for value in others)])
