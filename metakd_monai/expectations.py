@@ -18,10 +18,12 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from metakd_monai.vocabulary import Modality, Region
@@ -30,7 +32,7 @@ FILE = "expected.json"
 Look = dict[str, float]
 Ranges = Mapping[str, Sequence[float]]
 USUAL = (0.01, 0.99)  # of the training cases lie within a range
-EVERY = 7  # every so many voxels are enough for percentiles
+ENOUGH = 500_000  # voxels of a volume for percentiles
 # How far outside the range of the training cases is still usual: a factor, or a difference.
 FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
 DIFFERENCES = {"share": 0.15, "skew": 0.25}
@@ -52,7 +54,7 @@ def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> 
         - ``<sequence>_skew``, (p95 + p5 - 2 p50) / (p95 - p5), which changes sign when contrast is reversed,
         - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values.
     """
-    brain = (image[available] != 0).any(dim=0)
+    brain = reduce(torch.logical_or, image[available] != 0)  # any() over the first axis is ten times slower
     voxels, box = int(brain.sum()), math.prod(length_along(brain, axis) for axis in range(brain.dim()))
     look = {
         "shortest_edge": float(min(spacing)),
@@ -74,7 +76,8 @@ def length_along(brain: Tensor, axis: int) -> int:
 
 def measure_values(values: Tensor) -> Look:
     """Return skew and tails of the values ``(*S)`` that are not 0, see :func:`measure_look`."""
-    inside = values[values != 0][::EVERY].numpy()
+    sample = values.flatten()[:: max(1, values.numel() // ENOUGH)]
+    inside = sample[sample != 0].numpy()
     p1, p5, p25, p50, p75, p95, p99 = np.percentile(inside, [1, 5, 25, 50, 75, 95, 99]).astype(float)
     tiny = np.finfo(np.float32).tiny  # of an image with few values, percentiles may coincide
     return {"skew": (p95 + p5 - 2 * p50) / max(p95 - p5, tiny), "tails": (p99 - p1) / max(p75 - p25, tiny)}

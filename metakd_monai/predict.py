@@ -158,12 +158,12 @@ class Predictor:
             mask = item["available"][None].to(self.device)
             return self.inferer.infer_box(image, self.network, mask, item["size"])[0].cpu()
 
-    def uncertainty(self, item: dict[str, Any], logits: torch.Tensor) -> torch.Tensor:
+    def uncertainty(self, item: dict[str, Any], logits: torch.Tensor, method: str | None = None) -> torch.Tensor:
         """Return how unsure a mask of logits ``(R, *box)`` is, ``(1, *box)`` bits: :mod:`metakd_monai.uncertainty`."""
         with torch.inference_mode():
             image = item["image"].as_tensor()[None].to(self.device)
             mask, given = item["available"][None].to(self.device), logits[None].to(self.device)
-            return measure_uncertainty(self.inferer, self.network, image, mask, given, item["size"])[0].cpu()
+            return measure_uncertainty(self.inferer, self.network, image, mask, given, item["size"], method)[0].cpu()
 
 
 def to_volume(values: torch.Tensor, item: Mapping[str, Any]) -> torch.Tensor:

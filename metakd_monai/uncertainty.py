@@ -31,20 +31,30 @@ STEPS = 1024  # for each bit; finer ones are noise that no file format packs
 Network = Callable[..., Tensor]
 
 
+def choose_method(available: Sequence[bool]) -> str:
+    """Return how uncertainty is measured from the sequences that are there."""
+    return SUBSETS if sum(available) > 1 else MIRRORING
+
+
 def describe_uncertainty(available: Sequence[bool]) -> dict[str, Any]:
     """Return how uncertainty is measured from the sequences that are there, for a report."""
-    given = sum(available)
-    method = SUBSETS if given > 1 else MIRRORING
+    method = choose_method(available)
     return {
         "method": method,
-        "opinions": 2**given - 1 if method == SUBSETS else 2,
+        "opinions": 2 ** sum(available) - 1 if method == SUBSETS else 2,
         "measure": "entropy of the mean probability, mean of ET, TC and WT",
         "unit": "bit",
     }
 
 
 def measure_uncertainty(
-    inferer: ModalityInferer, network: Network, brain: Tensor, available: Tensor, logits: Tensor, volume: Sequence[int]
+    inferer: ModalityInferer,
+    network: Network,
+    brain: Tensor,
+    available: Tensor,
+    logits: Tensor,
+    volume: Sequence[int],
+    method: str | None = None,
 ) -> Tensor:
     """Measure the uncertainty of a mask.
 
@@ -55,6 +65,7 @@ def measure_uncertainty(
         available: ``(1, N)`` bool.
         logits: those of the mask, ``(1, R, *box)``.
         volume: size of the whole volume, for the limit of memory.
+        method: ``"subsets"`` or ``"mirroring"``; None for that of :func:`choose_method`.
 
     Returns:
         ``(1, 1, *box)`` float32 from 0 to 1 bit, in steps of 1/1024.
@@ -64,16 +75,15 @@ def measure_uncertainty(
     """
     if not isinstance(network, MetaKDUNet):
         raise UserError("weights: exported ones found; expected weights such as model.pt for an uncertainty map")
-    masks = masks_of_subsets(available)[:-1]  # the last is all of them, whose logits are there
-    if masks:
+    own = logits.sigmoid()
+    if (method or choose_method(available[0].tolist())) == SUBSETS:
+        masks = masks_of_subsets(available)[:-1]  # the last is all of them, whose logits are there
         others = inferer.infer_box(brain, MeanProbability(network, masks), available, volume)
-    else:
-        plain = copy(inferer)
-        plain.mirror = "none"
-        mirrored = plain.infer_box(brain.flip(LEFT_RIGHT), network, available, volume).flip(LEFT_RIGHT)
-        others = mirrored.sigmoid()
-    number = max(1, len(masks))
-    return entropy((others * number + logits.sigmoid()) / (number + 1))
+        return entropy((others * len(masks) + own) / (len(masks) + 1))
+    plain = copy(inferer)
+    plain.mirror = "none"
+    mirrored = plain.infer_box(brain.flip(LEFT_RIGHT), network, available, volume).flip(LEFT_RIGHT)
+    return entropy((mirrored.sigmoid() + own) / 2)
 
 
 def entropy(probability: Tensor) -> Tensor:

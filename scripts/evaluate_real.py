@@ -16,7 +16,16 @@ from typing import Any
 
 from evidence.cases import LABELS, MaskKeeper, describe_items, find_items, mask_of
 from evidence.compare import Runs
-from evidence.doubt import Doubt, doubt_lines, draw_doubt, judge, measure_doubt, picture_name
+from evidence.doubt import (
+    Doubt,
+    doubt_lines,
+    draw_doubt,
+    judge,
+    measure_doubt,
+    picture_name,
+    read_doubt,
+    write_doubt,
+)
 from evidence.pictures import Scene, choose_subsets, draw_case, draw_gallery, make_scene, read_upright, worst_rows
 from evidence.report import Content, make_report
 from evidence.rows import Evidence, Row, Source, expectations, rows_of
@@ -99,17 +108,28 @@ def draw(output: Path, predictor: Predictor, items: Items, evidence: Evidence) -
 
 def doubt(arguments: argparse.Namespace, items: Items, evidence: Evidence) -> list[Doubt]:
     """Measure the uncertainty of all cases, from all their sequences and from FLAIR alone where they have more."""
+    flair = Modality.FLAIR.value
     everything = Predictor(arguments.weights, arguments.device)
-    flair = Predictor(arguments.weights, arguments.device, modalities=[Modality.FLAIR])
+    alone = Predictor(arguments.weights, arguments.device, modalities=[Modality.FLAIR])
     found = []
     for item in tqdm(items, desc="uncertainty", unit="case", disable=None):
-        full = evidence.full.get(str(item["case_id"]), "")
-        predictors = {full: everything, **({Modality.FLAIR.value: flair} if "flair" in full.split("+") else {})}
-        for given, predictor in predictors.items():
-            if given:
-                judged = judge(predictor, case_of(item), Path(item["label"]))
-                draw_doubt(arguments.output / picture_name(judged.case, judged.given), judged)
-                found.append(measure_doubt(judged))
+        full = evidence.full.get(str(item["case_id"]))
+        if full is not None:
+            predictors = {full: everything, **({flair: alone} if flair in full.split("+")[:-1] else {})}
+            found += [doubt_of(arguments, item, given, predictor) for given, predictor in predictors.items()]
+    return found
+
+
+def doubt_of(arguments: argparse.Namespace, item: Mapping[str, Any], given: str, predictor: Predictor) -> Doubt:
+    """Measure and draw the uncertainty of one case from a subset, or take what was recorded."""
+    output, sha256 = arguments.output, predictor.settings.weights_sha256
+    record = output / "uncertainty" / f"{item['case_id']}_{given}.json"
+    found = None if arguments.overwrite else read_doubt(record, sha256)
+    if found is None:
+        judged = judge(predictor, case_of(item), Path(item["label"]))
+        found = measure_doubt(judged)
+        draw_doubt(output / picture_name(found.case, given), judged)
+        write_doubt(record, found, sha256)
     return found
 
 

@@ -159,14 +159,17 @@ def test_uncertainty_is_compared_with_the_errors_of_the_mask(folder, files, outp
     assert (found.given, found.method) == ("flair+t1ce", "subsets")
     assert found.wrong_share == pytest.approx((mask != truth)[brain].mean())
     assert 0 <= found.auroc <= 1
+    assert found.auroc != found.auroc_mirroring
     assert found.where_wrong != found.where_right
     unseen = measure_doubt(judge(Predictor(files[0], modalities=[Modality.FLAIR]), case, case.label))
     assert (unseen.given, unseen.method) == ("flair", "mirroring")
+    assert unseen.auroc == unseen.auroc_mirroring
 
 
 def test_a_second_run_computes_nothing_again(folder, files, output, monkeypatch):
     monkeypatch.setattr("evaluate_real.MaskKeeper.label_maps", lambda *_: pytest.fail("computed again"))
-    arguments = [str(output), "--weights", str(files[0]), "--cases", f"{folder}=simulated"]
+    monkeypatch.setattr("evaluate_real.judge", lambda *_: pytest.fail("computed again"))
+    arguments = [str(output), "--weights", str(files[0]), "--cases", f"{folder}=simulated", "--uncertainty"]
     assert run(read_arguments(arguments)) == 0
     assert "yes" not in (output / "report.md").read_text().split("## Aims")[0]
 

@@ -68,6 +68,7 @@ class MeanProbability(DecodeAll):
         return total / len(self.masks)
 
     def bytes_per_voxel(self) -> float:
-        """Estimate the memory on a CPU for each voxel of a window: the features of all modalities are kept at once."""
+        """Estimate the memory on a CPU for each voxel of a window: features of all modalities are kept at once."""
         kept = sum(width / 8**scale for scale, width in enumerate(self.network.channels))
-        return self.network.bytes_per_voxel() + FLOAT_BYTES * (self.network.in_channels - 1) * kept
+        others = (self.network.in_channels - 1) * kept / self.network.pooling**3
+        return self.network.bytes_per_voxel() + FLOAT_BYTES * others

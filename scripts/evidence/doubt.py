@@ -7,6 +7,7 @@ brain, where a given sequence is not 0.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +20,18 @@ from scipy.stats import rankdata
 from evidence.pictures import draw_uncertainty, make_scene, read_upright
 from metakd_monai.benchmark.subsets import name_subset
 from metakd_monai.cases import Case
+from metakd_monai.files import write_json
 from metakd_monai.predict import Predictor
 from metakd_monai.transforms import labels_to_regions, regions_to_labels
-from metakd_monai.uncertainty import describe_uncertainty, entropy
+from metakd_monai.uncertainty import MIRRORING, describe_uncertainty, entropy
 from metakd_monai.vocabulary import Modality
 
 
 class Doubt(NamedTuple):
     """What the uncertainty of one mask is worth; ``nan`` where no voxel is wrong.
 
-    ``auroc_alone`` is that of the entropy of the mask's own probabilities, which costs nothing. The last two are mean
-    uncertainty in bits.
+    ``auroc_mirroring`` is that of the other method, ``auroc_alone`` that of the entropy of the mask's own
+    probabilities, which costs nothing. The last two are mean uncertainty in bits.
     """
 
     case: str
@@ -37,6 +39,7 @@ class Doubt(NamedTuple):
     method: str
     wrong_share: float
     auroc: float
+    auroc_mirroring: float
     auroc_alone: float
     where_wrong: float
     where_right: float
@@ -52,6 +55,7 @@ class Judged:
         labels: of the mask, ``(*box)``.
         truth: of the reference, ``(*box)``.
         unsure: as ``metakd predict --save-uncertainty`` writes it, ``(*box)`` in bits.
+        mirrored: the same of the image and its mirror image.
         alone: the same of the mask's own probabilities.
     """
 
@@ -60,6 +64,7 @@ class Judged:
     labels: torch.Tensor
     truth: torch.Tensor
     unsure: torch.Tensor
+    mirrored: torch.Tensor
     alone: torch.Tensor
 
     @property
@@ -86,8 +91,8 @@ def judge(predictor: Predictor, case: Case, reference: Path) -> Judged:
     logits = predictor.segment(item)
     labels = regions_to_labels(logits > 0, case.et_label)[0]
     truth = torch.from_numpy(read_upright(reference)[item["box"]].copy())
-    unsure, alone = predictor.uncertainty(item, logits)[0], entropy(logits.sigmoid()[None])[0, 0]
-    return Judged(case.case_id, item, labels, truth, unsure, alone)
+    unsure, mirrored = (predictor.uncertainty(item, logits, method)[0] for method in (None, MIRRORING))
+    return Judged(case.case_id, item, labels, truth, unsure, mirrored, entropy(logits.sigmoid()[None])[0, 0])
 
 
 def measure_doubt(judged: Judged) -> Doubt:
@@ -95,17 +100,32 @@ def measure_doubt(judged: Judged) -> Doubt:
     regions = [labels_to_regions(labels[None]) for labels in (judged.labels, judged.truth)]
     brain = (judged.item["image"].as_tensor()[judged.item["available"]] != 0).any(dim=0)
     wrong = (regions[0] != regions[1]).any(dim=0)
-    errors, bits, alone = (part[brain].numpy() for part in (wrong, judged.unsure, judged.alone))
+    errors, bits = wrong[brain].numpy(), judged.unsure[brain].numpy()
     return Doubt(
         judged.case,
         judged.given,
         describe_uncertainty(judged.available)["method"],
         float(errors.mean()),
         auroc(bits, errors),
-        auroc(alone, errors),
+        auroc(judged.mirrored[brain].numpy(), errors),
+        auroc(judged.alone[brain].numpy(), errors),
         mean(bits[errors]),
         mean(bits[~errors]),
     )
+
+
+def read_doubt(path: Path, weights_sha256: str) -> Doubt | None:
+    """Return what :func:`write_doubt` recorded, or None when there is nothing, or it is of other weights."""
+    try:
+        record = json.loads(path.read_text())
+        return Doubt(**record["doubt"]) if record["weights_sha256"] == weights_sha256 else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_doubt(path: Path, doubt: Doubt, weights_sha256: str) -> None:
+    """Record what was measured, so that a run that was stopped goes on where it was."""
+    write_json(path, {"weights_sha256": weights_sha256, "doubt": doubt._asdict()})
 
 
 def draw_doubt(path: Path, judged: Judged) -> None:
@@ -134,10 +154,20 @@ def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
     """Return the section of a report: each case, and the mean over cases by method."""
     lines = ["", "## Uncertainty", "", "In the brain; a voxel is wrong where any region differs from the reference."]
     lines += [
-        "AUROC of the map for wrong voxels, beside that of the mask's own probabilities; mean uncertainty in bits."
+        "AUROC for wrong voxels: of the map, of mirroring, of the mask's own probabilities. Mean of the map in bits."
     ]
-    lines += ["", "| case | given | opinions | wrong voxels | AUROC | of the mask alone | where wrong | where right |"]
-    lines += ["|---|---|---|--:|--:|--:|--:|--:|"]
+    heads = [
+        "case",
+        "given",
+        "opinions",
+        "wrong voxels",
+        "AUROC",
+        "mirroring",
+        "mask alone",
+        "where wrong",
+        "where right",
+    ]
+    lines += ["", "| " + " | ".join(heads) + " |", "|---|---|---|" + "--:|" * 6]
     for one in doubts:
         lines.append(f"| {one.case} | {one.given} | {one.method} | {show(one[3:])} |")
     for method in dict.fromkeys(one.method for one in doubts):
