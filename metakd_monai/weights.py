@@ -60,23 +60,18 @@ def network_for(weights: str | Path, **arguments: Any) -> MetaKDUNet:
         raise misfit(weights, error) from None
 
 
-def start_from(network: MetaKDUNet, path: str | Path | None) -> MetaKDUNet:
-    """Load weights to go on learning from, such as the bundle's; the network keeps its own ``input_stride``.
+def start_from(network: MetaKDUNet, weights: str | Path | None) -> MetaKDUNet:
+    """Return the network that training begins with.
 
     Args:
-        network: changed in place.
-        path: see :func:`load_network`; None to leave the network as it was drawn.
+        network: a new one, for ``weights`` None.
+        weights: see :func:`load_network`; what is trained is then the network that they belong to, of whatever width
+            and ``input_stride``.
 
     Raises:
         UserError: as :func:`load_network`.
     """
-    if path is not None:
-        state = {name: value for name, value in read_state(Path(path)).items() if name != "input_stride"}
-        try:
-            network.load_state_dict({**state, **dict(network.named_buffers())})
-        except RuntimeError as error:
-            raise misfit(path, error) from None
-    return network
+    return network if weights is None else load_network(weights, optimize="none").train()
 
 
 def read_architecture(state: dict[str, torch.Tensor]) -> dict[str, Any]:

@@ -25,15 +25,19 @@ from metakd_monai.files import write_json, write_safely
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Predictor
 from metakd_monai.vocabulary import UserError
-from metakd_monai.weights import checksum, load_network, read_architecture, read_state, start_from
+from metakd_monai.weights import checksum, load_network, read_architecture, read_state
 
 LARGEST = 25_000_000  # bytes
 
 
 def restride(path: Path, stride: int | None) -> MetaKDUNet:
     """Return a network with given weights and another input_stride; None for the one that they have."""
-    arguments = read_architecture(read_state(path))
-    return start_from(MetaKDUNet(**{**arguments, "input_stride": stride or arguments["input_stride"]}), path)
+    state = read_state(path)
+    arguments = read_architecture(state)
+    network = MetaKDUNet(**{**arguments, "input_stride": stride or arguments["input_stride"]})
+    without = {name: value for name, value in state.items() if name != "input_stride"}
+    network.load_state_dict({**without, **dict(network.named_buffers())})
+    return network
 
 
 def pack(network: MetaKDUNet) -> bytes:

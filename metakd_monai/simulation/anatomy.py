@@ -102,8 +102,8 @@ def read_real(folder: Path, spacing: float) -> list[Anatomy]:
     )
     anatomies = []
     for case in find_cases(folder):
-        if case.label is not None and len(case.files) == len(Modality):
-            item = load(case.as_item())
+        item = load(case.as_item()) if case.label is not None else {"available": torch.zeros(1)}
+        if bool(item["available"].all()):
             image, labels = item["image"], item["label"][0].as_tensor().long()
             anatomies.append(from_images(case.case_id, image.as_tensor(), labels, float(image.pixdim.mean()), spacing))
     if not anatomies:

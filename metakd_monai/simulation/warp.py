@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import torch
 from monai.networks.blocks import DVF2DDF
@@ -48,8 +50,16 @@ def bend(draw: Draw, shape: Sequence[int]) -> Tensor:
     half = [math.ceil(n / 2) for n in shape]
     coarse = Draw(int(draw.rng.integers(2**31)), draw.device, 2 * draw.spacing)
     velocity = coarse.smooth(half, 50.0, 3) * draw.uniform(0, 4.0) + coarse.smooth(half, 22.0, 3) * draw.uniform(0, 1.5)
-    field = DVF2DDF(num_steps=4)(velocity[None] / (2 * draw.spacing))
+    field = integrate()(velocity[None] / (2 * draw.spacing))
     return 2 * functional.interpolate(field, list(shape), mode="trilinear")[0]
+
+
+@cache
+def integrate() -> DVF2DDF:
+    """Return MONAI's scaling and squaring, without its notice that MONAI was not compiled for it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return DVF2DDF(num_steps=4)
 
 
 def push(draw: Draw, anatomy: Anatomy, whole: Tensor) -> Anatomy:

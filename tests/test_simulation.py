@@ -1,0 +1,169 @@
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import BUNDLE
+from monai.bundle import ConfigParser
+
+from metakd_monai.cases import find_cases
+from metakd_monai.cli import main
+from metakd_monai.data import SeededDataset, StreamSampler
+from metakd_monai.files import read_voxels
+from metakd_monai.simulation import Anatomy, RandSimulated, load_anatomies, simulate, simulated_split
+from metakd_monai.simulation.anatomy import from_images
+from metakd_monai.simulation.contrast import draw_contrasts
+from metakd_monai.simulation.draw import Draw, blur, pool
+from metakd_monai.simulation.tumours import grow_one, no_tumour
+from metakd_monai.simulation.warp import apply, flip
+from metakd_monai.vocabulary import Label, Modality, UserError
+
+SPACING = 5.0
+
+
+@pytest.fixture(scope="module")
+def brains():
+    return load_anatomies(SPACING, brains=2)
+
+
+def test_same_seed_same_case_and_another_seed_another(brains):
+    one, two, other = (simulate(seed, brains, SPACING) for seed in (3, 3, 4))
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1], two[1])
+    assert one[0].shape != other[0].shape or not torch.equal(one[0], other[0])
+
+
+def test_cases_are_finite_inside_the_brain_and_differ_in_what_they_have(brains):
+    sizes, kinds = [], set()
+    for seed in range(24):
+        images, labels = simulate(seed, brains, SPACING)
+        assert images.shape[1:] == labels.shape
+        assert images.isfinite().all()
+        assert (images >= 0).all()
+        assert not (labels[(images == 0).all(0)] > 0).any()
+        assert set(labels.unique().tolist()) <= {0, Label.NECROSIS, Label.OEDEMA, Label.ET}
+        sizes.append(int((labels > 0).sum()))
+        kinds.add(bool((labels == Label.ET).any()))
+    assert min(sizes) < 0.5 * max(sizes)
+    assert kinds == {True, False}  # some do not enhance
+
+
+def test_tumours_look_in_each_sequence_as_they_do_in_patients(brains):
+    """Oedema is bright in FLAIR and T2; what enhances is brighter than white matter in T1ce, and not in T1."""
+    for seed in range(200):
+        contrasts = draw_contrasts(Draw(seed))
+        flair, t1, t1ce, t2 = (contrasts[m] for m in Modality)
+        assert flair.oedema > flair.grey > 1 > flair.csf
+        assert t2.csf > t2.grey > 1
+        assert t2.oedema > t2.grey
+        assert t1.csf < t1.grey < 1
+        assert t1.oedema < 1
+        assert t1ce.enhancing > 1
+        assert t1ce.enhancing > t1ce.grey
+
+
+def test_smooth_fields_have_unit_spread_and_their_width():
+    draw = Draw(0, spacing=1.0)
+    narrow, wide = draw.smooth((60, 64, 50), 6.0)[0], draw.smooth((60, 64, 50), 30.0)[0]
+    assert narrow.shape == (60, 64, 50)
+    assert 0.8 < float(narrow.std()) < 1.2
+
+    def roughness(field):
+        return float((field[1:] - field[:-1]).std() / field.std())
+
+    assert roughness(narrow) > 3 * roughness(wide)
+
+
+def test_pool_and_blur_keep_a_constant_and_pool_is_a_mean():
+    constant = torch.full((2, 9, 8, 7), 3.0)
+    assert torch.allclose(pool(constant, 5), constant)
+    assert torch.allclose(blur(constant, [1.0, 0.0, 2.0]), constant)
+    noise = torch.randn(1, 9, 9, 9)
+    assert torch.allclose(pool(noise, 3)[0, 4, 4, 4], noise[0, 3:6, 3:6, 3:6].mean(), atol=1e-5)
+
+
+def test_core_lies_in_the_whole_tumour_and_enhances_in_part(brains):
+    tissue = brains[0].tissue
+    for seed in range(6):
+        tumour = grow_one(Draw(seed, spacing=SPACING), tissue, torch.ones(tissue.shape[1:], dtype=torch.bool), 1.0)
+        assert (tumour.core <= tumour.whole + 1e-6).all()
+        assert (tumour.enhancing + tumour.necrosis <= tumour.core + 1e-5).all()
+        assert set(tumour.labels().unique().tolist()) <= {0, 1, 2, 4}
+    assert not no_tumour(tissue[0]).labels().any()
+
+
+def test_moving_by_whole_voxels_moves_labels_and_tissue_alike(brains):
+    brain = brains[0]
+    labelled = Anatomy("one", brain.tissue, None, (brain.tissue[2] > 0.5).long())
+    shift = torch.zeros(3, *brain.tissue.shape[1:])
+    shift[1] = 2.0
+    moved = apply(labelled, shift)
+    assert torch.allclose(moved.tissue[:, :, :-2], brain.tissue[:, :, 2:], atol=1e-4)
+    assert torch.equal(moved.labels[:, :-2], labelled.labels[:, 2:])
+    assert torch.equal(flip(flip(labelled)).tissue, brain.tissue)
+
+
+def test_real_brains_keep_their_tumour_and_get_tissue(brains):
+    image, labels = simulate(1, brains, SPACING)
+    real = from_images("real", image, labels, SPACING, SPACING)
+    assert real.images is not None
+    assert int((real.labels > 0).sum()) == int((labels > 0).sum())
+    inside = real.images.abs().sum(0) > 0
+    assert torch.allclose(real.tissue.sum(0)[inside], torch.ones(int(inside.sum())), atol=1e-3)
+    white = real.images[:, (real.tissue[2] > 0.5) & (real.labels == 0)]
+    assert torch.allclose(white.median(1).values, torch.ones(4), atol=0.05)
+    kept = [simulate(seed, [real], SPACING)[1] for seed in range(6)]
+    assert all((one > 0).any() for one in kept)
+
+
+def test_training_draws_anew_and_meta_cases_stay():
+    split = simulated_split(training=3, meta=2, validation=1, seed=5)
+    assert [len(split[part]) for part in ("training", "meta", "validation")] == [3, 2, 1]
+    transform = RandSimulated(SPACING)
+    fixed = split["meta"][0]
+    assert torch.equal(transform(fixed)["image"], transform(fixed)["image"])
+    assert split["meta"][0]["case_seed"] != split["validation"][0]["case_seed"]
+    new = split["training"][0]
+    first, second = transform.set_random_state(1)(new), transform(new)
+    assert first["image"].shape != second["image"].shape or not torch.equal(first["image"], second["image"])
+    assert torch.equal(transform.set_random_state(1)(new)["image"], first["image"])
+    assert first["available"].all()
+    assert first["label"].shape == (1, *first["image"].shape[1:])
+
+
+def test_the_overlay_makes_cases_that_the_network_takes(tmp_path):
+    configs = BUNDLE / "configs"
+    parser = ConfigParser()
+    parser.read_config([configs / "train.json", configs / "train_simulated.json"])
+    parser.update({"spacing": [SPACING] * 3, "training_cases": 2, "num_workers": 0, "output_dir": str(tmp_path)})
+    parser.update({"device": "cpu", "network_def#channels": [4, 8, 16]})
+    dataset = parser.get_parsed_content("train#seeded_dataset")
+    assert isinstance(dataset, SeededDataset)
+    item = dataset[next(iter(StreamSampler(dataset)))]
+    assert item["image"].dtype == torch.float32
+    assert item["label"].shape == (3, *item["image"].shape[1:])
+    brain = item["image"][0][item["image"][0] != 0]
+    assert abs(float(brain.mean())) < 0.01
+    assert abs(float(brain.std()) - 1) < 0.01
+    logits = parser.get_parsed_content("network")(item["image"][None], item["available"][None])
+    assert logits.shape[2:] == item["image"].shape[1:]
+    assert parser.get_parsed_content("optimizer").__class__.__name__ == "AdamW"
+
+
+def test_realistic_cohort_is_read_as_any_other(tmp_path):
+    arguments = ["simulate", str(tmp_path / "cohort"), "--realistic", "--cases", "2", "--spacing", "5"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    cases = find_cases(tmp_path / "cohort")
+    assert len(cases) == 2
+    assert all(len(case.files) == 4 and case.label for case in cases)
+    assert all(read_voxels(path).max() > 100 for path in cases[0].files.values())
+
+
+def test_wrong_sources_are_named(tmp_path):
+    with pytest.raises(UserError, match="no sri24_pbmap_csf_u8"):
+        load_anatomies(SPACING, tmp_path)
+    with pytest.raises(UserError, match="at least 1"):
+        simulated_split(training=0)
+    done = CliRunner().invoke(main, ["simulate", str(tmp_path / "c"), "--atlas", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "without --realistic" in done.output
+    assert not (tmp_path / "c").exists()
