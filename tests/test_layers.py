@@ -12,7 +12,7 @@ FLOORS = [
     {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"}
     | {"expectations"}
     | {"avmnist", "adni"},
-    {"bundle", "submission"},
+    {"bundle", "submission", "simulation"},
     {"inferers", "weights"},
     {"handlers", "trainer", "exports", "classification", "uncertainty"},
     {"predict"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,8 +103,8 @@ def read_real(folder: Path, spacing: float) -> list[Anatomy]:
     )
     anatomies = []
     for case in find_cases(folder):
-        item = load(case.as_item()) if case.label is not None else {"available": torch.zeros(1)}
-        if bool(item["available"].all()):
+        item: dict[str, Any] = dict(load(case.as_item())) if case.label is not None else {}
+        if item and bool(item["available"].all()):
             image, labels = item["image"], item["label"][0].as_tensor().long()
             anatomies.append(from_images(case.case_id, image.as_tensor(), labels, float(image.pixdim.mean()), spacing))
     if not anatomies:
