@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser, verify_metadata
 
 from metakd_monai import __version__
 from metakd_monai.bundle import bundle_root, choose_part, config_files, join_parts, list_cases, split_cases
+from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Compute
 from metakd_monai.transforms import regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
@@ -22,6 +23,8 @@ ADDITIONS = {
     "evaluate.json": {"weights", "evaluating", "cases", "subsets", "postprocessing", "compare"},
     "multi_gpu_train.json": {"finalize"},
     "federated_train.json": {"exchanged"},
+    "train_simulated.json": {"atlas", "real", "real_share", "simulation_device", "simulator", "weight_decay"}
+    | {"training_cases", "meta_cases", "validation_cases"},
 }
 KNOBS = {
     *("dataset_dir", "output_dir", "max_iterations", "meta_interval", "alpha", "p_norm"),
@@ -75,7 +78,9 @@ def test_trunks_agree():
     train, inference = load("train.json"), load("inference.json")
     from_file = {"_target_": "metakd_monai.weights.network_for", "weights": "@weights"}
     assert inference["network_def"] == load("evaluate.json")["network_def"] == from_file
-    assert train["network"] == inference["network"]
+    assert inference["network"] == "$@network_def.to(@device)"
+    assert train["network"] == "$start_from(@network_def, @init_weights).to(@device)"
+    assert train["init_weights"] is None
     knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
     assert {**train["validate"]["inferer"], **knobs, "channels_last": True} == inference["inferer"]
     assert train["inference_roi_size"] is inference["roi_size"] is None
@@ -228,3 +233,16 @@ def test_meta_cases_are_cut_from_a_list_that_does_not_say():
     assert any(choose_part(data, "meta", seed=seed) != meta for seed in range(1, 9))
     with pytest.raises(UserError, match="1 labelled cases found; expected at least 2"):
         choose_part(data[:1], "training")
+
+
+def test_training_begins_with_the_weights_and_the_network_that_are_given(tmp_path):
+    network = MetaKDUNet(channels=(4, 8, 12), input_stride=2)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    parser = ConfigParser()
+    parser.read_config(BUNDLE / "configs" / "train.json")
+    parser.update({"device": "cpu", "init_weights": str(tmp_path / "model.pt")})
+    begun = parser.get_parsed_content("network")
+    assert begun.training
+    assert begun.channels == (4, 8, 12)
+    assert begun.factor == network.factor
+    assert all(torch.equal(value, begun.state_dict()[name]) for name, value in network.state_dict().items())
