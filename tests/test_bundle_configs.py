@@ -24,7 +24,9 @@ ADDITIONS = {
     "multi_gpu_train.json": {"finalize"},
     "federated_train.json": {"exchanged"},
     "train_simulated.json": {"atlas", "real", "real_share", "simulation_device", "simulator", "weight_decay"}
-    | {"training_cases", "meta_cases", "validation_cases"},
+    | {"training_cases", "meta_cases", "validation_cases"}
+    | {f"settings#{name}" for name in ("atlas", "real", "real_share", "weight_decay", "spacing")}
+    | {f"settings#{name}" for name in ("training_cases", "meta_cases", "validation_cases")},
 }
 KNOBS = {
     *("dataset_dir", "output_dir", "max_iterations", "meta_interval", "alpha", "p_norm"),

@@ -16,7 +16,7 @@ from metakd_monai.simulation.tumours import grow_one, no_tumour
 from metakd_monai.simulation.warp import apply, flip
 from metakd_monai.vocabulary import Label, Modality, UserError
 
-SPACING = 5.0
+SPACING = 6.0
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_the_overlay_makes_cases_that_the_network_takes(tmp_path):
 
 
 def test_realistic_cohort_is_read_as_any_other(tmp_path):
-    arguments = ["simulate", str(tmp_path / "cohort"), "--realistic", "--cases", "2", "--spacing", "5"]
+    arguments = ["simulate", str(tmp_path / "cohort"), "--realistic", "--cases", "2", "--spacing", "6"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     cases = find_cases(tmp_path / "cohort")

@@ -138,7 +138,8 @@ def slice_thickly(draw: Draw, volume: Tensor) -> Tensor:
     axis = draw.choice((0.12, 0.13, 0.75))
     shape = list(volume.shape[1:])
     fewer = list(shape)
-    fewer[axis] = max(4, round(shape[axis] * draw.spacing / draw.uniform(max(3.0, 1.2 * draw.spacing), 6.5)))
+    thickness = draw.uniform(max(3.0, 1.2 * draw.spacing), max(6.5, 1.5 * draw.spacing))
+    fewer[axis] = max(4, round(shape[axis] * draw.spacing / thickness))
     thick = functional.interpolate(volume[None], fewer, mode="area")
     return functional.interpolate(thick, shape, mode="trilinear")[0]
 
