@@ -13,7 +13,7 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,13 +41,17 @@ FIELDS = ("table", "condition", "seed", "test", "test_digits", "validation", "ex
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its table, what it is called, its seed, and settings of ``train.json`` that differ."""
+    """One training: its table, what it is called, its seed, and settings of ``train.json`` that differ.
+
+    ``change``, a function of pairs and seed, gives other pairs than those of the folder.
+    """
 
     table: str
     condition: str
     seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     meta: bool = True
+    change: Callable[[Pairs, int], Pairs] | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -72,13 +76,12 @@ def load_pairs(folder: str | None) -> Pairs:
     return read_pairs(folder)
 
 
-@lru_cache(maxsize=8)
-def load_digits(folder: str | None, test: bool, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return digits without sounds once for each process."""
-    return digit_items(load_pairs(folder), test, names)
+def pairs_of(run: Run, folder: str | None) -> Pairs:
+    """Return what a run trains on and is scored on."""
+    return run.change(load_pairs(folder), run.seed) if run.change else load_pairs(folder)
 
 
-def train(run: Run, folder: str | None) -> ConfigParser:
+def train(run: Run, pairs: Pairs) -> ConfigParser:
     """Train as the bundle does, with neither logs nor checkpoints; return the configuration with its trained parts."""
     torch.set_num_threads(1)
     config = json.loads(TRAIN.read_text())
@@ -86,7 +89,7 @@ def train(run: Run, folder: str | None) -> ConfigParser:
     kept = ("LrScheduleHandler", "MetaUpdateHandler") if run.meta else ("LrScheduleHandler",)
     config["train"]["handlers"] = [h for h in config["train"]["handlers"] if h["_target_"].endswith(kept)]
     parser = ConfigParser(config)
-    parser.update({**run.settings, "read_pairs": load_pairs(folder)})
+    parser.update({**run.settings, "read_pairs": pairs})
     set_up_randomness(run.seed)
     parser.get_parsed_content("train#trainer").run()
     return parser
@@ -95,7 +98,8 @@ def train(run: Run, folder: str | None) -> ConfigParser:
 def train_and_score(run: Run, folder: str | None) -> dict[str, Any]:
     """Train once; return a row of ``runs.csv``."""
     start = time.perf_counter()
-    parser = train(run, folder)
+    pairs = pairs_of(run, folder)
+    parser = train(run, pairs)
     network, split = parser.get_parsed_content("network"), parser.get_parsed_content("split")
     names, importance = parser.get_parsed_content("modalities"), parser.get_parsed_content("iwv")
 
@@ -106,7 +110,7 @@ def train_and_score(run: Run, folder: str | None) -> dict[str, Any]:
         return f"{100 * (predict(network, items, names).argmax(1) == labels).double().mean().item():.3f}"
 
     has_digits = TABLES[run.table] == "sound" and run.condition != "upper"
-    digits = {test: load_digits(folder, test, tuple(names)) if has_digits else [] for test in (True, False)}
+    digits = {test: digit_items(pairs, test, names) if has_digits else [] for test in (True, False)}
     return {
         **dict(zip(("table", "condition", "seed"), run.key, strict=True)),
         "test": accuracy(split["test_full" if run.condition == "upper" else "test"]),
