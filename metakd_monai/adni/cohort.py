@@ -133,7 +133,9 @@ class CohortEncoder:
 def refuse_strangers(name: str, rows: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise UserError when a table with rows has none of the columns."""
     if len(rows) and not set(columns) & set(map(str, rows.columns)):
-        raise UserError(f"{name}: none of the {len(columns)} columns that were fitted found; expected {columns[0]}, ...")
+        raise UserError(
+            f"{name}: none of the {len(columns)} columns that were fitted found; expected {columns[0]}, ..."
+        )
 
 
 def read_encoder(path: Path) -> CohortEncoder:

@@ -40,7 +40,9 @@ def read_genotypes(raw: Path, subjects: Sequence[str] | None) -> tuple[pd.DataFr
         )
     path = beds[0] if beds else find_table(raw, PREFIX)
     if path is None:
-        raise NothingFoundError(f"{raw}: no genotypes found; expected one .bed with .bim and .fam, .raw, or {PREFIX}*.csv")
+        raise NothingFoundError(
+            f"{raw}: no genotypes found; expected one .bed with .bim and .fam, .raw, or {PREFIX}*.csv"
+        )
     if path.suffix == ".bed":
         rows, chromosomes = read_bed(path)
     elif path.suffix == ".raw":
