@@ -4,7 +4,8 @@ Every number is the last epoch's; nothing is chosen on the test set. Finished ru
 again after an interruption. The report goes to OUTPUT/report.md.
 
 Usage: reproduce_table3.py OUTPUT --pairs DIR [--seeds 10] [--first-seed 0] [--jobs 2] [--paper table3_avmnist.csv]
-DIR is what `metakd avmnist` wrote.
+[--recipe tuned.json] [--conditions "control;metakd 20"]
+DIR is what `metakd avmnist` wrote; a recipe is JSON that is laid over train.json.
 """
 
 from __future__ import annotations
@@ -59,15 +60,16 @@ class Run:
         return self.table, self.condition, str(self.seed)
 
 
-def runs_of(seed: int) -> list[Run]:
-    """List all trainings of one seed."""
+def runs_of(seed: int, recipe: Mapping[str, Any] | None = None) -> list[Run]:
+    """List all trainings of one seed, with the settings of a recipe that differ from those of ``train.json``."""
+    plain = {**(recipe or {}), **PLAIN}
     runs = []
     for table, scarce in TABLES.items():
         tested = [name for name in MODALITIES if name != scarce]
-        runs.append(Run(table, "lower", seed, {**PLAIN, "rate": 0.0, "modalities": tested}, meta=False))
-        runs.append(Run(table, "control", seed, {**PLAIN, "rate": 0.0}, meta=False))
-        runs += [Run(table, f"metakd {100 * rate:.0f}", seed, {"rate": rate}) for rate in RATES]
-    return [*runs, Run("3a", "upper", seed, {**PLAIN, "rate": 1.0}, meta=False)]
+        runs.append(Run(table, "lower", seed, {**plain, "rate": 0.0, "modalities": tested}, meta=False))
+        runs.append(Run(table, "control", seed, {**plain, "rate": 0.0}, meta=False))
+        runs += [Run(table, f"metakd {100 * rate:.0f}", seed, {**(recipe or {}), "rate": rate}) for rate in RATES]
+    return [*runs, Run("3a", "upper", seed, {**plain, "rate": 1.0}, meta=False)]
 
 
 @lru_cache(maxsize=2)
@@ -217,10 +219,15 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--paper", type=Path, help="table3_avmnist.csv, for the paper's column")
+    parser.add_argument("--recipe", type=Path, help="settings laid over train.json; another OUTPUT for each")
+    parser.add_argument("--conditions", help="such as 'control;metakd 20'; all without it")
     arguments = parser.parse_args()
     path = arguments.output / "runs.csv"
+    recipe = json.loads(arguments.recipe.read_text()) if arguments.recipe else None
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    carry_out((run for seed in seeds for run in runs_of(seed)), arguments.pairs, path, arguments.jobs)
+    wanted = set(arguments.conditions.split(";")) if arguments.conditions else None
+    runs = [run for seed in seeds for run in runs_of(seed, recipe) if wanted is None or run.condition in wanted]
+    carry_out(runs, arguments.pairs, path, arguments.jobs)
     data = f"AV-MNIST, SHA-256 {load_pairs(arguments.pairs).digest()[:16]}" if arguments.pairs else "embedded stand-in"
     text = report(read_rows(path), paper_values(arguments.paper), data)
     write_safely(arguments.output / "report.md", lambda temporary: temporary.write_text(text))

@@ -5,7 +5,7 @@ MNIST's training images that are in no pair (3a, `extra_digits`); 300 training p
 (`test`) and the 150 validation pairs (3b). Finished runs are kept in OUTPUT/runs.csv.
 
 Usage: study_avmnist.py OUTPUT --pairs DIR --table 3a [--recipe tuned] [--ways "control;printed"] [--seeds 3]
-[--first-seed 0] [--rate 0.2] [--jobs 2]
+[--first-seed 0] [--rate 0.2] [--epochs 60] [--jobs 2]
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ class CosineDistillation(nn.Module):
 
     Args:
         power: of the ratio w_i / w_j: 1 as printed, 0 for none, -1 for the other direction.
+        teacher: the only modality that teaches; None for all.
     """
 
-    def __init__(self, power: float = 0.0) -> None:
+    def __init__(self, power: float = 0.0, teacher: int | None = None) -> None:
         super().__init__()
-        self.power = power
+        self.power, self.teacher = power, teacher
 
     def forward(self, features: Tensor, available: Tensor, importance: Tensor) -> Tensor:
         """Return a scalar for features ``(B, N, C)``, availability ``(B, N)`` and importance ``(N,)``."""
@@ -60,6 +61,8 @@ class CosineDistillation(nn.Module):
         distance = 1 - unit.detach() @ unit.transpose(1, 2)  # (B, N, N): teacher i, student j
         both = available[:, :, None] & available[:, None, :] & ~torch.eye(available.shape[1], dtype=torch.bool)
         ratio = importance_ratio(importance.detach()) ** self.power
+        if self.teacher is not None:
+            both = both & (torch.arange(available.shape[1]) == self.teacher)[:, None]
         return (ratio * torch.where(both, distance, torch.zeros_like(distance))).sum(dim=(1, 2)).mean()
 
 
@@ -93,6 +96,26 @@ class PredictionDistillation(nn.Module):
         return self.temperature**2 * total / len(several)
 
 
+class Both(nn.Module):
+    """Sum of a distillation of predictions and one of features from the scarce modality alone.
+
+    Args:
+        network: see :class:`PredictionDistillation`.
+        teacher: see :class:`CosineDistillation`.
+        share: of the distillation of features.
+    """
+
+    def __init__(self, network: nn.Module, teacher: int, share: float) -> None:
+        super().__init__()
+        self.prediction, self.features = PredictionDistillation(network), CosineDistillation(0, teacher)
+        self.share = share
+
+    def forward(self, features: Tensor, available: Tensor, importance: Tensor) -> Tensor:
+        """Return a scalar, see the two."""
+        loss: Tensor = self.prediction(features, available, importance)
+        return loss + self.share * self.features(features, available, importance)
+
+
 def cosine(power: float, alpha: float = 1.0) -> dict[str, Any]:
     """Return the settings of a cosine distillation."""
     return {"alpha": alpha, "distillation": {"_target_": "study_avmnist.CosineDistillation", "power": power}}
@@ -102,6 +125,13 @@ def prediction(alpha: float = 1.0, temperature: float = 1.0) -> dict[str, Any]:
     """Return the settings of a distillation of predictions."""
     target = {"_target_": "study_avmnist.PredictionDistillation", "network": "@network", "temperature": temperature}
     return {"alpha": alpha, "distillation": target}
+
+
+def both(share: float) -> dict[str, Any]:
+    """Return the settings of both distillations, the scarce modality being the teacher of features."""
+    teacher = "$@modalities.index(@scarce)"
+    target = {"_target_": "study_avmnist.Both", "network": "@network", "teacher": teacher, "share": share}
+    return {"alpha": 1.0, "distillation": target}
 
 
 COSINE_LAW = {
@@ -131,6 +161,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "donors, dropped, other direction": {**DROPPED, **cosine(-1)},
     "prediction": prediction(),
     "donors, prediction": {**DONORS, **prediction()},
+    "donors, prediction, scarce teaches": {**DONORS, **both(0.3)},
 }
 
 
@@ -160,6 +191,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0.2)
+    parser.add_argument("--epochs", type=int, default=60, help="another OUTPUT for each")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     ways = arguments.ways.split(";") if arguments.ways else list(WAYS)
@@ -171,7 +203,7 @@ def main() -> None:
             arguments.table,
             f"{arguments.recipe}: {way}",
             seed,
-            settings_of(arguments.recipe, way, arguments.rate),
+            {**settings_of(arguments.recipe, way, arguments.rate), "max_epochs": arguments.epochs},
             way != "control",
             change,
         )

@@ -11,7 +11,7 @@ from torch import nn
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from reproduce_table3 import FIELDS, RATES, Results, Run, paper_values, report, runs_of, train_and_score
-from study_avmnist import CosineDistillation, PredictionDistillation, hold_out, settings_of
+from study_avmnist import Both, CosineDistillation, PredictionDistillation, hold_out, settings_of
 
 from metakd_monai.avmnist import embedded_pairs, split_pairs
 from metakd_monai.equations import fill_missing
@@ -82,6 +82,9 @@ def test_cosine_distillation_by_hand():
     loss.backward()
     teacher, student = features.grad[0].norm(dim=-1) * torch.tensor([2.0, 5.0])  # turning of unit vectors
     assert teacher / student == pytest.approx(4 / (1 / 4))  # the other direction: the weaker one teaches the stronger
+    one_way = CosineDistillation(0, teacher=0)(features, everything, importance)
+    assert one_way.item() == pytest.approx(0.4)
+    assert torch.autograd.grad(one_way, features)[0].norm(dim=-1).tolist()[0] == [0, pytest.approx(0.8 / 5)]  # sine 4/5
     alone = torch.tensor([[True, False]])
     spoilt = torch.tensor([[[1.0, 0.0], [float("nan")] * 2]])
     assert CosineDistillation()(spoilt, alone, importance).item() == 0
@@ -101,8 +104,12 @@ def test_prediction_distillation_by_hand():
     # Of the first sample: from both 1 to sqrt(3), from the first alone 1 to 1, from the second alone 1 to 3.
     both = torch.tensor([1, 3**0.5]) / (1 + 3**0.5)
     alone = torch.tensor([[1 / 2, 1 / 2], [1 / 4, 3 / 4]])
-    assert loss.item() == pytest.approx((both * (both / alone).log()).sum().item(), rel=1e-5)
+    wanted = (both * (both / alone).log()).sum().item() / 2  # a mean over both samples, as the printed one is
+    assert loss.item() == pytest.approx(wanted, rel=1e-5)
     loss.backward()
     assert odds.grad[1].nan_to_num().abs().sum() == 0
+    together = Both(Decoder(), teacher=1, share=0.3)(odds, available, torch.tensor([0.5, 0.5]))
+    parts = CosineDistillation(0, 1)(odds, available, torch.tensor([0.5, 0.5]))
+    assert together.item() == pytest.approx(loss.item() + 0.3 * parts.item())
     nothing = PredictionDistillation(Decoder())(odds[1:], available[1:], torch.tensor([0.5, 0.5]))
     assert nothing.item() == 0
