@@ -140,7 +140,7 @@ COSINE_LAW = {
     "T_max": "$@max_epochs * @train#epoch_length",
 }
 SCHEDULE = {"learning_rate": 0.002, "weight_decay": 0.0001, "lr_scheduler": COSINE_LAW}
-ROWS = {"all_encoders#sound#normalize_rows": True}
+ROWS = {"normalize_rows": True}
 RECIPES: dict[str, dict[str, Any]] = {
     "printed": {},
     "augmented": {"augment": True},

@@ -45,6 +45,15 @@ def test_overlay_trunks_and_references(name):
         assert [key for key in re.findall(r"@([A-Za-z_][\w#]*)", text) if not has(config, key)] == []
 
 
+def test_tuned_overlay_is_what_the_study_calls_so():
+    sys.path.insert(0, str(REPOSITORY / "scripts"))
+    from study_avmnist import RECIPES
+
+    tuned = load(AVMNIST, "tuned.json")
+    assert tuned == RECIPES["tuned"]
+    assert [key for key in tuned if not has(load(AVMNIST, "train.json"), key)] == []
+
+
 @BOTH
 def test_the_core_is_the_segmentation_bundle_s(name):
     ours, theirs = load(name, "train.json"), load("brats_mri_metakd_segmentation", "train.json")
