@@ -142,6 +142,19 @@ def test_adni_trains_evaluates_and_infers(cohort, tmp_path, monkeypatch):
     assert "no such file; expected weights" in str(find_user_error(error.value))
 
 
+def test_the_tuned_overlay_trains_and_its_weights_infer(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    options = {"output_dir": str(tmp_path)}
+    parser = work(AVMNIST, ["train.json", "tuned.json"], "training", max_epochs=1, **options)
+    assert parser.get_parsed_content("optimizer").param_groups[0]["lr"] == pytest.approx(0, abs=1e-5)  # after 1 epoch
+    weights = {"weights": str(tmp_path / "model.pt"), "present": ["sound"]}
+    work(AVMNIST, ["inference.json"], **options, **weights, normalize_rows=True)
+    assert len(rows(tmp_path / "predictions.csv")) == 450
+    with pytest.raises(RuntimeError) as error:
+        work(AVMNIST, ["inference.json"], **options, **weights)
+    assert "weights of another network found" in str(find_user_error(error.value))
+
+
 def test_a_stopped_run_goes_on_exactly(cohort, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     common = {"dataset_dir": str(cohort), "max_epochs": 4, "val_interval": 1000}

@@ -39,7 +39,7 @@ def jitter_images(images: Tensor, generator: torch.Generator) -> Tensor:
 def jitter_sounds(sounds: Tensor, generator: torch.Generator) -> Tensor:
     """Return sounds ``(B, 1, 20, F)`` with noise, and another loudness (the first coefficient) where they sound.
 
-    Both are shares of each coefficient's standard deviation in the batch: the first is a hundred times the last.
+    Both are shares of each coefficient's standard deviation in the batch: the first's is fifteen times the last's.
     """
     heard = sounds != 0  # behind the end of a recording there are zeros
     values = torch.where(heard, sounds, torch.nan)
