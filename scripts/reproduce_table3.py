@@ -4,7 +4,8 @@ Every number is the last epoch's; nothing is chosen on the test set. Finished ru
 again after an interruption. The report goes to OUTPUT/report.md.
 
 Usage: reproduce_table3.py OUTPUT --pairs DIR [--seeds 10] [--first-seed 0] [--jobs 2] [--paper table3_avmnist.csv]
-DIR is what `metakd avmnist` wrote.
+[--recipe tuned.json] [--conditions "control;metakd 20"]
+DIR is what `metakd avmnist` wrote; a recipe is JSON that is laid over train.json.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,13 +42,17 @@ FIELDS = ("table", "condition", "seed", "test", "test_digits", "validation", "ex
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its table, what it is called, its seed, and settings of ``train.json`` that differ."""
+    """One training: its table, what it is called, its seed, and settings of ``train.json`` that differ.
+
+    ``change``, a function of pairs and seed, gives other pairs than those of the folder.
+    """
 
     table: str
     condition: str
     seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     meta: bool = True
+    change: Callable[[Pairs, int], Pairs] | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -55,15 +60,16 @@ class Run:
         return self.table, self.condition, str(self.seed)
 
 
-def runs_of(seed: int) -> list[Run]:
-    """List all trainings of one seed."""
+def runs_of(seed: int, recipe: Mapping[str, Any] | None = None) -> list[Run]:
+    """List all trainings of one seed, with the settings of a recipe that differ from those of ``train.json``."""
+    plain = {**(recipe or {}), **PLAIN}
     runs = []
     for table, scarce in TABLES.items():
         tested = [name for name in MODALITIES if name != scarce]
-        runs.append(Run(table, "lower", seed, {**PLAIN, "rate": 0.0, "modalities": tested}, meta=False))
-        runs.append(Run(table, "control", seed, {**PLAIN, "rate": 0.0}, meta=False))
-        runs += [Run(table, f"metakd {100 * rate:.0f}", seed, {"rate": rate}) for rate in RATES]
-    return [*runs, Run("3a", "upper", seed, {**PLAIN, "rate": 1.0}, meta=False)]
+        runs.append(Run(table, "lower", seed, {**plain, "rate": 0.0, "modalities": tested}, meta=False))
+        runs.append(Run(table, "control", seed, {**plain, "rate": 0.0}, meta=False))
+        runs += [Run(table, f"metakd {100 * rate:.0f}", seed, {**(recipe or {}), "rate": rate}) for rate in RATES]
+    return [*runs, Run("3a", "upper", seed, {**plain, "rate": 1.0}, meta=False)]
 
 
 @lru_cache(maxsize=2)
@@ -72,13 +78,12 @@ def load_pairs(folder: str | None) -> Pairs:
     return read_pairs(folder)
 
 
-@lru_cache(maxsize=8)
-def load_digits(folder: str | None, test: bool, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return digits without sounds once for each process."""
-    return digit_items(load_pairs(folder), test, names)
+def pairs_of(run: Run, folder: str | None) -> Pairs:
+    """Return what a run trains on and is scored on."""
+    return run.change(load_pairs(folder), run.seed) if run.change else load_pairs(folder)
 
 
-def train(run: Run, folder: str | None) -> ConfigParser:
+def train(run: Run, pairs: Pairs) -> ConfigParser:
     """Train as the bundle does, with neither logs nor checkpoints; return the configuration with its trained parts."""
     torch.set_num_threads(1)
     config = json.loads(TRAIN.read_text())
@@ -86,7 +91,7 @@ def train(run: Run, folder: str | None) -> ConfigParser:
     kept = ("LrScheduleHandler", "MetaUpdateHandler") if run.meta else ("LrScheduleHandler",)
     config["train"]["handlers"] = [h for h in config["train"]["handlers"] if h["_target_"].endswith(kept)]
     parser = ConfigParser(config)
-    parser.update({**run.settings, "read_pairs": load_pairs(folder)})
+    parser.update({**run.settings, "read_pairs": pairs})
     set_up_randomness(run.seed)
     parser.get_parsed_content("train#trainer").run()
     return parser
@@ -95,7 +100,8 @@ def train(run: Run, folder: str | None) -> ConfigParser:
 def train_and_score(run: Run, folder: str | None) -> dict[str, Any]:
     """Train once; return a row of ``runs.csv``."""
     start = time.perf_counter()
-    parser = train(run, folder)
+    pairs = pairs_of(run, folder)
+    parser = train(run, pairs)
     network, split = parser.get_parsed_content("network"), parser.get_parsed_content("split")
     names, importance = parser.get_parsed_content("modalities"), parser.get_parsed_content("iwv")
 
@@ -106,7 +112,7 @@ def train_and_score(run: Run, folder: str | None) -> dict[str, Any]:
         return f"{100 * (predict(network, items, names).argmax(1) == labels).double().mean().item():.3f}"
 
     has_digits = TABLES[run.table] == "sound" and run.condition != "upper"
-    digits = {test: load_digits(folder, test, tuple(names)) if has_digits else [] for test in (True, False)}
+    digits = {test: digit_items(pairs, test, names) if has_digits else [] for test in (True, False)}
     return {
         **dict(zip(("table", "condition", "seed"), run.key, strict=True)),
         "test": accuracy(split["test_full" if run.condition == "upper" else "test"]),
@@ -213,10 +219,15 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--paper", type=Path, help="table3_avmnist.csv, for the paper's column")
+    parser.add_argument("--recipe", type=Path, help="settings laid over train.json; another OUTPUT for each")
+    parser.add_argument("--conditions", help="such as 'control;metakd 20'; all without it")
     arguments = parser.parse_args()
     path = arguments.output / "runs.csv"
+    recipe = json.loads(arguments.recipe.read_text()) if arguments.recipe else None
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    carry_out((run for seed in seeds for run in runs_of(seed)), arguments.pairs, path, arguments.jobs)
+    wanted = set(arguments.conditions.split(";")) if arguments.conditions else None
+    runs = [run for seed in seeds for run in runs_of(seed, recipe) if wanted is None or run.condition in wanted]
+    carry_out(runs, arguments.pairs, path, arguments.jobs)
     data = f"AV-MNIST, SHA-256 {load_pairs(arguments.pairs).digest()[:16]}" if arguments.pairs else "embedded stand-in"
     text = report(read_rows(path), paper_values(arguments.paper), data)
     write_safely(arguments.output / "report.md", lambda temporary: temporary.write_text(text))

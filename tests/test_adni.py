@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from nibabel import Nifti1Image
 from nibabel import save as save_nifti
 
-from metakd_monai.adni import MODALITIES, PARTS, make_encoders, prepare_adni, read_cohort, simulate_adni
-from metakd_monai.adni.encode import encode_counts, encode_images, encode_table
+from metakd_monai.adni import MODALITIES, PARTS, encode_adni, make_encoders, prepare_adni, read_cohort, simulate_adni
+from metakd_monai.adni.encode import MapScaler, TableEncoder, VectorScaler
 from metakd_monai.adni.genomic import prune, read_genotypes
 from metakd_monai.adni.imaging import read_imaging
 from metakd_monai.adni.oversample import oversample
@@ -121,7 +121,8 @@ def test_encoders_are_fitted_on_the_training_part_alone():
             "empty": [np.nan] * 3 + [5],
         }
     )
-    values, names = encode_table(rows, np.array([True, True, True, False]))
+    encoder = TableEncoder(rows[:3])
+    values, names = encoder(rows), encoder.names
     assert not any(name.startswith("empty") for name in names)
     by_name = dict(zip(names, values.T.tolist(), strict=True))
     # Two different ages are few enough to be categories; a third makes them numbers.
@@ -130,17 +131,17 @@ def test_encoders_are_fitted_on_the_training_part_alone():
     assert by_name["work_missing"] == [-1, -1, 1, -1]
     assert [by_name[n][3] for n in names if n.startswith("work")] == [-1, -1, -1]  # an unknown category
     more = pd.concat([rows, rows.assign(age=70.0).iloc[:1]], ignore_index=True)
-    values, names = encode_table(more, np.array([True, True, True, False, True]))
+    encoder = TableEncoder(more.drop(index=3))
+    values, names = encoder(more), encoder.names
     assert values[:, names.index("age")].tolist() == [-1, 1, 0, 1, 0]  # the mean of 60, 80 and 70; 200 is clipped
 
 
 def test_counts_and_images_by_hand():
     counts = np.array([[0, 2], [2, np.nan], [1, 0]])
-    training = np.array([True, True, False])
-    assert encode_counts(counts, training)[:, 0].tolist() == [-1, 1, 0]
+    assert VectorScaler(counts[:2])(counts)[:, 0].tolist() == [-1, 1, 0]
     maps = np.zeros((3, 1, 2, 2, 2), np.float32)
     maps[0] = 2
-    encoded = encode_images(maps, training)
+    encoded = MapScaler(maps[:2])(maps)
     assert (encoded[0].mean(), encoded[1].mean()) == (1, -1)
 
 
@@ -358,3 +359,51 @@ def test_an_absent_modality_cannot_leak(prepared):
     encoders = make_encoders(prepared[0], features=4)
     absent = [name for name, there in zip(MODALITIES, item["available"], strict=True) if not there]
     assert all(torch.isnan(encoders[name].eval()(item[name][None])).any() for name in absent)  # NaN would be seen
+
+
+def test_subjects_to_come_are_encoded_as_fitted(raw, prepared, copied, tmp_path):
+    """The subjects of the cohort itself, met as strangers, get the very numbers they had."""
+    fitted = prepared[0] / "fitted.joblib"
+    before = {item["case_id"]: item for part in PARTS for item in read_cohort(prepared[0])[part]}
+    strangers = sorted(ptid for ptid in before if "synthetic" not in ptid)[:30]
+    for path in copied.glob("*.csv"):
+        edit(path, lambda table: table[table["PTID"].isin(strangers)])
+    next(copied.glob("DXSUM*")).unlink()
+    done = run("adni-prepare", copied, "-o", tmp_path / "new", "--fitted", fitted)
+    assert done.exit_code == 0, done.output
+    items = {item["case_id"]: item for item in read_cohort(tmp_path / "new")["test"]}
+    assert set(strangers) <= set(items)  # the PLINK file still has everybody who has genotypes
+    for ptid in strangers:
+        assert items[ptid]["label"] == -1
+        for name in (*MODALITIES, "available"):
+            torch.testing.assert_close(items[ptid][name], before[ptid][name], rtol=0, atol=0, equal_nan=True)
+    assert encode_adni(copied, tmp_path / "again", fitted)["sha256"] == encode_adni(copied, tmp_path, fitted)["sha256"]
+    with_diagnoses = encode_adni(raw, tmp_path / "diagnosed", fitted)
+    assert sum(with_diagnoses["subjects"]["test"].values()) == 150
+
+
+def test_subjects_to_come_may_lack_whole_modalities(prepared, copied, tmp_path):
+    for pattern in ("DXSUM*", "IMAGE*", "genomic*", "VITALS*"):
+        for path in copied.glob(pattern):
+            path.unlink()
+    edit(next(copied.glob("NEUROEXM*")), lambda table: table.assign(NXVISUAL="unheard of"))
+    manifest = encode_adni(copied, tmp_path / "new", prepared[0] / "fitted.joblib")
+    assert manifest["missing"]["genomic"] == manifest["missing"]["imaging"] == 1
+    assert manifest["shapes"] == prepared[1]["shapes"]
+    items = read_cohort(tmp_path / "new")["test"]
+    assert not any(item["clinical"].isnan().any() for item in items if item["available"][0])
+
+
+def test_what_does_not_fit_is_refused(prepared, copied, tmp_path):
+    fitted = prepared[0] / "fitted.joblib"
+    path = next(copied.glob("IMAGE*"))
+    table = pd.read_csv(path)
+    table.drop(columns=table.columns[0]).to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"imaging: \(11,\) values for each subject found; expected \(12,\)"):
+        encode_adni(copied, tmp_path / "new", fitted)
+    path.unlink()
+    (tmp_path / "spoilt.joblib").write_bytes(b"PK")
+    for wrong, message in ((tmp_path / "spoilt.joblib", "unreadable"), (tmp_path / "none", "no such file")):
+        with pytest.raises(UserError, match=message):
+            encode_adni(copied, tmp_path / "new", wrong)
+    assert not (tmp_path / "new").exists()

@@ -18,6 +18,7 @@ from metakd_monai.avmnist import (
     MNIST_FILES,
     check_digests,
     digit_items,
+    jitter,
     make_avmnist,
     pair_up,
     read_mnist,
@@ -213,3 +214,20 @@ def test_real_sources_are_the_known_ones(tmp_path):
     assert (frames.min(), frames.max(), np.median(frames)) == (1, 12, 3)  # as measured before
     with pytest.raises(UserError, match="recordings: SHA-256 other"):
         check_digests({"recordings": "other"}, {"recordings": "known"})
+
+
+def test_jitter_moves_what_is_there(pairs):
+    image = torch.from_numpy(pairs.image[:8]).float()[:, None] / 255
+    sound = torch.randn(8, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    sound[:, :, 0] *= 100  # as the first coefficient is
+    sound[..., 12:] = 0
+    sound[3] = torch.nan
+    changed = jitter({"image": image, "sound": sound, "label": torch.arange(8)}, 1)
+    assert torch.equal(changed["sound"].isnan(), sound.isnan())
+    assert (changed["sound"][..., 12:].nan_to_num() == 0).all()
+    moved = (changed["sound"] - sound)[[0, 1, 2, 4, 5, 6, 7]][..., :12].std(dim=(0, 1, 3))
+    assert moved[1:].numpy() == pytest.approx(0.2, abs=0.06)  # shares of each coefficient's own deviation
+    assert 20 < moved[0] < 40
+    assert not torch.equal(changed["image"], image)
+    assert torch.equal(jitter({"image": image}, 1)["image"], changed["image"])
+    assert torch.equal(changed["label"], torch.arange(8))

@@ -76,6 +76,17 @@ def test_an_absent_modality_cannot_leak(kind, training):
     assert torch.equal(*results)
 
 
+def test_rows_are_normalised_each_by_itself():
+    encoder = ConvEncoder((6, 8), (2,), 3, 4, normalize_input=True, normalize_rows=True)
+    x = torch.randn(50, 1, 6, 8) * torch.tensor([100.0, 1, 1, 1, 1, 0.01])[:, None] + torch.arange(6.0)[:, None]
+    seen = []
+    encoder.layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    assert encoder(x).shape == (50, 4)
+    assert seen[0].shape == x.shape
+    assert seen[0].std(dim=(0, 1, 3), correction=0).detach().numpy() == pytest.approx(1, abs=0.05)
+    assert seen[0].mean(dim=(0, 1, 3)).detach().numpy() == pytest.approx(0, abs=1e-4)
+
+
 def test_features_and_fill():
     network, x = make_network(), sample()
     _, features, mask = network.forward_features(x, AVAILABLE)

@@ -45,6 +45,15 @@ def test_overlay_trunks_and_references(name):
         assert [key for key in re.findall(r"@([A-Za-z_][\w#]*)", text) if not has(config, key)] == []
 
 
+def test_tuned_overlay_is_what_the_study_calls_so():
+    sys.path.insert(0, str(REPOSITORY / "scripts"))
+    from study_avmnist import RECIPES
+
+    tuned = load(AVMNIST, "tuned.json")
+    assert tuned == RECIPES["tuned"]
+    assert [key for key in tuned if not has(load(AVMNIST, "train.json"), key)] == []
+
+
 @BOTH
 def test_the_core_is_the_segmentation_bundle_s(name):
     ours, theirs = load(name, "train.json"), load("brats_mri_metakd_segmentation", "train.json")
@@ -131,6 +140,19 @@ def test_adni_trains_evaluates_and_infers(cohort, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError) as error:
         work(ADNI, ["inference.json"], **options, weights=str(tmp_path / "other.pt"))
     assert "no such file; expected weights" in str(find_user_error(error.value))
+
+
+def test_the_tuned_overlay_trains_and_its_weights_infer(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    options = {"output_dir": str(tmp_path)}
+    parser = work(AVMNIST, ["train.json", "tuned.json"], "training", max_epochs=1, **options)
+    assert parser.get_parsed_content("optimizer").param_groups[0]["lr"] == pytest.approx(0, abs=1e-5)  # after 1 epoch
+    weights = {"weights": str(tmp_path / "model.pt"), "present": ["sound"]}
+    work(AVMNIST, ["inference.json"], **options, **weights, normalize_rows=True)
+    assert len(rows(tmp_path / "predictions.csv")) == 450
+    with pytest.raises(RuntimeError) as error:
+        work(AVMNIST, ["inference.json"], **options, **weights)
+    assert "weights of another network found" in str(find_user_error(error.value))
 
 
 def test_a_stopped_run_goes_on_exactly(cohort, tmp_path, monkeypatch):

@@ -2,14 +2,19 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
+from torch import nn
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from reproduce_table3 import FIELDS, RATES, Results, Run, paper_values, report, runs_of, train_and_score
-from study_avmnist import VARIANTS, CosineDistillation
+from study_avmnist import Both, CosineDistillation, PredictionDistillation, hold_out, settings_of
+
+from metakd_monai.avmnist import embedded_pairs, split_pairs
+from metakd_monai.equations import fill_missing
 
 ROWS = [
     {"table": "3a", "condition": name, "seed": seed, "test": test, "test_digits": ""}
@@ -46,11 +51,24 @@ def test_runs_of_a_seed_are_the_whole_table():
     assert [run.settings["rate"] for run in runs if run.condition.startswith("metakd")] == [*RATES, *RATES]
 
 
-@pytest.mark.parametrize("variant", ["printed", "donors, cosine, augmented"])
-def test_a_variant_is_trained_and_scored(variant):
-    row = train_and_score(Run("3a", variant, 0, {"rate": 0.2, **VARIANTS[variant], "max_epochs": 1}), None)
+@pytest.mark.parametrize("way", ["control", "donors, dropped, cosine", "donors, prediction"])
+def test_a_way_is_trained_and_scored(way):
+    row = train_and_score(Run("3a", way, 0, {**settings_of("tuned", way, 0.2), "max_epochs": 1}), None)
     assert tuple(row) == FIELDS
     assert all(float(row[name]) > 30 for name in ("test", "test_digits", "validation", "extra_digits"))  # chance is 10
+
+
+def test_a_choice_never_sees_the_test_pairs():
+    pairs = embedded_pairs()
+    kept = hold_out(pairs, seed=1, number=10)
+    assert len(kept.test_image) == 0
+    known = {image.tobytes() for image in pairs.image[~pairs.test]}
+    assert {image.tobytes() for image in kept.image} <= known
+    assert np.bincount(kept.label[kept.test] * 3 + kept.speaker[kept.test]).tolist() == [10] * 30
+    split = split_pairs(kept, seed=1)
+    assert [len(split[part]) for part in ("training", "validation", "test")] == [600, 150, 300]
+    assert not hold_out(pairs, seed=1, number=0).test.any()
+    assert not np.array_equal(hold_out(pairs, seed=2, number=10).test, kept.test)
 
 
 def test_cosine_distillation_by_hand():
@@ -64,6 +82,34 @@ def test_cosine_distillation_by_hand():
     loss.backward()
     teacher, student = features.grad[0].norm(dim=-1) * torch.tensor([2.0, 5.0])  # turning of unit vectors
     assert teacher / student == pytest.approx(4 / (1 / 4))  # the other direction: the weaker one teaches the stronger
+    one_way = CosineDistillation(0, teacher=0)(features, everything, importance)
+    assert one_way.item() == pytest.approx(0.4)
+    assert torch.autograd.grad(one_way, features)[0].norm(dim=-1).tolist()[0] == [0, pytest.approx(0.8 / 5)]  # sine 4/5
     alone = torch.tensor([[True, False]])
     spoilt = torch.tensor([[[1.0, 0.0], [float("nan")] * 2]])
     assert CosineDistillation()(spoilt, alone, importance).item() == 0
+
+
+class Decoder(nn.Module):
+    """Tells classes by the mean of the filled features."""
+
+    def decode(self, features, available):
+        return fill_missing(features, available).mean(dim=1)
+
+
+def test_prediction_distillation_by_hand():
+    odds = torch.tensor([[[0.0, 0.0], [0.0, 2.0]], [[5.0, 0.0], [float("nan")] * 2]]).log1p().requires_grad_()
+    available = torch.tensor([[True, True], [True, False]])
+    loss = PredictionDistillation(Decoder())(odds, available, torch.tensor([0.5, 0.5]))
+    # Of the first sample: from both 1 to sqrt(3), from the first alone 1 to 1, from the second alone 1 to 3.
+    both = torch.tensor([1, 3**0.5]) / (1 + 3**0.5)
+    alone = torch.tensor([[1 / 2, 1 / 2], [1 / 4, 3 / 4]])
+    wanted = (both * (both / alone).log()).sum().item() / 2  # a mean over both samples, as the printed one is
+    assert loss.item() == pytest.approx(wanted, rel=1e-5)
+    loss.backward()
+    assert odds.grad[1].nan_to_num().abs().sum() == 0
+    together = Both(Decoder(), teacher=1, share=0.3)(odds, available, torch.tensor([0.5, 0.5]))
+    parts = CosineDistillation(0, 1)(odds, available, torch.tensor([0.5, 0.5]))
+    assert together.item() == pytest.approx(loss.item() + 0.3 * parts.item())
+    nothing = PredictionDistillation(Decoder())(odds[1:], available[1:], torch.tensor([0.5, 0.5]))
+    assert nothing.item() == 0

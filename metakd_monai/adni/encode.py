@@ -1,4 +1,4 @@
-"""From tables to numbers in -1..1. Everything is fitted on the training part alone."""
+"""From tables to numbers in -1..1. Each encoder is fitted when it is made, on the training part alone."""
 
 from __future__ import annotations
 
@@ -15,41 +15,53 @@ FEW = 2  # numbers with no more values than this are categories
 MANY = 50  # categories of one column; the rarest of more share one column
 
 
-def encode_table(rows: pd.DataFrame, training: np.ndarray) -> tuple[np.ndarray, list[str]]:
+class TableEncoder:
     """Scale numbers to -1..1 (gaps get the mean) and write categories as -1 or 1 each.
 
-    Args:
-        rows: numbers and texts by subject.
-        training: which rows to fit on, bool; columns that are empty there are left out. Numbers beyond the training
-            part's range are clipped, unknown categories are -1 everywhere.
+    Numbers beyond the range of the rows it was fitted on are clipped, unknown categories are -1 everywhere.
 
-    Returns:
-        ``(subjects, L)`` float32, and the names of the columns.
+    Args:
+        rows: to fit on, numbers and texts by subject; empty columns are left out.
+
+    Attributes:
+        names: of the L columns of what it returns.
     """
-    fit = rows[training]
-    rows = rows[[name for name in rows if fit[name].notna().any()]]
-    fit = rows[training]
-    numeric = [name for name in rows if pd.api.types.is_float_dtype(rows[name]) and fit[name].nunique() > FEW]
-    categorical = [name for name in rows if name not in numeric]
-    words = rows.assign(**{name: rows[name].map(str, na_action="ignore") for name in categorical}).astype(object)
-    words = words.where(words.notna(), np.nan)
-    encoder: Any = ColumnTransformer(
-        [
-            ("number", make_pipeline(SimpleImputer(strategy="mean"), MinMaxScaler((-1, 1), clip=True)), numeric),
-            (
-                "category",
-                make_pipeline(
-                    SimpleImputer(strategy="constant", fill_value="missing"),
-                    OneHotEncoder(handle_unknown="ignore", sparse_output=False, max_categories=MANY),
-                    FunctionTransformer(zero_one_to_signs, feature_names_out="one-to-one"),
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.columns = [name for name in rows if rows[name].notna().any()]
+        self.numeric = [name for name in self.columns if pd.api.types.is_float_dtype(rows[name])]
+        numbers = [name for name in self.numeric if rows[name].nunique() > FEW]
+        self.categorical = [name for name in self.columns if name not in numbers]
+        self.transformer: Any = ColumnTransformer(
+            [
+                ("number", make_pipeline(SimpleImputer(strategy="mean"), MinMaxScaler((-1, 1), clip=True)), numbers),
+                (
+                    "category",
+                    make_pipeline(
+                        SimpleImputer(strategy="constant", fill_value="missing"),
+                        OneHotEncoder(handle_unknown="ignore", sparse_output=False, max_categories=MANY),
+                        FunctionTransformer(zero_one_to_signs, feature_names_out="one-to-one"),
+                    ),
+                    self.categorical,
                 ),
-                categorical,
-            ),
-        ],
-        verbose_feature_names_out=False,
-    )
-    encoder.fit(words[training])
-    return np.asarray(encoder.transform(words), np.float32), list(map(str, encoder.get_feature_names_out()))
+            ],
+            verbose_feature_names_out=False,
+        )
+        self.transformer.fit(self.to_words(rows))
+        self.names = list(map(str, self.transformer.get_feature_names_out()))
+
+    def to_words(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns that were fitted, categories as texts; what is not there is NaN."""
+        rows = rows.reindex(columns=self.columns)
+        numbers = {name: pd.to_numeric(rows[name], errors="coerce").astype(float) for name in self.numeric}
+        rows = rows.assign(**numbers)
+        words = rows.assign(**{name: rows[name].map(str, na_action="ignore") for name in self.categorical})
+        words = words.astype(object)
+        return words.where(words.notna(), np.nan)
+
+    def __call__(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return ``(subjects, L)`` float32."""
+        return np.asarray(self.transformer.transform(self.to_words(rows)), np.float32)
 
 
 def zero_one_to_signs(values: np.ndarray) -> np.ndarray:
@@ -57,16 +69,34 @@ def zero_one_to_signs(values: np.ndarray) -> np.ndarray:
     return 2 * values - 1
 
 
-def encode_counts(counts: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Fill genotypes with the training part's means and scale them to -1..1, ``(subjects, V)`` float32."""
-    imputer, scaler = SimpleImputer(strategy="mean"), MinMaxScaler((-1, 1), clip=True)
-    scaler.fit(imputer.fit_transform(counts[training]))
-    return np.asarray(scaler.transform(imputer.transform(counts)), np.float32)
+class VectorScaler:
+    """Fill numbers with means and scale each column to -1..1; beyond that range they are clipped.
+
+    Args:
+        values: to fit on, ``(subjects, L)``, NaN for gaps.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.shape = values.shape[1:]
+        filler = SimpleImputer(strategy="mean", keep_empty_features=True)
+        self.pipeline: Any = make_pipeline(filler, MinMaxScaler((-1, 1), clip=True)).fit(values)
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return ``(subjects, L)`` float32."""
+        return np.asarray(self.pipeline.transform(values), np.float32)
 
 
-def encode_images(values: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Bring vectors to -1..1 by column, maps to mean 0 and deviation 1 over all voxels of the training part."""
-    if values.ndim > 2:
-        fit = values[training]
-        return np.asarray((values - fit.mean()) / max(float(fit.std()), 1e-6), np.float32)
-    return encode_counts(values, training)
+class MapScaler:
+    """Bring maps to mean 0 and standard deviation 1 over all voxels of those that it was fitted on.
+
+    Args:
+        values: to fit on, ``(subjects, 1, *S)``.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.shape = values.shape[1:]
+        self.mean, self.spread = values.mean(), max(float(values.std()), 1e-6)
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return maps of the same shape, float32."""
+        return np.asarray((values - self.mean) / self.spread, np.float32)

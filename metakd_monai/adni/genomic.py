@@ -8,27 +8,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from metakd_monai.adni.tables import find_table, keep_subjects, latest_rows, read_table
+from metakd_monai.adni.tables import NothingFoundError, find_table, keep_subjects, latest_rows, read_table
 from metakd_monai.vocabulary import UserError
 
 PREFIX = "GENOMIC"
 WINDOW, STEP, LIMIT = 50, 5, 0.1  # plink --indep-pairwise 50 5 0.1
 
 
-def read_genotypes(raw: Path, subjects: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
+def read_genotypes(raw: Path, subjects: Sequence[str] | None) -> tuple[pd.DataFrame, np.ndarray]:
     """Read counts of the counted allele from ``*.bed`` (with .bim and .fam), ``*.raw`` or ``GENOMIC*.csv``.
 
     Several studies' PLINK files have to be merged before (``plink --merge-list``), on one build of the genome.
 
     Args:
         raw: folder, searched at any depth.
-        subjects: PTIDs with a diagnosis; others are left out.
+        subjects: PTIDs to keep, those with a diagnosis; None for all.
 
     Returns:
-        0, 1, 2 or NaN, variants by PTID; and each variant's chromosome, ``(V,)`` (all alike for a matrix).
+        0, 1, 2 or NaN, variants by PTID; and each variant's chromosome, ``(V,)`` (all alike for a matrix). PLINK's
+        variants are called as ``plink --recode A`` calls them, by name and counted allele: ``rs123_A``.
 
     Raises:
-        UserError: for none or several such files, damaged ones, values that are no counts, duplicate subjects, or
+        NothingFoundError: for no such file.
+        UserError: for several such files, damaged ones, values that are no counts, duplicate subjects, or
             subjects of another cohort.
     """
     beds = [*sorted(raw.rglob("*.bed")), *sorted(raw.rglob("*.raw"))]
@@ -38,7 +40,9 @@ def read_genotypes(raw: Path, subjects: Sequence[str]) -> tuple[pd.DataFrame, np
         )
     path = beds[0] if beds else find_table(raw, PREFIX)
     if path is None:
-        raise UserError(f"{raw}: no genotypes found; expected one .bed with .bim and .fam, .raw, or {PREFIX}*.csv")
+        raise NothingFoundError(
+            f"{raw}: no genotypes found; expected one .bed with .bim and .fam, .raw, or {PREFIX}*.csv"
+        )
     if path.suffix == ".bed":
         rows, chromosomes = read_bed(path)
     elif path.suffix == ".raw":
@@ -65,7 +69,8 @@ def read_bed(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
     try:
         with open_bed(path, num_threads=1) as bed:
             values = bed.read(dtype="float32")
-            return pd.DataFrame(values, index=list(map(str, bed.iid)), columns=list(map(str, bed.sid))), bed.chromosome
+            names = [f"{name}_{allele}" for name, allele in zip(bed.sid, bed.allele_1, strict=True)]
+            return pd.DataFrame(values, index=list(map(str, bed.iid)), columns=names), bed.chromosome
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: unreadable, expected a PLINK file with .bim and .fam ({error})") from None
 

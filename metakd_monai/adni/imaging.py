@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from metakd_monai.adni.tables import find_table, keep_subjects, latest_rows, read_table
+from metakd_monai.adni.tables import NothingFoundError, find_table, keep_subjects, latest_rows, read_table
 from metakd_monai.files import read_voxels
 from metakd_monai.vocabulary import UserError
 
@@ -20,7 +20,7 @@ PTID = re.compile(r"\d{3}_S_\d{4,5}")
 MAP_SIZE = (24, 28, 24)
 
 
-def read_imaging(raw: Path, subjects: Sequence[str]) -> tuple[list[str], np.ndarray]:
+def read_imaging(raw: Path, subjects: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
     """Read imaging, from the first of these that is there.
 
     ``IMAGE*.csv``: PTID and features. ``ADNI_G.npy`` with ``ADNI_subj.txt``: a row of voxels for each line
@@ -29,13 +29,14 @@ def read_imaging(raw: Path, subjects: Sequence[str]) -> tuple[list[str], np.ndar
 
     Args:
         raw: folder, searched at any depth.
-        subjects: PTIDs with a diagnosis; others are left out.
+        subjects: PTIDs to keep, those with a diagnosis; None for all.
 
     Returns:
         PTIDs, and values ``(subjects, L)`` or ``(subjects, 1, *S)`` float32.
 
     Raises:
-        UserError: when nothing is there, it is damaged, or of another cohort.
+        NothingFoundError: when nothing is there.
+        UserError: when it is damaged, or of another cohort.
     """
     if (path := find_table(raw, PREFIX)) is not None:
         rows = keep_subjects(latest_rows(read_table(path), path), subjects, path)
@@ -45,9 +46,9 @@ def read_imaging(raw: Path, subjects: Sequence[str]) -> tuple[list[str], np.ndar
         rows = keep_subjects(read_matrix(path), subjects, path)
         return list(map(str, rows.index)), rows.to_numpy(np.float32)
     maps = {match[0]: path for path in sorted(raw.rglob("*.nii*")) if (match := PTID.search(path.name))}
-    chosen = sorted(set(maps) & set(subjects))
+    chosen = sorted(maps if subjects is None else set(maps) & set(subjects))
     if not chosen:
-        raise UserError(
+        raise NothingFoundError(
             f"{raw}: no imaging of these subjects found; expected {PREFIX}*.csv, {MATRIX} and {SUBJECTS}, or NIfTI maps"
         )
     return chosen, np.stack([read_map(maps[ptid]) for ptid in chosen])

@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from metakd_monai import __version__
-from metakd_monai.adni.encode import encode_counts, encode_images, encode_table
-from metakd_monai.adni.genomic import prune, read_genotypes
-from metakd_monai.adni.imaging import read_imaging
+from metakd_monai.adni.cohort import FITTED, CohortEncoder, read_encoder, read_raw_cohort
 from metakd_monai.adni.oversample import oversample
-from metakd_monai.adni.tables import CLASSES, read_diagnoses, read_group
+from metakd_monai.adni.tables import CLASSES, DIAGNOSIS, find_table, read_diagnoses
 from metakd_monai.files import write_json, write_safely
 from metakd_monai.vocabulary import UserError
 
@@ -37,7 +34,8 @@ def prepare_adni(
     """Read, split, encode and write a cohort.
 
     Written are ``adni.npz`` (for each modality ``(subjects, L)`` or ``(subjects, 1, *S)``; ``available`` ``(subjects,
-    4)``; ``label``; ``part``, an index into PARTS; ``ptid``; ``synthetic``) and ``adni.json``: what was done.
+    4)``; ``label``; ``part``, an index into PARTS; ``ptid``; ``synthetic``), ``adni.json``: what was done, and
+    ``fitted.joblib``: what :func:`encode_adni` encodes others with.
 
     Args:
         raw: folder of ADNI's downloads, see :mod:`metakd_monai.adni.tables`, ``genomic`` and ``imaging``.
@@ -53,40 +51,53 @@ def prepare_adni(
         UserError: for tables that cannot be used, see there, and for parts without some class.
     """
     diagnoses = read_diagnoses(raw)
-    subjects = list(map(str, diagnoses.index))
-    tables = {name: read_group(raw, name, subjects) for name in ("clinical", "biospecimen")}
-    genotypes, chromosomes = read_genotypes(raw, subjects)
-    scanned, images = read_imaging(raw, subjects)
-    members = {"genomic": genotypes.index, "imaging": scanned, **{name: table.index for name, table in tables.items()}}
-    kept = sorted(set().union(*map(set, members.values())) & set(subjects))
+    cohort = read_raw_cohort(raw, list(map(str, diagnoses.index)))
+    kept = sorted(set().union(*cohort.members().values()))
     label = diagnoses[kept].to_numpy()
     part = split_subjects(kept, label, seed) if splits is None else read_splits(splits, kept)
     check_classes(label, part, splits or raw)
-    in_training = pd.Series(part == 0, index=kept)
-
-    def training(index: Any) -> np.ndarray:
-        return in_training[list(index)].to_numpy()
-
-    encoded: dict[str, tuple[list[str], np.ndarray]] = {}
-    columns: dict[str, int | list[str]] = {}
-    for name, table in tables.items():
-        require_training(name, training(table.index), raw)
-        values, columns[name] = encode_table(table, training(table.index))
-        encoded[name] = list(table.index), values
-    require_training("genomic", training(genotypes.index), raw)
-    stays = prune(genotypes.to_numpy()[training(genotypes.index)], chromosomes)
-    encoded["genomic"] = (
-        list(genotypes.index),
-        encode_counts(genotypes.to_numpy()[:, stays], training(genotypes.index)),
-    )
-    columns["genomic"] = [str(name) for name in genotypes.columns[stays]]
-    require_training("imaging", training(scanned), raw)
-    encoded["imaging"] = scanned, encode_images(images, training(scanned))
-    arrays = lay_out(encoded, kept)
+    training = [ptid for ptid, number in zip(kept, part, strict=True) if number == PARTS.index("training")]
+    for name, ptids in cohort.members().items():
+        require_training(name, set(ptids) & set(training), raw)
+    encoder = CohortEncoder(cohort, training)
+    arrays = lay_out(cohort.members(), encoder(cohort), kept)
     arrays |= {"label": label, "part": part, "ptid": np.array(kept), "synthetic": np.zeros(len(kept), bool)}
     if smote:
         arrays = oversample(arrays, MODALITIES, seed)
-    manifest = describe(arrays, columns, seed, len(stays), smote)
+    manifest = describe(arrays, encoder, len(cohort.chromosomes))
+    manifest |= {"seed": seed, "smote": "k = 5, within subjects of the same modalities" if smote else "none"}
+    encoder.write(output / FITTED)
+    write_safely(output / FILE, lambda path: write_arrays(path, arrays))
+    write_json(output / MANIFEST, manifest)
+    return manifest
+
+
+def encode_adni(raw: Path, output: Path, fitted: Path) -> dict[str, Any]:
+    """Encode subjects to come as those of another cohort were, all of them for testing. Writes the same two files.
+
+    Args:
+        raw: folder as for :func:`prepare_adni`; a modality may be missing altogether. Without diagnoses everybody is
+            encoded, with label -1; with them those who have one.
+        output: folder.
+        fitted: what :func:`prepare_adni` kept as ``fitted.joblib``.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: for tables that cannot be used, or do not fit, and when nobody is left.
+    """
+    encoder = read_encoder(fitted)
+    diagnoses = read_diagnoses(raw) if find_table(raw, DIAGNOSIS) else None
+    cohort = read_raw_cohort(raw, None if diagnoses is None else list(map(str, diagnoses.index)), whole=False)
+    kept = sorted(set().union(*cohort.members().values()))
+    if not kept:
+        raise UserError(f"{raw}: no subject found; expected ADNI's tables of at least one modality")
+    label = np.full(len(kept), -1) if diagnoses is None else diagnoses[kept].to_numpy()
+    arrays = lay_out(cohort.members(), encoder(cohort), kept)
+    part = np.full(len(kept), PARTS.index("test"))
+    arrays |= {"label": label, "part": part, "ptid": np.array(kept), "synthetic": np.zeros(len(kept), bool)}
+    manifest = describe(arrays, encoder, len(cohort.chromosomes))
     write_safely(output / FILE, lambda path: write_arrays(path, arrays))
     write_json(output / MANIFEST, manifest)
     return manifest
@@ -133,29 +144,28 @@ def check_classes(label: np.ndarray, part: np.ndarray, where: Path) -> None:
             raise UserError(f"{where}: the {name} part has {have} alone; expected each of {', '.join(CLASSES)} in it")
 
 
-def require_training(name: str, training: np.ndarray, where: Path) -> None:
+def require_training(name: str, training: Collection[str], where: Path) -> None:
     """Raise UserError when nobody of the training part has a modality."""
-    if not training.any():
+    if not training:
         raise UserError(f"{where}: nobody of the training part has {name}; expected at least one subject")
 
 
-def lay_out(encoded: Mapping[str, tuple[list[str], np.ndarray]], subjects: list[str]) -> dict[str, np.ndarray]:
+def lay_out(
+    members: Mapping[str, Sequence[str]], encoded: Mapping[str, np.ndarray], subjects: Sequence[str]
+) -> dict[str, np.ndarray]:
     """Put each modality's rows where their subjects are; the rest is NaN and not available."""
     arrays, available = {}, np.zeros((len(subjects), len(MODALITIES)), bool)
     place = {ptid: number for number, ptid in enumerate(subjects)}
     for n, name in enumerate(MODALITIES):
-        ptids, values = encoded[name]
-        rows = [place[ptid] for ptid in ptids]
-        arrays[name] = np.full((len(subjects), *values.shape[1:]), np.nan, np.float32)
-        arrays[name][rows] = values
+        rows = [place[ptid] for ptid in members[name]]
+        arrays[name] = np.full((len(subjects), *encoded[name].shape[1:]), np.nan, np.float32)
+        arrays[name][rows] = encoded[name]
         available[rows, n] = True
     return {**arrays, "available": available}
 
 
-def describe(
-    arrays: Mapping[str, np.ndarray], columns: Mapping[str, Any], seed: int, variants: int, smote: bool
-) -> dict[str, Any]:
-    """Return what ``adni.json`` says."""
+def describe(arrays: Mapping[str, np.ndarray], encoder: CohortEncoder, variants: int) -> dict[str, Any]:
+    """Return what ``adni.json`` says of the subjects; ``variants`` were read."""
     real = ~arrays["synthetic"]
     digest = hashlib.sha256()
     for name in (*MODALITIES, "available", "label", "part"):
@@ -169,14 +179,13 @@ def describe(
     share = 1 - arrays["available"][real].mean(axis=0)
     return {
         "version": __version__,
-        "seed": seed,
         "subjects": counts,
+        "undiagnosed": int((arrays["label"] < 0).sum()),
         "synthetic": int(arrays["synthetic"].sum()),
-        "smote": "k = 5, within subjects of the same modalities" if smote else "none",
         "missing": {name: round(float(value), 4) for name, value in zip(MODALITIES, share, strict=True)},
         "shapes": {name: list(arrays[name].shape[1:]) for name in MODALITIES},
         "variants": {"read": variants, "kept": int(arrays["genomic"].shape[1])},
-        "columns": dict(columns),
+        "columns": encoder.columns,
         "sha256": digest.hexdigest(),
     }
 

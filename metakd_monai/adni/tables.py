@@ -34,6 +34,10 @@ BOOKKEEPING = frozenset(
 MISSING_CODES = (-1, -4)  # ADNI's "confirmed missing" and "passively missing"
 
 
+class NothingFoundError(UserError):
+    """Nobody has a modality: there is no file of it."""
+
+
 def find_table(raw: Path, prefix: str) -> Path | None:
     """Find the table of a prefix, whatever its date suffix; raises UserError when there are several."""
     found = sorted(path for path in raw.rglob("*.csv") if path.name.upper().startswith(prefix))
@@ -103,19 +107,20 @@ def read_diagnoses(raw: Path) -> pd.Series:
     return groups.first()[clear].astype(int).sort_index()
 
 
-def read_group(raw: Path, modality: str, subjects: Sequence[str]) -> pd.DataFrame:
+def read_group(raw: Path, modality: str, subjects: Sequence[str] | None) -> pd.DataFrame:
     """Merge a modality's tables into one row for each subject that is in any of them.
 
     Args:
         raw: folder of the tables.
         modality: a key of TABLES.
-        subjects: PTIDs with a diagnosis; others are left out.
+        subjects: PTIDs to keep, those with a diagnosis; None for all.
 
     Returns:
         Columns ``TABLE.COLUMN`` by PTID; without bookkeeping columns and those that tell when the disease began.
 
     Raises:
-        UserError: when none of the tables is there, or one has no subject in common with the diagnoses.
+        NothingFoundError: when none of the tables is there.
+        UserError: when one has no subject in common with the diagnoses.
     """
     parts = []
     for prefix in TABLES[modality]:
@@ -127,12 +132,14 @@ def read_group(raw: Path, modality: str, subjects: Sequence[str]) -> pd.DataFram
         kept = [name for name in rows if name not in BOOKKEEPING and not str(name).startswith(LEAKAGE)]
         parts.append(rows[kept].add_prefix(f"{prefix}."))
     if not parts:
-        raise UserError(f"{raw}: no table of {modality} found; expected some of {', '.join(TABLES[modality])}")
+        raise NothingFoundError(f"{raw}: no table of {modality} found; expected some of {', '.join(TABLES[modality])}")
     return clean(pd.concat(parts, axis=1))
 
 
-def keep_subjects(rows: pd.DataFrame, subjects: Sequence[str], path: Path) -> pd.DataFrame:
+def keep_subjects(rows: pd.DataFrame, subjects: Sequence[str] | None, path: Path) -> pd.DataFrame:
     """Keep rows of known subjects; raises UserError when there are none, as for a table of another cohort."""
+    if subjects is None:
+        return rows
     known = rows.loc[rows.index.isin(list(subjects))]
     if known.empty:
         first = rows.index[0] if len(rows) else "none at all"

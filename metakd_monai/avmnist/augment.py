@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 TURN, SCALE, SHIFT = 15.0, 0.15, 0.10  # degrees, share, share of the width
-NOISE, LOUDNESS = 0.2, 0.2  # in standard deviations of the sound
+NOISE, LOUDNESS = 0.2, 0.2  # in standard deviations of a coefficient
 
 
 def jitter(batch: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -37,10 +37,14 @@ def jitter_images(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def jitter_sounds(sounds: Tensor, generator: torch.Generator) -> Tensor:
-    """Return sounds ``(B, 1, 20, F)`` with noise, and another loudness (the first coefficient) where they sound."""
+    """Return sounds ``(B, 1, 20, F)`` with noise, and another loudness (the first coefficient) where they sound.
+
+    Both are shares of each coefficient's standard deviation in the batch: the first's is fifteen times the last's.
+    """
     heard = sounds != 0  # behind the end of a recording there are zeros
-    spread = torch.where(heard, sounds, torch.nan).nan_to_num().flatten(1).std(dim=1).nan_to_num()
-    spread = spread.view(-1, 1, 1, 1)
+    values = torch.where(heard, sounds, torch.nan)
+    centred = values - values.nanmean(dim=(0, 3), keepdim=True)
+    spread = centred.square().nanmean(dim=(0, 3), keepdim=True).sqrt().nan_to_num()  # (1, 1, 20, 1)
     noise = NOISE * spread * torch.randn(sounds.shape, generator=generator)
     noise[:, :, 0] += LOUDNESS * spread[:, :, 0] * torch.randn(len(sounds), 1, 1, generator=generator)
     return torch.where(heard, sounds + noise, sounds)

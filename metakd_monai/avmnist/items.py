@@ -102,10 +102,12 @@ def pair_item(pairs: Pairs, index: int, present: Sequence[str], modalities: Sequ
 def digit_items(pairs: Pairs, test: bool, modalities: Sequence[str] = MODALITIES) -> list[dict[str, Any]]:
     """Return written digits that have no sound: all of MNIST's test images, or images for choosing settings."""
     images, labels = (pairs.test_image, pairs.test_label) if test else (pairs.extra_image, pairs.extra_label)
-    blank = torch.full((1, 20, 20), torch.nan)
+    available = torch.tensor([name == "image" for name in modalities])
+    shared = {"available": available} | {n: torch.full((1, 20, 20), torch.nan) for n in modalities if n != "image"}
+    columns = zip(image_tensor(images).unbind(1), torch.from_numpy(labels).long().unbind(), strict=True)
     return [
-        make_item({"image": image_tensor(image), "sound": blank}, int(label), f"digit_{n:05d}", ["image"], modalities)
-        for n, (image, label) in enumerate(zip(images, labels, strict=True))
+        {"image": image, **shared, "label": label, "case_id": f"digit_{n:05d}"}
+        for n, (image, label) in enumerate(columns)
     ]
 
 
@@ -121,5 +123,5 @@ def make_item(
 
 
 def image_tensor(image: np.ndarray) -> Tensor:
-    """Return ``(1, 28, 28)`` float32 in 0..1 of bytes ``(28, 28)``."""
+    """Return ``(1, ...)`` float32 in 0..1 of bytes, such as ``(28, 28)``."""
     return torch.from_numpy(image).float()[None] / 255

@@ -29,7 +29,13 @@ def score(labels: Sequence[int] | Tensor, predictions: Sequence[int] | Tensor, c
 
     Returns:
         ``accuracy``, ``f1`` (macro), ``balanced_accuracy`` (mean recall of the classes that there are), ``micro_f1``.
+
+    Raises:
+        UserError: for a sample without a class (a label below 0).
     """
+    unknown = int((torch.as_tensor(labels) < 0).sum())
+    if unknown:
+        raise UserError(f"{unknown} samples without a class found; expected one for each sample that is scored")
     table = torch.zeros(classes, classes, dtype=torch.float64)  # truth, prediction
     pairs = torch.as_tensor(labels).long() * classes + torch.as_tensor(predictions).long()
     table = torch.bincount(pairs, minlength=classes**2).double().view_as(table)

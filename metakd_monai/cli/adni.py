@@ -15,23 +15,36 @@ from metakd_monai.vocabulary import UserError
 @click.option("--seed", default=0, show_default=True, help="Of the split and of SMOTE.")
 @click.option("--splits", type=click.Path(path_type=Path), help="JSON of PTIDs under training, validation and testing.")
 @click.option("--smote/--no-smote", default=True, show_default=True, help="Fill up rare classes of the training part.")
-def adni_prepare(raw: Path, output: Path, seed: int, splits: Path | None, smote: bool) -> None:
+@click.option(
+    "--fitted",
+    type=click.Path(path_type=Path),
+    help="fitted.joblib of another cohort: encode RAW as that one, all for testing, diagnosed or not.",
+)
+def adni_prepare(raw: Path, output: Path, seed: int, splits: Path | None, smote: bool, fitted: Path | None) -> None:
     """Turn the ADNI downloads in RAW into training, validation and test arrays.
 
     Tables are recognised by prefix: DXSUM (diagnoses); MEDHIST, NEUROEXM, PTDEMOG, RECCMEDS, VITALS; APOERES,
     UPENNBIOMK_ROCHE_ELECSYS; genotypes as one .bed/.bim/.fam, .raw or GENOMIC*.csv; imaging as IMAGE*.csv, ADNI_G.npy
     with ADNI_subj.txt, or NIfTI maps. Who is not in a modality's tables has it missing.
+
+    OUTPUT/fitted.joblib is a pickle: take such files from people whom you trust alone.
     """
     require_libraries()
-    from metakd_monai.adni import prepare_adni
+    from metakd_monai.adni import encode_adni, prepare_adni
 
-    manifest = prepare_adni(raw, output, seed, splits, smote)
+    if fitted is not None and splits is not None:
+        raise UserError("--splits found with --fitted; expected one of them: nothing is split there")
+    manifest = prepare_adni(raw, output, seed, splits, smote) if fitted is None else encode_adni(raw, output, fitted)
     for part, counts in manifest["subjects"].items():
-        click.echo(f"{part}: " + ", ".join(f"{number} {name}" for name, number in counts.items()))
+        if any(counts.values()):
+            click.echo(f"{part}: " + ", ".join(f"{number} {name}" for name, number in counts.items()))
+    if manifest["undiagnosed"]:
+        click.echo(f"without a diagnosis: {manifest['undiagnosed']}")
     click.echo("missing: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in manifest["missing"].items()))
-    click.echo(
-        f"{manifest['synthetic']} synthetic samples (training alone); {manifest['variants']['kept']} variants kept"
-    )
+    if fitted is None:
+        click.echo(
+            f"{manifest['synthetic']} synthetic samples (training alone); {manifest['variants']['kept']} variants kept"
+        )
     click.echo(f"cohort: {output}")
 
 

@@ -24,6 +24,8 @@ class ConvEncoder(nn.Module):
         padding: of the convolutions at each end; None keeps the size.
         dropout: share of the pooled values that is dropped before the fully connected layer.
         normalize_input: start with batch norm, for inputs of arbitrary scale.
+        normalize_rows: let that norm treat each row (place along the first spatial axis) by itself, for rows of unlike
+            scale, as cepstral coefficients are.
 
     Raises:
         ValueError: when nothing is left of the size after the last pooling.
@@ -38,6 +40,7 @@ class ConvEncoder(nn.Module):
         padding: int | None = None,
         dropout: float = 0.0,
         normalize_input: bool = False,
+        normalize_rows: bool = False,
     ) -> None:
         super().__init__()
         dims = len(size)
@@ -53,7 +56,8 @@ class ConvEncoder(nn.Module):
             layers.append(Pool[Pool.AVG, dims](2))
             layers.append(ADN("NA", width, act="relu", norm="batch", norm_dim=dims))
         norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[dims]
-        self.norm = norm(1) if normalize_input else nn.Identity()
+        self.norm = norm(size[0] if normalize_rows else 1) if normalize_input else nn.Identity()
+        self.normalize_rows = normalize_rows
         self.layers = nn.Sequential(*layers)
         self.project = nn.Sequential(
             nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels[-1] * math.prod(left), features), nn.ReLU()
@@ -61,7 +65,8 @@ class ConvEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features ``(P, C)`` of ``(P, 1, *S)``."""
-        encoded: Tensor = self.project(self.layers(self.norm(x)))
+        normalized = self.norm(x.transpose(1, 2)).transpose(1, 2) if self.normalize_rows else self.norm(x)
+        encoded: Tensor = self.project(self.layers(normalized))
         return encoded
 
 
