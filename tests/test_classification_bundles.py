@@ -142,6 +142,7 @@ def test_adni_trains_evaluates_and_infers(cohort, tmp_path, monkeypatch):
     assert "no such file; expected weights" in str(find_user_error(error.value))
 
 
+@pytest.mark.slow
 def test_the_tuned_overlay_trains_and_its_weights_infer(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     options = {"output_dir": str(tmp_path)}
