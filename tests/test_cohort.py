@@ -164,7 +164,8 @@ def test_interrupted_processes_all_end_and_the_run_resumes(tmp_path, cohort, wei
         process.kill()  # workers notice that their parent is no more
     messages = process.communicate(timeout=60)[1]
     wait_until(lambda: group_is_gone(process.pid), 60)
-    assert process.returncode == (1 if sent == signal.SIGINT else -sent)
+    was_too_late = process.returncode == 0 and len(masks(output)) == len(serial)  # on a busy machine
+    assert was_too_late or process.returncode == (1 if sent == signal.SIGINT else -sent)
     assert "Traceback" not in messages
     if sent == signal.SIGINT:
         assert {path.name for path in output.glob(".*")} <= {f".{name}.unfinished" for name in masks(output)}
