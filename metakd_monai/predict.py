@@ -30,10 +30,8 @@ from metakd_monai.files import (
 from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.uncertainty import describe_uncertainty, measure_uncertainty
-from metakd_monai.vocabulary import MODALITY_NAMES, Label, Modality, Region, UserError, find_user_error
+from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality, Region, UserError, find_user_error
 from metakd_monai.weights import checksum
-
-WORKING_AXES = "LPS"  # axes of BraTS' volumes, and of every image that the network sees
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ class Modality(str, Enum):
     T2 = "t2"
 
 
+WORKING_AXES = "LPS"  # axes of BraTS' volumes, and of every image that the network sees
+
+
 class Region(str, Enum):
     """The three nested tumour regions that BraTS scores, innermost first."""
 

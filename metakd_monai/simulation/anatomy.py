@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, generate_spatial_bounding_box
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,12 +18,11 @@ from metakd_monai.simulate import CSF as SIMULATED_CSF
 from metakd_monai.simulate import GREY, WHITE, make_brain
 from metakd_monai.simulation.draw import pool
 from metakd_monai.transforms import LoadImageModalitiesd
-from metakd_monai.vocabulary import Label, Modality, UserError
+from metakd_monai.vocabulary import WORKING_AXES, Label, Modality, UserError
 
 CSF, GM, WM = range(3)  # order of tissue maps
 ATLAS_FILES = tuple(f"sri24_pbmap_{tissue}_u8.nii.gz" for tissue in ("csf", "gm", "wm"))
 EMBEDDED_BRAINS = 4
-WORKING_AXES = "LPS"
 MARGIN_MM = 14.0  # room for deformation around a brain
 
 
@@ -149,14 +148,14 @@ def tell_tissue(images: Tensor, brain: Tensor, tumour: Tensor) -> Tensor:
 
 def cut(volume: Tensor, inside: Tensor, spacing: float) -> Tensor:
     """Cut ``(C, *S)`` to the box of a mask ``(*S)``, with room around it."""
-    margin = round(MARGIN_MM / spacing)
-    for axis in range(3):
-        others = [other for other in range(3) if other != axis]
-        there = inside.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
-        first, last = int(there[0]), int(there[-1]) + 1
-        volume = volume.narrow(axis + 1, first, last - first)
-        inside = inside.narrow(axis, first, last - first)
-    return functional.pad(volume, [margin] * 6)
+    every = (slice(None), *box_of(inside, 0))
+    return functional.pad(volume[every], [round(MARGIN_MM / spacing)] * 6)
+
+
+def box_of(mask: Tensor, margin: int) -> tuple[slice, ...]:
+    """Return the box of a mask ``(*S)`` with a margin in voxels, within the volume."""
+    first, last = generate_spatial_bounding_box(mask[None], margin=margin, allow_smaller=True)
+    return tuple(slice(int(low), int(high)) for low, high in zip(first, last, strict=True))
 
 
 def resample(volume: Tensor, before: float, after: float) -> Tensor:

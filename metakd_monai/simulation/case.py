@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metakd_monai.simulation.anatomy import Anatomy
+from metakd_monai.simulation.anatomy import Anatomy, box_of
 from metakd_monai.simulation.draw import Draw, pool
 from metakd_monai.simulation.scan import take_images
 from metakd_monai.simulation.tumours import grow_tumours, no_tumour
@@ -60,12 +60,6 @@ def choose(draw: Draw, anatomies: Sequence[Anatomy], real_share: float) -> Anato
 def cut_to_brain(images: Tensor, labels: Tensor, margin: int = 2) -> tuple[Tensor, Tensor]:
     """Cut images ``(N, *S)`` and labels ``(*S)`` to the box of what is not 0, and take labels off the air."""
     brain = images.abs().sum(0) > 0
-    labels = labels * brain
-    for axis in range(3):
-        others = [other for other in range(3) if other != axis]
-        there = brain.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
-        first = max(0, int(there[0]) - margin)
-        last = min(brain.shape[axis], int(there[-1]) + 1 + margin)
-        brain, labels = brain.narrow(axis, first, last - first), labels.narrow(axis, first, last - first)
-        images = images.narrow(axis + 1, first, last - first)
-    return images.contiguous(), labels.contiguous()
+    box = box_of(brain, margin)
+    every = (slice(None), *box)
+    return images[every].contiguous(), (labels * brain)[box].contiguous()

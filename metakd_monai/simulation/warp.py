@@ -40,9 +40,8 @@ def affine_shift(draw: Draw, shape: Sequence[int]) -> Tensor:
     shear = torch.eye(3)
     shear[0, 1], shear[1, 2] = draw.uniform(-0.05, 0.05), draw.uniform(-0.05, 0.05)
     matrix = (matrix @ shear @ scale - torch.eye(3)).to(draw.device)
-    axes = [torch.arange(n, device=draw.device, dtype=torch.float32) - (n - 1) / 2 for n in shape]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    return torch.einsum("ij,jxyz->ixyz", matrix, grid)
+    middle = torch.tensor([(n - 1) / 2 for n in shape], device=draw.device)
+    return torch.einsum("ij,jxyz->ixyz", matrix, places(shape, draw.device) - middle[:, None, None, None])
 
 
 def bend(draw: Draw, shape: Sequence[int]) -> Tensor:
@@ -66,8 +65,7 @@ def push(draw: Draw, anatomy: Anatomy, whole: Tensor) -> Anatomy:
     """Let a tumour ``(*S)`` push the brain away: mass effect. The tumour itself is not moved."""
     if float(whole.sum()) < 1 or draw.chance(0.35):
         return anatomy
-    axes = [torch.arange(n, device=draw.device, dtype=torch.float32) for n in whole.shape]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    grid = places(whole.shape, draw.device)
     middle = (grid * whole).sum((1, 2, 3)) / whole.sum()
     away = grid - middle[:, None, None, None]
     distance = (away**2).sum(0).sqrt().clamp(min=1e-3)
@@ -86,10 +84,8 @@ def flip(anatomy: Anatomy) -> Anatomy:
 def apply(anatomy: Anatomy, shift: Tensor) -> Anatomy:
     """Move a brain: what comes to a voxel is what lay ``shift`` voxels ``(3, *S)`` further."""
     shape = shift.shape[1:]
-    axes = [torch.arange(n, device=shift.device, dtype=torch.float32) for n in shape]
-    scale = [2 / (n - 1) for n in shape]
-    where = torch.stack([g * s - 1 for g, s in zip(torch.meshgrid(*axes, indexing="ij"), scale, strict=True)])
-    where = where + shift * torch.tensor(scale, device=shift.device)[:, None, None, None]
+    scale = torch.tensor([2 / (n - 1) for n in shape], device=shift.device)[:, None, None, None]
+    where = places(shape, shift.device) * scale - 1 + shift * scale
     grid = where.flip(0).permute(1, 2, 3, 0)[None]  # grid_sample wants the last axis first
     stack = anatomy.tissue if anatomy.images is None else torch.cat([anatomy.tissue, anatomy.images])
     moved = functional.grid_sample(stack[None], grid, align_corners=True)[0]
@@ -99,6 +95,12 @@ def apply(anatomy: Anatomy, shift: Tensor) -> Anatomy:
         labels = nearest[0, 0].long()
     images = None if anatomy.images is None else moved[3:]
     return replace(anatomy, tissue=moved[:3], images=images, labels=labels)
+
+
+def places(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Return where each voxel is, ``(3, *S)`` in voxels."""
+    axes = [torch.arange(n, device=device, dtype=torch.float32) for n in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 def sharpen(draw: Draw, tissue: Tensor) -> Tensor:
