@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
@@ -88,10 +89,10 @@ def train(run: Run, pairs: Pairs) -> ConfigParser:
     torch.set_num_threads(1)
     config = json.loads(TRAIN.read_text())
     config |= {"seed": run.seed, "scarce": TABLES[run.table], "device": "cpu"}
-    kept = ("LrScheduleHandler", "MetaUpdateHandler") if run.meta else ("LrScheduleHandler",)
+    kept = ("LrScheduleHandler", "DropModalitiesHandler", *(["MetaUpdateHandler"] if run.meta else []))
     config["train"]["handlers"] = [h for h in config["train"]["handlers"] if h["_target_"].endswith(kept)]
     parser = ConfigParser(config)
-    parser.update({**run.settings, "read_pairs": pairs})
+    parser.update({**deepcopy(dict(run.settings)), "read_pairs": pairs})  # MONAI rewrites what it is given
     set_up_randomness(run.seed)
     parser.get_parsed_content("train#trainer").run()
     return parser

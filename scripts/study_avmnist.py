@@ -23,7 +23,7 @@ from reproduce_table3 import TABLES, Results, Run, carry_out, read_rows
 from torch import Tensor, nn
 
 from metakd_monai.avmnist import Pairs
-from metakd_monai.equations import importance_ratio
+from metakd_monai.equations import distillation, fill_missing, importance_ratio
 
 OF_PAIRS = ("image", "sound", "label", "speaker")
 HELD_OUT = {"3a": 0, "3b": 10}  # of each class and speaker; images have 10,000 others to choose on
@@ -96,6 +96,46 @@ class PredictionDistillation(nn.Module):
         return self.temperature**2 * total / len(several)
 
 
+class HiddenDistillation(nn.Module):
+    """The printed term on other features: the hidden layer of the head, of each modality alone.
+
+    Args:
+        network: whose ``head`` classifies filled features.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.head: Any = network.head
+
+    def forward(self, features: Tensor, available: Tensor, importance: Tensor) -> Tensor:
+        """Return a scalar for features ``(B, N, C)``, availability ``(B, N)`` and importance ``(N,)``."""
+        hidden = []
+        for n in range(available.shape[1]):
+            alone = torch.zeros_like(available)
+            alone[:, n] = True
+            hidden.append(self.head[:3](fill_missing(features, alone)))  # flattened, fully connected, ReLU
+        return distillation(torch.stack(hidden, dim=1), available, importance)
+
+
+class ScheduledDistillation(nn.Module):
+    """The printed term, its weight rising from 0 to 1 or falling from 1 to 0 in a straight line.
+
+    Args:
+        iterations: of the training.
+        rising: or falling.
+    """
+
+    def __init__(self, iterations: int, rising: bool) -> None:
+        super().__init__()
+        self.iterations, self.rising, self.past = iterations, rising, 0
+
+    def forward(self, features: Tensor, available: Tensor, importance: Tensor) -> Tensor:
+        """Return a scalar for features ``(B, N, C)``, availability ``(B, N)`` and importance ``(N,)``."""
+        share = min(1.0, self.past / self.iterations)
+        self.past += 1
+        return (share if self.rising else 1 - share) * distillation(features, available, importance)
+
+
 class Both(nn.Module):
     """Sum of a distillation of predictions and one of features from the scarce modality alone.
 
@@ -134,6 +174,13 @@ def both(share: float) -> dict[str, Any]:
     return {"alpha": 1.0, "distillation": target}
 
 
+def scheduled(rising: bool) -> dict[str, Any]:
+    """Return the settings of an alpha that goes from 0 to 1 or from 1 to 0."""
+    iterations = "$@max_epochs * @train#epoch_length"
+    target = {"_target_": "study_avmnist.ScheduledDistillation", "iterations": iterations, "rising": rising}
+    return {"alpha": 1.0, "distillation": target}
+
+
 COSINE_LAW = {
     "_target_": "torch.optim.lr_scheduler.CosineAnnealingLR",
     "optimizer": "@optimizer",
@@ -150,18 +197,31 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 DONORS = {"donors": True}
 DROPPED = {"donors": True, "dropping_prob": 1.0, "dropping_law": "subset"}
+CURRICULUM = {  # at first both, then ever more often a random subset
+    **DROPPED,
+    "warm_up": "$@max_epochs * @train#epoch_length // 4",
+    "ramp": "$@max_epochs * @train#epoch_length // 4",
+}
+HIDDEN = {"distillation": {"_target_": "study_avmnist.HiddenDistillation", "network": "@network"}}
 WAYS: dict[str, dict[str, Any]] = {
     "control": {"alpha": 0.0, "rate": 0.0},
     "printed": {},
-    "other direction": cosine(-1),
-    "donors, dropped": {**DROPPED, "alpha": 0.0},
-    "donors, cosine": {**DONORS, **cosine(0)},
-    "donors, other direction": {**DONORS, **cosine(-1)},
-    "donors, dropped, cosine": {**DROPPED, **cosine(0)},
-    "donors, dropped, other direction": {**DROPPED, **cosine(-1)},
+    "alpha 1": {"alpha": 1.0},
+    "alpha rising to 1": scheduled(rising=True),
+    "alpha falling from 1": scheduled(rising=False),
+    "hidden features": HIDDEN,
+    "cosine, alpha 0.1": cosine(0, 0.1),
+    "other direction": cosine(-1, 0.1),
     "prediction": prediction(),
     "donors, prediction": {**DONORS, **prediction()},
     "donors, prediction, scarce teaches": {**DONORS, **both(0.3)},
+    "donors, dropped": {**DROPPED, "alpha": 0.0},
+    "donors, dropped, printed": DROPPED,
+    "donors, dropped, cosine": {**DROPPED, **cosine(0)},
+    "donors, dropped, other direction": {**DROPPED, **cosine(-1)},
+    "donors, dropped, prediction": {**DROPPED, **prediction()},
+    "donors, curriculum": {**CURRICULUM, "alpha": 0.0},
+    "donors, curriculum, printed": CURRICULUM,
 }
 
 

@@ -34,11 +34,12 @@ def test_present_modality_does_change_the_output(network):
     assert torch.equal(network(image, AVAILABLE)[1], network(other, AVAILABLE)[1])
 
 
-def test_encoder_runs_on_present_modalities_only(network):
-    seen = []
+@pytest.mark.parametrize(("norm", "runs"), [("instance", [1, 1, 1, 1]), ("batch", [4])])
+def test_encoder_runs_on_present_modalities_only(norm, runs):
+    network, seen = MetaKDUNet(channels=CHANNELS, norm=norm), []
     network.encoder[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     network(torch.randn(2, 4, 8, 8, 8), AVAILABLE)
-    assert seen == [(4, 1, 8, 8, 8)]  # 3 + 1 present, not 8
+    assert seen == [(rows, 1, 8, 8, 8) for rows in runs]  # 3 + 1 present, not 8; batch norm wants them together
 
 
 def test_one_decode_for_each_subset_equals_whole_runs(network):

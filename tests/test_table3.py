@@ -10,11 +10,20 @@ from torch import nn
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from reproduce_table3 import FIELDS, RATES, Results, Run, paper_values, report, runs_of, train_and_score
-from study_avmnist import Both, CosineDistillation, PredictionDistillation, hold_out, settings_of
+from reproduce_table3 import FIELDS, RATES, Results, Run, paper_values, report, runs_of, train, train_and_score
+from study_avmnist import (
+    Both,
+    CosineDistillation,
+    HiddenDistillation,
+    PredictionDistillation,
+    ScheduledDistillation,
+    hold_out,
+    settings_of,
+)
 
 from metakd_monai.avmnist import embedded_pairs, split_pairs
-from metakd_monai.equations import fill_missing
+from metakd_monai.equations import distillation, fill_missing
+from metakd_monai.networks import MetaKDClassifier
 
 ROWS = [
     {"table": "3a", "condition": name, "seed": seed, "test": test, "test_digits": ""}
@@ -51,11 +60,18 @@ def test_runs_of_a_seed_are_the_whole_table():
     assert [run.settings["rate"] for run in runs if run.condition.startswith("metakd")] == [*RATES, *RATES]
 
 
-@pytest.mark.parametrize("way", ["control", "donors, dropped, cosine", "donors, prediction"])
+@pytest.mark.parametrize("way", ["control", "donors, curriculum, printed", "donors, prediction", "hidden features"])
 def test_a_way_is_trained_and_scored(way):
     row = train_and_score(Run("3a", way, 0, {**settings_of("tuned", way, 0.2), "max_epochs": 1}), None)
     assert tuple(row) == FIELDS
     assert all(float(row[name]) > 30 for name in ("test", "test_digits", "validation", "extra_digits"))  # chance is 10
+
+
+def test_ways_that_drop_do_drop():
+    settings = {**settings_of("tuned", "donors, dropped", 0.2), "max_epochs": 1}
+    trainer = train(Run("3a", "donors, dropped", 0, settings), embedded_pairs()).get_parsed_content("train#trainer")
+    batch = trainer.state.batch["available"]  # donors give every pair both; the last batch as training saw it
+    assert {tuple(row) for row in batch.tolist()} == {(True, True), (True, False), (False, True)}
 
 
 def test_a_choice_never_sees_the_test_pairs():
@@ -113,3 +129,22 @@ def test_prediction_distillation_by_hand():
     assert together.item() == pytest.approx(loss.item() + 0.3 * parts.item())
     nothing = PredictionDistillation(Decoder())(odds[1:], available[1:], torch.tensor([0.5, 0.5]))
     assert nothing.item() == 0
+
+
+def test_hidden_distillation_by_hand():
+    network = MetaKDClassifier({"a": nn.Identity(), "b": nn.Identity()}, features=3, out_channels=2, hidden=4).eval()
+    features, importance = torch.randn(2, 2, 3), torch.tensor([0.7, 0.3])
+    available = torch.tensor([[True, True], [True, False]])
+    alone = [features[:, n].repeat(1, 2) for n in range(2)]  # what is missing gets the mean of what is there
+    hidden = torch.stack([network.head[1](one).relu() for one in alone], dim=1)
+    wanted = distillation(hidden, available, importance)
+    assert wanted > 0
+    assert HiddenDistillation(network)(features, available, importance).item() == pytest.approx(wanted.item())
+
+
+def test_alpha_rises_and_falls():
+    arguments = torch.randn(1, 2, 3), torch.tensor([[True, True]]), torch.tensor([0.5, 0.5])
+    whole = distillation(*arguments).item()
+    for rising, shares in ((True, [0, 0.5, 1, 1]), (False, [1, 0.5, 0, 0])):
+        scheduled = ScheduledDistillation(2, rising)
+        assert [scheduled(*arguments).item() for _ in range(4)] == pytest.approx([whole * share for share in shares])

@@ -9,6 +9,7 @@ from monai.networks.blocks import Convolution
 from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metakd_monai.equations import filling_matrix
 from metakd_monai.networks.availability import find_available
@@ -73,6 +74,7 @@ class MetaKDUNet(nn.Module):
         self.heads = nn.ModuleList(
             Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in heads
         )
+        self.batch_norm = any(isinstance(module, _BatchNorm) for module in self.modules())
         self.register_load_state_dict_post_hook(refuse_other_weights)
 
     def encode(self, x: Tensor, available: Tensor) -> list[list[Tensor]]:
@@ -92,8 +94,8 @@ class MetaKDUNet(nn.Module):
         self.check(x, available)
         index = available.flatten().nonzero().squeeze(1)  # (P,) of B*N
         present = x.flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
-        # One by one a CPU needs less memory and is no slower; a GPU and batch norm in training want them together.
-        together = self.training or x.device != torch.device("cpu")
+        # A CPU is faster one by one: of several channels-last volumes PyTorch's instance norm makes copies.
+        together = (self.training and self.batch_norm) or x.device != torch.device("cpu")
         features: list[list[Tensor]] = [[] for _ in self.encoder]
         for part in [present] if together else present.split(1):
             part = average(self.pad(part), self.pooling)
