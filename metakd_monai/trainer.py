@@ -38,6 +38,8 @@ class MetaKDTrainer(SupervisedTrainer):
         importance: gives the normalised importance ``(N,)`` when called.
         distillation: ``(features, available, importance)`` to scalar; by default the paper's, p = 1.
         alpha: weight of the distillation; 0 leaves it out altogether.
+        alpha_warm_up: iterations at first without distillation. From the first iteration on it can make the deepest
+            features alike before they tell anything (docs/evidence.md).
         max_iterations: stop after so many iterations, also in the middle of an epoch.
         amp: run the network in mixed precision, on whatever device; the losses are computed in fp32.
         amp_dtype: ``"bf16"``, or ``"fp16"`` with a GradScaler.
@@ -56,6 +58,7 @@ class MetaKDTrainer(SupervisedTrainer):
         importance: nn.Module,
         distillation: nn.Module | None = None,
         alpha: float = 0.1,
+        alpha_warm_up: int = 0,
         max_iterations: int | None = None,
         amp: bool = False,
         amp_dtype: str = "bf16",
@@ -77,7 +80,7 @@ class MetaKDTrainer(SupervisedTrainer):
         self.task_loss = loss_function
         self.importance = importance
         self.distillation = DistillationLoss() if distillation is None else distillation
-        self.alpha = alpha
+        self.alpha, self.alpha_warm_up = alpha, alpha_warm_up
         self.max_iterations = max_iterations
         self.add_event_handler(Events.STARTED, self.enter_stream)
         self.add_event_handler(Events.ITERATION_COMPLETED, self.stop_in_time)
@@ -98,7 +101,7 @@ class MetaKDTrainer(SupervisedTrainer):
         task = self.task_loss(logits, label)
         loss = task
         distance = torch.zeros_like(task)
-        if self.alpha:
+        if self.alpha and self.state.iteration > self.alpha_warm_up:
             distance = self.distillation(features, available, self.importance().detach())
             loss = task + self.alpha * distance
         self.state.output.update(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -138,14 +139,19 @@ def carry_out(runs: Iterable[Run], folder: str | None, path: Path, jobs: int) ->
     done = {(row["table"], row["condition"], row["seed"]) for row in read_rows(path)}
     missing = [run for run in runs if run.key not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool, path.open("a", newline="") as stream:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as at Ctrl-C, workers too
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    with path.open("a", newline="") as stream:
         table = csv.DictWriter(stream, FIELDS, lineterminator="\n")
         if not path.stat().st_size:
             table.writeheader()
         jobs_left = [pool.submit(train_and_score, run, folder) for run in missing]
-        for job in tqdm(as_completed(jobs_left), total=len(missing), desc="trainings", disable=None):
-            table.writerow(job.result())
-            stream.flush()
+        try:
+            for job in tqdm(as_completed(jobs_left), total=len(missing), desc="trainings", disable=None):
+                table.writerow(job.result())
+                stream.flush()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class Results:

@@ -207,6 +207,13 @@ def test_alpha_zero_computes_no_distillation(tmp_path):
     assert float(rows(tmp_path / "training.csv")[0]["distillation_loss"]) == 0
 
 
+def test_distillation_begins_after_its_warm_up(tmp_path):
+    run = Run(tmp_path, max_iterations=4, alpha_warm_up=2, warm_up=9)
+    run.trainer.run()
+    distances = [float(row["distillation_loss"]) for row in rows(tmp_path / "training.csv")]
+    assert [distance > 0 for distance in distances] == [False, False, True, True]
+
+
 @pytest.mark.parametrize("stop", [3, 4, 5, 8])
 def test_a_run_that_was_stopped_goes_on_to_the_last_bit(tmp_path, stop):
     torch.set_num_threads(1)
