@@ -11,7 +11,7 @@ output=$(realpath -m "$1") atlas=$(realpath "$2") real=$(realpath "$3")
 shift 3
 cd "$(dirname "$0")/.."
 scripts/setup.sh
-export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore
+export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore THP_MEM_ALLOC_ENABLE=1
 configs=bundles/brats_mri_metakd_segmentation/configs
 train() {
     python -m monai.bundle run training --config_file "['$configs/train.json','$configs/train_simulated.json']" \

@@ -248,3 +248,12 @@ def test_training_begins_with_the_weights_and_the_network_that_are_given(tmp_pat
     assert begun.channels == (4, 8, 12)
     assert begun.factor == network.factor
     assert all(torch.equal(value, begun.state_dict()[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("device", "keeps"), [("cpu", 1), ("cuda", 0)])
+def test_training_on_a_cpu_keeps_its_memory(monkeypatch, device, keeps):
+    calls = []
+    monkeypatch.setattr("metakd_monai.inferers.keep_memory", lambda: calls.append(device))
+    parser = ConfigParser({**load("train.json"), "device": device})
+    parser.get_parsed_content("initialize")
+    assert len(calls) == keeps
