@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The recipe of the weights that the bundle ships: simulated training at 3 mm, then at 2 mm, then fp16 with input_stride 2.
-# Why in three parts: docs/model_card.md.
+# The recipe of the weights that the bundle ships: simulated training on crops, then on whole brains, then fp16 with
+# input_stride 2. Why in two parts, and why without distillation: docs/model_card.md.
 # Usage: scripts/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of train.json]
 #   ATLAS_DIR  SRI24's tissue maps (sri24_pbmap_csf_u8.nii.gz ...)
 #   REAL_DIR   labelled cases with four sequences whose licence lets weights be shared
-# About two hours of one core; stop it whenever you like and start it again. For a GPU: --device cuda:0
+# About two hours of two cores; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,7p' "$0" | cut -c3- >&2; exit 2; fi
 output=$(realpath -m "$1") atlas=$(realpath "$2") real=$(realpath "$3")
@@ -15,12 +15,10 @@ export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore THP_MEM_ALLOC_ENABLE=1
 configs=bundles/brats_mri_metakd_segmentation/configs
 train() {
     python -m monai.bundle run training --config_file "['$configs/train.json','$configs/train_simulated.json']" \
-        --atlas "$atlas" --real "$real" --network_def#channels "[8,24,48,96,192]" "$@"
+        --atlas "$atlas" --real "$real" --network_def#channels "[8,24,48,96,192]" --alpha 0 \
+        --meta_interval 100 --meta_cases 4 --validation_cases 6 --val_interval 700 "$@"
 }
-train --output_dir "$output/3mm" --spacing "[3.0,3.0,3.0]" --max_iterations 750 --cosine#T_max 1500 \
-    --val_interval 500 --meta_cases 12 --validation_cases 6 "$@"
-train --output_dir "$output/2mm" --init_weights "$output/3mm/checkpoint.pt" --max_iterations 225 --cosine#T_max 700 \
-    --learning_rate 0.0012 --seed 1 --val_interval 700 --meta_cases 4 --validation_cases 6 "$@"
-train --output_dir "$output/last" --init_weights "$output/2mm/checkpoint.pt" --max_iterations 780 --alpha 0.03 --p_norm 2 \
-    --learning_rate 0.0015 --seed 2 --val_interval 780 --meta_cases 4 --validation_cases 6 "$@"
-python scripts/publish_weights.py "$output/last/model.pt" --output "$output/model.pt" --input-stride 2
+train --output_dir "$output/crops" --max_iterations 1500 --cosine#T_max 1800 --seed 4 "$@"
+train --output_dir "$output/whole" --init_weights "$output/crops/checkpoint.pt" --roi_size "[192,192,192]" \
+    --max_iterations 700 --cosine#T_max 700 --learning_rate 0.0015 --seed 5 "$@"
+python scripts/publish_weights.py "$output/whole/model.pt" --output "$output/model.pt" --input-stride 2
