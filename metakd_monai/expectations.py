@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metakd_monai.vocabulary import Modality, Region
@@ -35,7 +36,7 @@ USUAL = (0.01, 0.99)  # of the training cases lie within a range
 ENOUGH = 500_000  # voxels of a volume for percentiles
 # How far outside the range of the training cases is still usual: a factor, or a difference.
 FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
-DIFFERENCES = {"share": 0.15, "skew": 0.25}
+DIFFERENCES = {"share": 0.15, "skew": 0.25, "contrast": 0.5}
 
 
 def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> Look:
@@ -52,7 +53,9 @@ def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> 
         for each sequence that is there, of its values in the brain, with their percentiles p:
 
         - ``<sequence>_skew``, (p95 + p5 - 2 p50) / (p95 - p5), which changes sign when contrast is reversed,
-        - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values.
+        - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values;
+
+        with T1 and T1ce, ``contrast``, see :func:`measure_contrast`.
     """
     brain = reduce(torch.logical_or, image[available] != 0)  # any() over the first axis is ten times slower
     voxels, box = int(brain.sum()), math.prod(length_along(brain, axis) for axis in range(brain.dim()))
@@ -62,9 +65,11 @@ def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> 
         "brain_ml": voxels * math.prod(spacing) / 1000,
         "brain_share": voxels / box,
     }
-    for modality, values, there in zip(Modality, image, available.tolist(), strict=True):
-        if there:
-            look |= {f"{modality.value}_{name}": value for name, value in measure_values(values).items()}
+    given = {m: values for m, values, there in zip(Modality, image, available.tolist(), strict=True) if there}
+    for modality, values in given.items():
+        look |= {f"{modality.value}_{name}": value for name, value in measure_values(values).items()}
+    if {Modality.T1, Modality.T1CE} <= given.keys():
+        look["contrast"] = measure_contrast(given[Modality.T1], given[Modality.T1CE])
     return look
 
 
@@ -81,6 +86,30 @@ def measure_values(values: Tensor) -> Look:
     p1, p5, p25, p50, p75, p95, p99 = np.percentile(inside, [1, 5, 25, 50, 75, 95, 99]).astype(float)
     tiny = np.finfo(np.float32).tiny  # of an image with few values, percentiles may coincide
     return {"skew": (p95 + p5 - 2 * p50) / max(p95 - p5, tiny), "tails": (p99 - p1) / max(p75 - p25, tiny)}
+
+
+def measure_contrast(t1: Tensor, t1ce: Tensor) -> float:
+    """Return the skewness of what T1ce ``(*S)`` adds to T1, each in its quartiles from its median.
+
+    Contrast agent brightens a few places, vessels and meninges above all, so it is positive; of exchanged files it is
+    negative.
+    """
+    both = (t1 != 0) & (t1ce != 0)
+    added = scale_by_quartiles(t1ce[both]) - scale_by_quartiles(t1[both])
+    if not added.size:
+        return 0.0
+    added -= added.mean()
+    return float((added**3).mean() / max((added**2).mean() ** 1.5, np.finfo(np.float32).tiny))
+
+
+def scale_by_quartiles(values: Tensor) -> NDArray[np.float64]:
+    """Return a sample of values ``(V,)``, less their median, over the distance of their quartiles."""
+    sample = values[:: max(1, values.numel() // ENOUGH)].numpy().astype(float)
+    if not sample.size:
+        return sample
+    p25, p50, p75 = np.percentile(sample, [25, 50, 75])
+    scaled: NDArray[np.float64] = (sample - p50) / max(p75 - p25, np.finfo(np.float32).tiny)
+    return scaled
 
 
 def merge_looks(looks: Iterable[Look]) -> dict[str, Any]:
@@ -109,7 +138,12 @@ def find_unusual(look: Look, ranges: Ranges) -> list[str]:
         share = f"{look['brain_share']:.0%} of its box (in training {say(ranges['brain_share'], '.0%')})"
         kind = "not skull-stripped?" if max(brain) > 0 else "small or incomplete brain?"
         lines.append(f"{kind} what is not 0 has {volume}, {share}")
-    return lines if max(brain) > 0 else lines + find_odd_values(look, ranges, sides)
+    if max(brain) > 0:
+        return lines
+    if sides.get("contrast", 0) < 0:
+        found = f"{look['contrast']:.2f} (in training {say(ranges['contrast'], '.2f')})"
+        lines.append(f"t1 and t1ce exchanged? what t1ce adds to t1 has skewness {found}")
+    return lines + find_odd_values(look, ranges, sides)
 
 
 def find_odd_values(look: Look, ranges: Ranges, sides: Mapping[str, int]) -> list[str]:

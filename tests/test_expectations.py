@@ -13,7 +13,7 @@ from scipy.ndimage import binary_dilation
 from test_predict import predict
 
 from metakd_monai.cases import find_cases
-from metakd_monai.expectations import FILE, find_unusual, measure_look, merge_looks, read_expectations
+from metakd_monai.expectations import FILE, find_unusual, measure_contrast, measure_look, merge_looks, read_expectations
 from metakd_monai.exports.write import export_network
 from metakd_monai.files import read_voxels
 from metakd_monai.networks import MetaKDUNet
@@ -99,6 +99,20 @@ def reversed_contrast(image):
 def test_sequences_under_each_other_s_name_are_unusual(real, ranges):
     lines = find_unusual(look_at(real[[3, 1, 2, 0]]), ranges)
     assert [line.split(" has ")[0] for line in lines] == ["flair", "t2"]
+
+
+def test_t1_and_t1ce_exchanged(real, ranges):
+    (line,) = find_unusual(look_at(real[[0, 2, 1, 3]]), ranges)
+    assert re.fullmatch(r"t1 and t1ce exchanged\? what t1ce adds to t1 has skewness -\d\.\d\d \(in training .*\)", line)
+    assert "contrast" not in look_at(torch.where(torch.arange(4)[:, None, None, None] == 2, 0, real))
+
+
+@pytest.mark.parametrize("inside", [torch.rand(4, 8, 8), 3.0], ids=["the same", "of one value"])
+def test_contrast_of_images_without_any(inside):
+    images = torch.zeros(2, 8, 8, 8)
+    images[:, 2:6] = inside
+    assert measure_contrast(*images) == 0
+    assert measure_contrast(images[0], torch.zeros(8, 8, 8)) == 0
 
 
 @pytest.mark.parametrize(
