@@ -174,6 +174,13 @@ def say(usual: Sequence[float], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def say_measured(dice: Mapping[str, float]) -> str:
+    """Write the Dice of a region, and on how many cases it was measured, for a user."""
+    cases = int(dice["cases"])
+    low, high = f"{dice['lowest']:.2f}", f"{dice['highest']:.2f}"
+    return f"{low if low == high else f'{low}-{high}'} ({cases} case{'s' if cases != 1 else ''})"
+
+
 @dataclass(frozen=True)
 class Expectations:
     """What ``expected.json`` says of the weights in use.
@@ -198,9 +205,12 @@ class Expectations:
         return None if dice is None else {"dice": dice, "measured_on": list(self.measured_on)}
 
     def describe(self, modalities: Sequence[str]) -> str:
-        """Say in a few words which Dice to expect, as ``expected Dice ET 0.41-0.83, WT 0.70-0.93``; or nothing."""
+        """Say in a few words which Dice to expect, or nothing.
+
+        As ``expected Dice ET 0.41-0.83 (4 cases), WT 0.70-0.93 (5 cases)``, or ``WT 0.86 (1 case)``.
+        """
         dice = self.subsets.get("+".join(modalities), {})
-        ranges = [f"{r.value} {dice[r]['lowest']:.2f}-{dice[r]['highest']:.2f}" for r in Region if r.value in dice]
+        ranges = [f"{region.value} {say_measured(dice[region])}" for region in Region if region.value in dice]
         return f"expected Dice {', '.join(ranges)}" if ranges else ""
 
     def find_unusual(self, image: Tensor, available: Tensor, spacing: Sequence[float]) -> list[str]:

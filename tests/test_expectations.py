@@ -139,15 +139,15 @@ def describe(weights, **content):
 
 
 def subsets():
-    return {"flair+t1ce": {"WT": DICE, "ET": {**DICE, "lowest": 0.123}}, "t1": {"WT": {**DICE, "highest": 0.2}}}
+    return {"flair+t1ce": {"WT": DICE, "ET": {**DICE, "lowest": 0.123}}, "t1": {"WT": {**DICE, "highest": 0.5, "cases": 1}}}
 
 
 def test_predict_tells_the_dice_of_the_given_subset(cohort, weights, tmp_path, caplog):
     describe(weights, subsets=subsets())
     case = find_cases(cohort)[0]
     for given, said in (
-        ("t1ce,flair", " s; expected Dice ET 0.12-0.90, WT 0.50-0.90"),
-        ("t1", " s; expected Dice WT 0.50-0.20"),
+        ("t1ce,flair", " s; expected Dice ET 0.12-0.90 (3 cases), WT 0.50-0.90 (3 cases)"),
+        ("t1", " s; expected Dice WT 0.50 (1 case)"),
         ("t2", " s"),
     ):
         caplog.clear()
@@ -221,6 +221,6 @@ def test_exports_are_the_same_weights(tmp_path):
     torch.save(MetaKDUNet(channels=CHANNELS).state_dict(), tmp_path / "model.pt")
     describe(tmp_path / "model.pt", subsets=subsets())
     export_network(tmp_path / "model.pt", tmp_path / "model.ts", "torchscript", BUNDLE)
-    assert Predictor(tmp_path / "model.ts").expectations.describe(["t1"]) == "expected Dice WT 0.50-0.20"
+    assert Predictor(tmp_path / "model.ts").expectations.describe(["t1"]) == "expected Dice WT 0.50 (1 case)"
     shutil.copy(tmp_path / "model.pt", tmp_path / "other.pt")
     assert Predictor(tmp_path / "other.pt").expectations.note is None  # the same bytes
