@@ -139,7 +139,8 @@ def describe(weights, **content):
 
 
 def subsets():
-    return {"flair+t1ce": {"WT": DICE, "ET": {**DICE, "lowest": 0.123}}, "t1": {"WT": {**DICE, "highest": 0.5, "cases": 1}}}
+    one = {**DICE, "highest": 0.5, "cases": 1}
+    return {"flair+t1ce": {"WT": DICE, "ET": {**DICE, "lowest": 0.123}}, "t1": {"WT": one}}
 
 
 def test_predict_tells_the_dice_of_the_given_subset(cohort, weights, tmp_path, caplog):
