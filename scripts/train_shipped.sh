@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The recipe of the weights that the bundle ships: simulated training on crops, then on whole brains, then fp16 with
-# input_stride 2. Why in two parts, and why without distillation: docs/model_card.md.
+# input_stride 2. Why in parts, and why without distillation: docs/model_card.md.
 # Usage: scripts/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of train.json]
 #   ATLAS_DIR  SRI24's tissue maps (sri24_pbmap_csf_u8.nii.gz ...)
 #   REAL_DIR   labelled cases with four sequences whose licence lets weights be shared
-# About two hours of two cores; stop it whenever you like and start it again. For a GPU: --device cuda:0
+# About four hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,7p' "$0" | cut -c3- >&2; exit 2; fi
 output=$(realpath -m "$1") atlas=$(realpath "$2") real=$(realpath "$3")
@@ -21,4 +21,8 @@ train() {
 train --output_dir "$output/crops" --max_iterations 1500 --cosine#T_max 1800 --seed 4 "$@"
 train --output_dir "$output/whole" --init_weights "$output/crops/checkpoint.pt" --roi_size "[192,192,192]" \
     --max_iterations 700 --cosine#T_max 700 --learning_rate 0.0015 --seed 5 "$@"
-python scripts/publish_weights.py "$output/whole/model.pt" --output "$output/model.pt" --input-stride 2
+train --output_dir "$output/more" --init_weights "$output/whole/checkpoint.pt" --roi_size "[192,192,192]" \
+    --max_iterations 775 --cosine#T_max 3500 --learning_rate 0.0015 --seed 6 "$@"
+train --output_dir "$output/last" --init_weights "$output/more/checkpoint.pt" --roi_size "[192,192,192]" \
+    --max_iterations 5000 --cosine#T_max 5000 --learning_rate 0.0015 --seed 7 --meta_interval 200 --val_interval 1000 "$@"
+python scripts/publish_weights.py "$output/last/model.pt" --output "$output/model.pt" --input-stride 2
