@@ -241,6 +241,19 @@ def test_seeds_are_averaged_and_dropping_is_judged():
     )
 
 
+def test_subsets_in_which_no_case_has_a_region_are_left_out():
+    def seed(dice):
+        return Evidence(rows_for("a", dict.fromkeys(SUBSETS, dice), ["WT"]) + rows_for("b", {"flair": dice}, ["ET"]))
+
+    lines = "\n".join(compare_lines({"MetaKD": [seed(0.6)], "no dropping": [seed(0.5)]}))
+    assert "| t1 | - | - | - | - | 0.600 | 0.500 |" in lines
+    assert "| **mean of 15** | 0.600 (1) | 0.500 (1) | - | - | 0.600 | 0.500 |" in lines
+    text = "\n".join(dropping_lines([seed(0.6)], [seed(0.5)]))
+    assert "| ET | 0 of 1 | flair +0.100 | +0.100 | met |" in text
+    assert "| TC | - | - | - | not measured |" in text
+    assert "| mean of regions | 0 of 15 | flair +0.100 | +0.100 | met |" in text
+
+
 def test_a_reference_that_cannot_be_read_fails_its_case_alone(folder, files, tmp_path):
     shutil.copytree(folder, tmp_path / "in")
     (tmp_path / "in" / "Simulated_000" / "Simulated_000_seg.nii.gz").write_bytes(b"no NIfTI")

@@ -28,20 +28,24 @@ def compare_lines(runs: Runs) -> list[str]:
     dice = {name: np.stack([dice_of(seed, subsets) for seed in seeds]) for name, seeds in runs.items()}
     heads = [f"{region}: {name}" for region in REGION_NAMES for name in runs]
     lines = ["| given | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
-    rows = [([n], subset) for n, subset in enumerate(subsets)]
-    rows.append((list(range(len(subsets))), f"**mean of {len(subsets)}**"))
+    rows = [(slice(n, n + 1), subset) for n, subset in enumerate(subsets)]
+    rows.append((slice(None), f"**mean of {len(subsets)}**"))
     for row, title in rows:
-        cells = [
-            spread(dice[name][:, row, column].mean(axis=1)) for column in range(len(REGION_NAMES)) for name in runs
-        ]
+        cells = [spread(dice[name][:, row, column]) for column in range(len(REGION_NAMES)) for name in runs]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     seeds = ", ".join(f"{name} {len(found)}" for name, found in runs.items())
-    return [f"Mean over cases, ± standard deviation over seeds where there are several. Seeds: {seeds}.", "", *lines]
+    head = f"Mean over cases, ± standard deviation over seeds where there are several. Seeds: {seeds}."
+    return [f"{head} (n): the mean of the n subsets in which a case has the region.", "", *lines]
 
 
 def spread(values: np.ndarray) -> str:
-    """Show the mean of the seeds ``(seeds,)`` and their standard deviation."""
-    return f"{values.mean():.3f}" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
+    """Show the mean of values ``(seeds, subsets)`` where they are measured, and the standard deviation over seeds."""
+    measured = values[:, ~np.isnan(values).any(axis=0)]
+    if not measured.size:
+        return "-"
+    means = measured.mean(axis=1)
+    shown = f"{means.mean():.3f}" + (f" ± {means.std(ddof=1):.3f}" if len(means) > 1 else "")
+    return shown if measured.shape == values.shape else f"{shown} ({measured.shape[1]})"
 
 
 def dropping_lines(ours: Sequence[Evidence], without: Sequence[Evidence]) -> list[str]:
@@ -51,12 +55,16 @@ def dropping_lines(ours: Sequence[Evidence], without: Sequence[Evidence]) -> lis
     gains = mine - other
     lines = ["| region | subsets worse | lowest gain | mean gain | |", "|---|--:|--:|--:|---|"]
     for column, region in enumerate([*REGION_NAMES, MEAN_OF_REGIONS]):
-        gain = gains[:, column]
-        worse = [f"{subset} {value:+.3f}" for subset, value in zip(subsets, gain, strict=True) if value < -ROUNDING]
-        met = not worse and gain.mean() >= BETTER - ROUNDING
-        shown = f"{len(worse)} of {len(subsets)}" + (f": {', '.join(worse)}" if worse else "")
-        lowest = f"{subsets[int(gain.argmin())]} {gain.min():+.3f}"
-        lines.append(f"| {region} | {shown} | {lowest} | {gain.mean():+.3f} | {'met' if met else '**not met**'} |")
+        measured = {subset: gain for subset, gain in zip(subsets, gains[:, column], strict=True) if not np.isnan(gain)}
+        if not measured:
+            lines.append(f"| {region} | - | - | - | not measured |")
+            continue
+        worse = [f"{subset} {gain:+.3f}" for subset, gain in measured.items() if gain < -ROUNDING]
+        mean, lowest = np.mean(list(measured.values())), min(measured, key=lambda subset: measured[subset])
+        met = not worse and mean >= BETTER - ROUNDING
+        shown = f"{len(worse)} of {len(measured)}" + (f": {', '.join(worse)}" if worse else "")
+        verdict = "met" if met else "**not met**"
+        lines.append(f"| {region} | {shown} | {lowest} {measured[lowest]:+.3f} | {mean:+.3f} | {verdict} |")
     return [
         f"Aim: no subset worse, and the mean of the subsets better by {BETTER:.2f} at least.",
         "",
