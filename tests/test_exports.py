@@ -69,7 +69,7 @@ def test_all_subsets_equal_the_eager_network_with_the_real_widths(tmp_path):
 
 @pytest.mark.parametrize("end", ENDS.values())
 def test_predict_gives_the_same_mask(exported, cohort, tmp_path, end):
-    options = ["--modalities", "flair,t1ce", "--no-preview"]
+    options = ["--modalities", "flair,t1ce", "--no-preview", "--precision", "fp32"]  # all that graphs compute in
     for name, weights in (("eager", exported.with_suffix(".pt")), ("other", exported.with_suffix(end))):
         result = predict(cohort / "Simulated_000", tmp_path / name, weights, *options)
         assert result.exit_code == 0, result.output
