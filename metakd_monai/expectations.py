@@ -81,7 +81,7 @@ def length_along(brain: Tensor, axis: int) -> int:
 
 def measure_values(values: Tensor) -> Look:
     """Return skew and tails of the values ``(*S)`` that are not 0, see :func:`measure_look`."""
-    sample = values.flatten()[:: max(1, values.numel() // ENOUGH)]
+    sample = thin_out(values.flatten())
     inside = sample[sample != 0].numpy()
     p1, p5, p25, p50, p75, p95, p99 = np.percentile(inside, [1, 5, 25, 50, 75, 95, 99]).astype(float)
     tiny = np.finfo(np.float32).tiny  # of an image with few values, percentiles may coincide
@@ -95,21 +95,24 @@ def measure_contrast(t1: Tensor, t1ce: Tensor) -> float:
     negative.
     """
     both = (t1 != 0) & (t1ce != 0)
-    added = scale_by_quartiles(t1ce[both]) - scale_by_quartiles(t1[both])
-    if not added.size:
+    if not both.any():
         return 0.0
+    added = scale_by_quartiles(t1ce[both]) - scale_by_quartiles(t1[both])
     added -= added.mean()
     return float((added**3).mean() / max((added**2).mean() ** 1.5, np.finfo(np.float32).tiny))
 
 
 def scale_by_quartiles(values: Tensor) -> NDArray[np.float64]:
     """Return a sample of values ``(V,)``, less their median, over the distance of their quartiles."""
-    sample = values[:: max(1, values.numel() // ENOUGH)].numpy().astype(float)
-    if not sample.size:
-        return sample
+    sample = thin_out(values).numpy().astype(float)
     p25, p50, p75 = np.percentile(sample, [25, 50, 75])
     scaled: NDArray[np.float64] = (sample - p50) / max(p75 - p25, np.finfo(np.float32).tiny)
     return scaled
+
+
+def thin_out(values: Tensor) -> Tensor:
+    """Return every n-th of values ``(V,)``, enough for percentiles."""
+    return values[:: max(1, values.numel() // ENOUGH)]
 
 
 def merge_looks(looks: Iterable[Look]) -> dict[str, Any]:
@@ -138,17 +141,18 @@ def find_unusual(look: Look, ranges: Ranges) -> list[str]:
         share = f"{look['brain_share']:.0%} of its box (in training {say(ranges['brain_share'], '.0%')})"
         kind = "not skull-stripped?" if max(brain) > 0 else "small or incomplete brain?"
         lines.append(f"{kind} what is not 0 has {volume}, {share}")
-    if max(brain) > 0:
-        return lines
-    if sides.get("contrast", 0) < 0:
-        found = f"{look['contrast']:.2f} (in training {say(ranges['contrast'], '.2f')})"
-        lines.append(f"t1 and t1ce exchanged? what t1ce adds to t1 has skewness {found}")
-    return lines + find_odd_values(look, ranges, sides)
+    return lines if max(brain) > 0 else lines + find_odd_values(look, ranges, sides)
 
 
 def find_odd_values(look: Look, ranges: Ranges, sides: Mapping[str, int]) -> list[str]:
-    """Return a line for each sequence with unusual intensities; ``sides`` as of :func:`side_of`, by name."""
+    """Return a line for each sequence with unusual intensities, and one where T1 and T1ce seem exchanged.
+
+    ``sides`` are those of :func:`side_of`, by name.
+    """
     lines = []
+    if sides.get("contrast", 0) < 0:
+        found = f"{look['contrast']:.2f} (in training {say(ranges['contrast'], '.2f')})"
+        lines.append(f"t1 and t1ce exchanged? what t1ce adds to t1 has skewness {found}")
     for modality in Modality:
         odd = [name for name in (f"{modality.value}_skew", f"{modality.value}_tails") if sides.get(name)]
         numbers = [f"{name.split('_')[1]} {look[name]:.2f} (in training {say(ranges[name], '.2f')})" for name in odd]

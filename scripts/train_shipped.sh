@@ -18,11 +18,14 @@ train() {
         --atlas "$atlas" --real "$real" --network_def#channels "[8,24,48,96,192]" --alpha 0 \
         --meta_interval 100 --meta_cases 4 --validation_cases 6 --val_interval 700 "$@"
 }
+on_whole_brains() {
+    local from=$1 to=$2
+    shift 2
+    train --output_dir "$output/$to" --init_weights "$output/$from/checkpoint.pt" --roi_size "[192,192,192]" \
+        --learning_rate 0.0015 "$@"
+}
 train --output_dir "$output/crops" --max_iterations 1500 --cosine#T_max 1800 --seed 4 "$@"
-train --output_dir "$output/whole" --init_weights "$output/crops/checkpoint.pt" --roi_size "[192,192,192]" \
-    --max_iterations 700 --cosine#T_max 700 --learning_rate 0.0015 --seed 5 "$@"
-train --output_dir "$output/more" --init_weights "$output/whole/checkpoint.pt" --roi_size "[192,192,192]" \
-    --max_iterations 775 --cosine#T_max 3500 --learning_rate 0.0015 --seed 6 "$@"
-train --output_dir "$output/last" --init_weights "$output/more/checkpoint.pt" --roi_size "[192,192,192]" \
-    --max_iterations 5000 --cosine#T_max 5000 --learning_rate 0.0015 --seed 7 --meta_interval 200 --val_interval 1000 "$@"
+on_whole_brains crops whole --max_iterations 700 --cosine#T_max 700 --seed 5 "$@"
+on_whole_brains whole more --max_iterations 775 --cosine#T_max 3500 --seed 6 "$@"
+on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --meta_interval 200 --val_interval 1000 "$@"
 python scripts/publish_weights.py "$output/last/model.pt" --output "$output/model.pt" --input-stride 2
