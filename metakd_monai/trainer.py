@@ -29,7 +29,8 @@ class MetaKDTrainer(SupervisedTrainer):
     """Train the network on ``l_task + alpha * distillation``, Eq. (4), with the importance held fixed.
 
     ``engine.state.output`` holds ``pred`` (logits) and ``loss`` as MONAI's trainer does, and ``task_loss`` and
-    ``distillation_loss``.
+    ``distillation_loss``. Where ``available`` is ``(B, K, N)``, K subsets of each sample are learned from at once, and
+    ``pred`` is that of the first.
 
     Args:
         network: has ``forward_features`` (see :class:`~metakd_monai.networks.WithFeatures`), or gives prediction,
@@ -98,14 +99,14 @@ class MetaKDTrainer(SupervisedTrainer):
     def inner_loss(self, output: tuple[Tensor, Tensor, Tensor], label: Tensor) -> Tensor:
         """Return the lower objective of Eq. (4); SupervisedTrainer calls this on what the network gave."""
         logits, features, available = output
-        task = self.task_loss(logits, label)
+        task = self.task_loss(logits, torch.cat([label] * (len(logits) // len(label))))  # of several subsets: the mean
         loss = task
         distance = torch.zeros_like(task)
         if self.alpha and self.state.iteration > self.alpha_warm_up:
             distance = self.distillation(features, available, self.importance().detach())
             loss = task + self.alpha * distance
         self.state.output.update(
-            {CommonKeys.PRED: logits, TASK_LOSS: task.detach(), DISTILLATION_LOSS: distance.detach()}
+            {CommonKeys.PRED: logits[: len(label)], TASK_LOSS: task.detach(), DISTILLATION_LOSS: distance.detach()}
         )
         return loss
 

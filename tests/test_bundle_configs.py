@@ -54,8 +54,22 @@ def has(config, key):
 @pytest.mark.parametrize("name", ADDITIONS)
 def test_overlay_only_overrides_what_the_trunk_defines(name):
     trunk = load("train.json")
-    unknown = {key for key in load(name) if not has(trunk, key)}
+    unknown = {key for key in load(name) if not has(trunk, key.removeprefix("+"))}
     assert unknown <= ADDITIONS[name]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_several_processes_train_on_simulation(order):
+    """MONAI reads overlays one after the other: each adds its imports, none replaces those of another."""
+    overlays = ["multi_gpu_train.json", "train_simulated.json"][::order]
+    parser = ConfigParser()
+    parser.read_config([BUNDLE / "configs" / name for name in ("train.json", *overlays)])
+    names = " ".join(parser["imports"])
+    assert "simulation" in names
+    assert "torch.distributed as dist" in names
+    assert "start_from" in names
+    assert parser["simulator"]["_target_"].endswith("RandSimulated")
+    assert parser["train#trainer#network"]["_target_"].endswith("DistributedDataParallel")
 
 
 def test_handlers_are_where_references_mean_them_to_be():

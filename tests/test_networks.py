@@ -54,6 +54,20 @@ def test_one_decode_for_each_subset_equals_whole_runs(network):
         )
 
 
+def test_several_subsets_at_once_equal_one_after_the_other_and_encode_once():
+    network, encoded = MetaKDUNet(channels=CHANNELS), []
+    image = torch.randn(2, 4, 8, 8, 8)
+    image[1, 3] = float("nan")  # no subset of the second sample has it
+    subsets = torch.tensor([[[1, 0, 1, 1], [0, 0, 0, 1]], [[1, 1, 0, 0], [0, 1, 0, 0]]]).bool()
+    network.encoder[0].register_forward_hook(lambda module, inputs, output: encoded.append(len(output)))
+    logits, features, available = WithFeatures(network)(image, subsets)
+    assert sum(encoded) == 5
+    assert torch.equal(available, subsets.any(1))
+    assert features.shape[:2] == (2, 4)
+    apart = torch.cat([network(image, subsets[:, one]) for one in range(2)])
+    torch.testing.assert_close(logits, apart, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("size", [(8, 8, 8), (1, 1, 1), (3, 3, 3), (9, 6, 5), (1, 17, 4)])
 def test_any_spatial_size_3d(network, size):
     assert network(torch.randn(2, 4, *size), AVAILABLE).shape == (2, 3, *size)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,6 +14,7 @@ from metakd_monai.simulation import Anatomy, RandSimulated, load_anatomies, simu
 from metakd_monai.simulation.anatomy import from_images
 from metakd_monai.simulation.contrast import draw_contrasts
 from metakd_monai.simulation.draw import Draw, blur, pool
+from metakd_monai.simulation.spread import front, travel
 from metakd_monai.simulation.tumours import grow_one, no_tumour
 from metakd_monai.simulation.warp import apply, flip
 from metakd_monai.vocabulary import Label, Modality, UserError
@@ -88,6 +91,32 @@ def test_core_lies_in_the_whole_tumour_and_enhances_in_part(brains):
         assert (tumour.enhancing + tumour.necrosis <= tumour.core + 1e-5).all()
         assert set(tumour.labels().unique().tolist()) <= {0, 1, 2, 4}
     assert not no_tumour(tissue[0]).labels().any()
+
+
+def test_a_front_takes_the_shortest_way_around_what_holds_it_up():
+    start = torch.full((9, 9, 9), torch.inf)
+    start[4, 4, 0] = 0.0
+    free = front(start, torch.ones(9, 9, 9), 30)
+    assert float(free[4, 4, 8]) == pytest.approx(8)
+    assert float(free[8, 8, 4]) == pytest.approx(4 * math.sqrt(3), abs=1e-5)
+    walled = torch.ones(9, 9, 9)
+    walled[:, :7, 4] = 1000.0  # the way to the far end leads around it
+    assert 8.5 < float(front(start, walled, 30)[4, 4, 8]) < 20
+    assert torch.isinf(front(start, torch.ones(9, 9, 9), 3)[4, 4, 8])
+
+
+def test_oedema_goes_along_white_matter_and_not_through_fluid():
+    tissue = torch.zeros(3, 40, 40, 40)
+    tissue[1] = 1.0  # grey
+    tissue[:, 18:22], tissue[2, 18:22] = 0.0, 1.0  # a sheet of white matter
+    tissue[:, 18:22, :, 30:], tissue[0, 18:22, :, 30:] = 0.0, 1.0  # ends in fluid
+    places = torch.stack(torch.meshgrid(*[torch.arange(40.0)] * 3, indexing="ij"))
+    depth = 6 - 2 * (places - 20).square().sum(0).sqrt()  # mm; a ball of 6 mm
+    far = travel(Draw(3, spacing=2.0), tissue, depth, 60.0)
+    along, across, fluid = far[20, 5, 20], far[35, 20, 20], far[20, 20, 35]
+    assert float(along) < 0.7 * float(across)
+    assert float(along) < 0.7 * float(fluid)
+    assert float(far[20, 20, 20]) < 2
 
 
 def test_moving_by_whole_voxels_moves_labels_and_tissue_alike(brains):

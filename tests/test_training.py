@@ -2,8 +2,10 @@
 
 import csv
 import json
+import math
 import random
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,6 +34,7 @@ from metakd_monai.handlers.checkpoint import get_random_states, set_random_state
 from metakd_monai.losses import DiceBCELoss, DistillationLoss
 from metakd_monai.networks import ImportanceWeights, MetaKDUNet
 from metakd_monai.trainer import MetaKDTrainer
+from metakd_monai.vocabulary import UserError
 
 
 class Toy(Dataset):
@@ -62,6 +65,7 @@ class Run:
         meta_interval=2,
         resume=True,
         warm_up=0,
+        alone=0,
         batch_size=2,
         lr_period=8,
         **options,
@@ -100,7 +104,7 @@ class Run:
             prepare_batch=PrepareBatchExtraInput("available"),
             train_handlers=[
                 self.meta_update,
-                DropModalitiesHandler(seed=4, warm_up=warm_up),
+                DropModalitiesHandler(seed=4, warm_up=warm_up, alone=alone),
                 ScalarLogHandler(folder, "training", LossReader(self.optimizer)),
                 LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False),
                 ScalarLogHandler(folder, "meta", MetaReader(self.meta_update)),
@@ -314,6 +318,43 @@ def test_warm_up_and_ramp_of_the_dropping_rate(tmp_path):
     run.trainer.run()
     assert all(all(row) for batch in run.available[:4] for row in batch)
     assert not all(all(row) for batch in run.available[4:] for row in batch)
+
+
+def test_single_modalities_are_learned_from_beside_the_drawn_subset(tmp_path):
+    plain, run = Run(tmp_path / "plain"), Run(tmp_path / "alone", alone=4)
+    plain.trainer.run()
+    run.trainer.run()
+    for before, batch in zip(plain.available, run.available, strict=True):
+        for drawn, (first, *single) in zip(before, batch, strict=True):
+            assert first == drawn  # the same draws as without
+            assert sorted(single) == sorted(torch.eye(4).bool().tolist())
+    assert run.trainer.state.iteration == plain.trainer.state.iteration
+    assert all(map(math.isfinite, run.losses))
+
+
+def test_loss_of_several_subsets_is_their_mean(tmp_path):
+    run = Run(tmp_path)
+    image, label = torch.randn(1, 4, 8, 8, 8), torch.ones(1, 3, 8, 8, 8)
+    subsets = torch.eye(4)[None].bool()
+    engine = run.trainer
+    engine.alpha, engine.state.output = 0.0, {}
+    together = engine.inner_loss(engine.infer(image, engine.network, subsets), label)
+    apart = [engine.inner_loss(engine.infer(image, engine.network, subsets[:, n]), label) for n in range(4)]
+    assert float(together) == pytest.approx(float(torch.stack(apart).mean()), rel=1e-4)
+
+
+def test_single_modalities_are_those_that_a_case_has():
+    handler = DropModalitiesHandler(prob=0.0, alone=3)
+    there = torch.tensor([[False, True, False, True]])
+    engine = SimpleNamespace(state=SimpleNamespace(iteration=1, batch={"available": there}))
+    handler(engine)
+    subsets = engine.state.batch["available"]
+    assert subsets.shape == (1, 4, 4)
+    assert torch.equal(subsets[:, 0], there)
+    assert (subsets[0, 1:].sum(1) == 1).all()
+    assert torch.equal(subsets.any(1), there)
+    with pytest.raises(UserError, match="alone: -1 found"):
+        DropModalitiesHandler(alone=-1)
 
 
 def test_training_learns(tmp_path):

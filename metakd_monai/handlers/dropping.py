@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
 from metakd_monai.data import seed_of
 from metakd_monai.transforms import RandDropModalitiesd
+from metakd_monai.vocabulary import UserError
 
 
 class DropModalitiesHandler:
@@ -23,6 +25,13 @@ class DropModalitiesHandler:
         ramp: iterations over which the rate then rises from 0 to ``prob``; 0 for a jump.
         rank: which of the ``num_replicas`` processes this is.
         num_replicas: processes that share the stream out as :class:`~metakd_monai.data.StreamSampler` does.
+        alone: so many of a sample's modalities (or all that it has), drawn anew, are also learned from each by
+            itself: ``available`` becomes ``(B, 1 + alone, N)``. One sequence is what most is to be learned about and
+            what a drawn subset seldom is; its features are there already. Compare the decoders of single modalities
+            that RFNet (Ding et al. 2021) and mmFormer (Zhang et al. 2022) train beside their own.
+
+    Raises:
+        UserError: for an ``alone`` that is no whole number from 0.
     """
 
     def __init__(
@@ -34,11 +43,15 @@ class DropModalitiesHandler:
         ramp: int = 0,
         rank: int = 0,
         num_replicas: int = 1,
+        alone: int = 0,
     ) -> None:
+        if not isinstance(alone, int) or alone < 0:
+            raise UserError(f"alone: {alone!r} found; expected a whole number of at least 0")
         self.transform = RandDropModalitiesd(law=law)
         self.transform.set_random_state(0)  # a generator of its own, to be seeded anew for each sample
         self.seed, self.prob, self.warm_up, self.ramp = seed, prob, warm_up, ramp
         self.rank, self.num_replicas = rank, num_replicas
+        self.alone = alone
 
     def attach(self, engine: Engine) -> None:
         """Act on each batch before the inner step."""
@@ -55,12 +68,19 @@ class DropModalitiesHandler:
         """Replace ``available`` ``(B, N)`` in the engine's batch."""
         batch: Any = engine.state.batch
         self.transform.prob = self.rate(engine.state.iteration)
-        if self.transform.prob == 0:
+        if self.transform.prob == 0 and not self.alone:
             return
         rows: list[torch.Tensor] = []
         drawn = (engine.state.iteration - 1) * len(batch["available"])  # samples of this process before this batch
         for number, available in enumerate(batch["available"], drawn):
             place = number * self.num_replicas + self.rank
             self.transform.R.seed(seed_of(self.seed, 2, place))  # cheaper than a new generator, and the same draws
-            rows.append(self.transform({"available": available})["available"])
+            drawn_subset = self.transform({"available": available})["available"]
+            rows.append(self.with_single(drawn_subset, available) if self.alone else drawn_subset)
         batch["available"] = torch.stack(rows)
+
+    def with_single(self, subset: torch.Tensor, available: torch.Tensor) -> torch.Tensor:
+        """Return a subset ``(N,)`` and single modalities out of what is there, ``(1 + alone, N)``."""
+        there = self.transform.R.permutation(available.nonzero().flatten().numpy())
+        chosen = torch.as_tensor(np.resize(there, self.alone))  # again from the first where fewer are there
+        return torch.cat([subset[None], torch.nn.functional.one_hot(chosen, len(available)).bool()])

@@ -26,5 +26,13 @@ class WithFeatures(nn.Module):
         self.network: Any = network
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``."""
+        """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``.
+
+        Args:
+            x: images ``(B, N, *S)``.
+            available: ``(B, N)``, or ``(B, K, N)`` for K subsets of each, see
+                :meth:`~metakd_monai.networks.MetaKDUNet.forward_subsets`.
+        """
+        if available is not None and available.dim() == 3:
+            return self.network.forward_subsets(x, available)
         return self.network.forward_features(x, available)

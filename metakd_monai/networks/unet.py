@@ -204,6 +204,25 @@ class MetaKDUNet(nn.Module):
         return self.decode_fused(fused, size), scatter_rows(bottleneck, mask), mask
 
     @torch.jit.unused
+    def forward_subsets(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Segment from several subsets of the modalities, each of which is encoded once.
+
+        Args:
+            x: images, ``(B, N, *S)``.
+            available: ``(B, K, N)`` bool, K subsets of each.
+
+        Returns:
+            Logits of ``K * B`` samples, the first subset of all, then the second (each as :meth:`decode` gives them);
+            bottleneck features ``(B, N, C, *S)`` of what any subset has, and which those are, ``(B, N)``.
+        """
+        available = available.to(device=x.device, dtype=torch.bool)
+        every = available.any(1)
+        features = self.encode(x, every)
+        size = list(x.shape[2:])
+        logits = [self.decode(features, one, None, size, every) for one in available.unbind(1)]
+        return torch.cat(logits), scatter_rows(features[-1], every), every
+
+    @torch.jit.unused
     def forward_weighed(self, x: Tensor, available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
         """Segment as in the upper problem of Eq. (4): the encoder is held constant, its features are weighed.
 

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from metakd_monai.simulation.anatomy import CSF, GM, WM
 from metakd_monai.simulation.draw import Draw, pool
+from metakd_monai.simulation.spread import travel
 from metakd_monai.vocabulary import Label
 
 KINDS = ("ring", "solid", "patchy", "none")  # how the core enhances
 KIND_WEIGHTS = (0.48, 0.12, 0.18, 0.22)
+REACH, NONE_REACH = (0.1, 0.3, 0.4, 0.2), (0.5, 0.25, 0.15, 0.1)  # weights of four ranges
 NUMBER_WEIGHTS = (0.74, 0.18, 0.08)  # of one, two and three tumours
 
 
@@ -65,28 +67,31 @@ def grow_one(draw: Draw, tissue: Tensor, free: Tensor, scale: float) -> Tumours:
     """Grow one tumour; radii in mm are multiplied by ``scale``."""
     shape = tissue.shape[1:]
     kind = KINDS[draw.choice(KIND_WEIGHTS)]
-    radius = min(38.0, max(4.0, 15.0 * float(draw.rng.lognormal(0, 0.45)))) * scale
+    radius = min(34.0, max(4.0, 16.0 * float(draw.rng.lognormal(0, 0.45)))) * scale
     middle = draw.place(free & (tissue[WM] > 0.5) if draw.chance(0.8) else free & (tissue[GM] > 0.5))
     allowed = (1 - tissue[CSF]) * (tissue.sum(0) > 0.5)
 
     # The core: a rough ellipsoid. `depth` is mm below its surface.
-    rough = draw.uniform(0.1, 0.35) * draw.smooth(shape, 18.0)[0] + draw.uniform(0.0, 0.15) * draw.smooth(shape, 7.0)[0]
+    rough = draw.uniform(0.1, 0.35) * draw.smooth(shape, 18.0)[0] + draw.uniform(0.0, 0.1) * draw.smooth(shape, 7.0)[0]
     depth = radius * (1 - ellipsoid(draw, shape, middle, radius) * torch.exp(rough))
     core = torch.sigmoid(depth / draw.uniform(0.4, 1.6)) * allowed
 
-    # Oedema: further out, along white matter, held up by grey matter.
-    reach = radius * (draw.uniform(1.0, 1.4) if kind == "none" else draw.uniform(1.0, 2.4)) + draw.uniform(0, 5)
-    reach = min(reach, 45.0)
-    fingers = draw.uniform(0.1, 0.35) * draw.smooth(shape, 12.0)[0] + rough
-    paths = draw.uniform(0.3, 1.2) * (pool(tissue, 3)[GM] - 0.3) - draw.uniform(0, 0.3) * (tissue[WM] - 0.5)
-    far = ellipsoid(draw, shape, middle, reach)
-    level = far * torch.exp(fingers) + paths + 3 * (far - 1.25).clamp(min=0)
-    infiltrated = torch.sigmoid(reach * (1 - level) / draw.uniform(0.8, 4.0)) * allowed
+    # Oedema: further out, along white matter.
+    reach = draw_reach(draw, kind)
+    fingers = draw.uniform(0.5, 3.0) * draw.smooth(shape, 12.0)[0] + draw.uniform(0, 8) * (pool(tissue, 3)[GM] - 0.3)
+    left = reach - travel(draw, tissue, depth, reach) - fingers  # mm that the front would still go
+    infiltrated = torch.sigmoid(left / draw.uniform(0.8, 4.0)) * allowed
     whole = torch.maximum(infiltrated, core)
 
     enhancing = enhance(draw, kind, depth, radius) * core
     necrotic = draw.smooth(shape, 8.0)[0] + depth / radius > (0.2 if kind == "ring" else 1.2)
     return Tumours(whole, core, enhancing, (core - enhancing).clamp(min=0) * necrotic)
+
+
+def draw_reach(draw: Draw, kind: str) -> float:
+    """Return how far oedema goes beyond the core, in mm along white matter; what does not enhance has the least."""
+    low, high = ((0, 4), (4, 12), (10, 24), (20, 40))[draw.choice(NONE_REACH if kind == "none" else REACH)]
+    return draw.uniform(low, high)
 
 
 def enhance(draw: Draw, kind: str, depth: Tensor, radius: float) -> Tensor:
