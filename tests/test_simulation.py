@@ -119,6 +119,15 @@ def test_oedema_goes_along_white_matter_and_not_through_fluid():
     assert float(far[20, 20, 20]) < 2
 
 
+def test_oedema_hangs_together_with_its_core(brains):
+    tissue = brains[0].tissue
+    for seed in range(12):
+        tumour = grow_one(Draw(seed, spacing=SPACING), tissue, tissue.sum(0) > 0.5, 1.0)
+        core, whole = tumour.core > 0.5, tumour.labels() > 0
+        near = pool(core.float()[None], 2 * math.ceil(60 / SPACING) + 1)[0] > 1e-6  # farther than any reach
+        assert not (whole & ~near).any()
+
+
 def test_moving_by_whole_voxels_moves_labels_and_tissue_alike(brains):
     brain = brains[0]
     labelled = Anatomy("one", brain.tissue, None, (brain.tissue[2] > 0.5).long())

@@ -14,6 +14,7 @@ from metakd_monai.simulation.anatomy import CSF, resample
 from metakd_monai.simulation.draw import Draw
 
 GRID_MM = 4.0  # of the front; finer ones cost more than the rest of a case
+BEYOND_MM = 20.0  # more than any roughness of a border, which would else leave specks far away
 NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 
 
@@ -28,7 +29,7 @@ def travel(draw: Draw, tissue: Tensor, depth: Tensor, reach: float) -> Tensor:
         draw: of the case.
         tissue: probabilities of CSF, grey and white matter, ``(3, *S)``.
         depth: mm below the core's surface, ``(*S)``, negative outside.
-        reach: distances above it are not told apart.
+        reach: distances more than 20 mm above it are not told apart.
     """
     step = max(GRID_MM, draw.spacing)
     coarse = resample(torch.cat([tissue, depth[None]]), draw.spacing, step)
@@ -38,7 +39,7 @@ def travel(draw: Draw, tissue: Tensor, depth: Tensor, reach: float) -> Tensor:
     empty = (1 - coarse[:3].sum(0)).clamp(min=0)
     cost = uneven * (torch.einsum("c,cxyz->xyz", slow, coarse[:3]) + slow[CSF] * empty)
     start = torch.where(coarse[3] > -step, (-coarse[3]).clamp(min=0), torch.inf)
-    far = 1.5 * reach + step
+    far = reach + BEYOND_MM
     time = front(start, step * cost, math.ceil(far / step)).clamp(max=far)
     return functional.interpolate(time[None, None], list(depth.shape), mode="trilinear")[0, 0]
 
