@@ -4,7 +4,7 @@
 # Usage: scripts/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of train.json]
 #   ATLAS_DIR  SRI24's tissue maps (sri24_pbmap_csf_u8.nii.gz ...)
 #   REAL_DIR   labelled cases with four sequences whose licence lets weights be shared
-# About four hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
+# About seven hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,7p' "$0" | cut -c3- >&2; exit 2; fi
 output=$(realpath -m "$1") atlas=$(realpath "$2") real=$(realpath "$3")
@@ -28,4 +28,8 @@ train --output_dir "$output/crops" --max_iterations 1500 --cosine#T_max 1800 --s
 on_whole_brains crops whole --max_iterations 700 --cosine#T_max 700 --seed 5 "$@"
 on_whole_brains whole more --max_iterations 775 --cosine#T_max 3500 --seed 6 "$@"
 on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --meta_interval 200 --val_interval 1000 "$@"
-python scripts/publish_weights.py "$output/last/model.pt" --output "$output/model.pt" --input-stride 2
+# Two brains for each step. Ours were two processes' (multi_gpu_train.json, half the iterations), which twice the
+# iterations that accumulate equal.
+on_whole_brains last alone --alone 4 --accumulation_steps 2 --max_iterations 3000 --cosine#T_max 3000 --seed 8 \
+    --learning_rate 0.002 --meta_interval 500 --val_interval 1000 "$@"
+python scripts/publish_weights.py "$output/alone/model.pt" --output "$output/model.pt" --input-stride 2
