@@ -99,7 +99,8 @@ class MetaKDTrainer(SupervisedTrainer):
     def inner_loss(self, output: tuple[Tensor, Tensor, Tensor], label: Tensor) -> Tensor:
         """Return the lower objective of Eq. (4); SupervisedTrainer calls this on what the network gave."""
         logits, features, available = output
-        task = self.task_loss(logits, torch.cat([label] * (len(logits) // len(label))))  # of several subsets: the mean
+        subsets = len(logits) // len(label)
+        task = self.task_loss(logits, label.expand(subsets, *label.shape).flatten(0, 1))  # one subset: without a copy
         loss = task
         distance = torch.zeros_like(task)
         if self.alpha and self.state.iteration > self.alpha_warm_up:
