@@ -11,7 +11,7 @@ from metakd_monai.cli import main
 from metakd_monai.data import SeededDataset, StreamSampler
 from metakd_monai.files import read_voxels
 from metakd_monai.simulation import Anatomy, RandSimulated, load_anatomies, simulate, simulated_split
-from metakd_monai.simulation.anatomy import from_images
+from metakd_monai.simulation.anatomy import cut, extend, from_images, resample, tell_tissue
 from metakd_monai.simulation.contrast import draw_contrasts
 from metakd_monai.simulation.draw import Draw, blur, pool
 from metakd_monai.simulation.spread import front, travel
@@ -144,12 +144,61 @@ def test_real_brains_keep_their_tumour_and_get_tissue(brains):
     real = from_images("real", image, labels, SPACING, SPACING)
     assert real.images is not None
     assert int((real.labels > 0).sum()) == int((labels > 0).sum())
-    inside = real.images.abs().sum(0) > 0
+    inside = real.tissue.sum(0) > 0
+    assert int(inside.sum()) == int((image.abs().sum(0) > 0).sum())
     assert torch.allclose(real.tissue.sum(0)[inside], torch.ones(int(inside.sum())), atol=1e-3)
+    assert (real.images[:, inside] > 0).all()
     white = real.images[:, (real.tissue[2] > 0.5) & (real.labels == 0)]
     assert torch.allclose(white.median(1).values, torch.ones(4), atol=0.05)
     kept = [simulate(seed, [real], SPACING)[1] for seed in range(6)]
     assert all((one > 0).any() for one in kept)
+
+
+def test_tissue_of_real_brains_is_told_in_spite_of_a_bias_field_and_the_border():
+    """Fluid is what is dark in T1 and bright in T2 inside of the brain, not what lies at its border."""
+    places = torch.stack(torch.meshgrid(*[torch.arange(-20.0, 21.0)] * 3, indexing="ij"))
+    far = places.square().sum(0).sqrt()
+    kinds = torch.full(far.shape, 2)
+    kinds[far > 13], kinds[far < 6] = 1, 0  # grey outside, white, fluid in the middle
+    inside = far < 18
+    means = {Modality.FLAIR: (0.3, 1.2, 1.0), Modality.T1: (0.3, 0.75, 1.0), Modality.T1CE: (0.3, 0.75, 1.0)}
+    means[Modality.T2] = (3.0, 1.4, 1.0)
+    images = torch.stack([torch.tensor(means[modality])[kinds] for modality in Modality])
+    images = images * (100 * torch.exp(-0.5 * (places[0] / 20) ** 2) + torch.randn(far.shape, generator=seeded())) * inside
+    border = inside & (pool(inside[None].float(), 3)[0] < 0.99)
+    images[:, border] = images[:, border] * 0.3  # what a skull strip left
+    told = tell_tissue(images, inside, torch.zeros_like(inside), 4.0).argmax(0)
+    for kind in range(3):
+        assert float((told == kind)[(kinds == kind) & inside & ~border].float().mean()) > 0.9, kind
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def test_the_border_of_a_real_brain_is_as_bright_as_its_inside():
+    image = torch.zeros(4, 21, 21, 21)
+    image[:, 4:17, 4:17, 4:17] = 5.0  # an odd number of voxels: halves at the border
+    brain = resample(cut(torch.ones(1, *image.shape[1:]) * (image[:1] > 0), image[0] > 0, 1.0), 1.0, 2.0)[0]
+    coarse = resample(cut(image, image[0] > 0, 1.0), 1.0, 2.0)
+    carried = extend(coarse, brain)
+    assert float(coarse[:, brain > 0.01].min()) < 1
+    assert torch.allclose(carried[:, brain > 0.01], torch.tensor(5.0))
+    assert not carried[:, 0, 0, 0].any()
+
+
+def test_what_is_labelled_is_seen_also_where_a_real_brain_gets_drawn_contrasts(brains):
+    image, labels = simulate(1, brains[:1], SPACING)
+    real = from_images("real", image, labels, SPACING, SPACING)
+    seen = []
+    for seed in range(40):
+        images, drawn = simulate(seed, [real], SPACING)
+        flair, oedema = images[0], drawn == Label.OEDEMA
+        healthy = (drawn == 0) & (flair > 0)
+        if int(oedema.sum()) > 15:
+            seen.append(bool(flair[oedema].median() > flair[healthy].median()))
+    assert len(seen) > 15
+    assert all(seen)
 
 
 def test_training_draws_anew_and_meta_cases_stay():

@@ -33,8 +33,8 @@ class Anatomy:
     Attributes:
         name: where it comes from.
         tissue: probabilities of CSF, grey and white matter, ``(3, *S)``; they sum to 0 outside the brain.
-        images: real images of the sequences, ``(N, *S)``, in units of each one's white matter; None for a brain that
-            is known by its tissue alone.
+        images: real images of the sequences, ``(N, *S)``, in units of each one's white matter, carried a little over
+            the brain's border; None for a brain that is known by its tissue alone.
         labels: label map of a real tumour, ``(*S)``, 0 all over where there is none.
     """
 
@@ -115,35 +115,86 @@ def from_images(name: str, images: Tensor, labels: Tensor, pixdim: float, spacin
     """Make a brain of real images ``(N, *S)`` and a label map ``(*S)``; tissue is told from T1, T2 and FLAIR."""
     brain = images.abs().sum(0) > 0
     regions = torch.stack([labels == value for value in (Label.NECROSIS, Label.OEDEMA, Label.ET)]).float()
-    stack = cut(torch.cat([images.float(), regions]), brain, pixdim)
+    stack = cut(torch.cat([images.float(), regions, brain[None].float()]), brain, pixdim)
     stack = resample(stack, pixdim, spacing)
-    images, shares = stack[: len(images)], stack[len(images) :]
-    brain = images.abs().sum(0) > 0
+    brain = stack[-1] > 0.5
+    images, shares = extend(stack[: len(images)], stack[-1]), stack[len(images) : -1]
     values = torch.tensor([0, Label.NECROSIS, Label.OEDEMA, Label.ET])
-    labels = values[torch.cat([(1 - shares.sum(0, keepdim=True)), shares]).argmax(0)]
-    tissue = tell_tissue(images, brain, labels > 0)
+    labels = values[torch.cat([(1 - shares.sum(0, keepdim=True)), shares]).argmax(0)] * brain
+    tissue = tell_tissue(images, brain, labels > 0, spacing)
     white = (tissue[WM] > 0.5) & (labels == 0)
     scale = torch.stack([image[white].median() for image in images])
     return Anatomy(name, tissue, images / scale[:, None, None, None], labels)
 
 
-def tell_tissue(images: Tensor, brain: Tensor, tumour: Tensor) -> Tensor:
-    """Tell CSF, grey and white matter apart by three clusters of T1, T2 and FLAIR; in a tumour as on the other side."""
+def extend(images: Tensor, share: Tensor, voxels: int = 3) -> Tensor:
+    """Carry images ``(N, *S)`` over the border of the brain: what blurs or bends them there finds no darkness.
+
+    Args:
+        images: sums over voxels of which a share is brain.
+        share: ``(*S)``.
+        voxels: how far.
+    """
+    known = (share > 0.5).float()
+    images = images / share.clamp(min=0.5) * known
+    for _ in range(voxels):
+        around = pool(torch.cat([images, known[None]]), 3)
+        new = (known == 0) & (around[-1] > 0)
+        images = torch.where(new, around[:-1] / around[-1].clamp(min=1e-3), images)
+        known = torch.maximum(known, new.float())
+    return images
+
+
+def tell_tissue(images: Tensor, brain: Tensor, tumour: Tensor, spacing: float) -> Tensor:
+    """Tell CSF, grey and white matter apart by three clusters of T1, T2 and FLAIR; in a tumour as on the other side.
+
+    Args:
+        images: ``(N, *S)``.
+        brain: ``(*S)`` bool.
+        tumour: ``(*S)`` bool.
+        spacing: in mm.
+
+    Returns:
+        Probabilities ``(3, *S)``, 0 outside of the brain.
+    """
     from scipy.cluster.vq import kmeans2
 
     order = list(Modality)
-    chosen = images[[order.index(m) for m in (Modality.T1, Modality.T2, Modality.FLAIR)]]
     healthy = brain & ~tumour
-    values = chosen[:, healthy]
-    middle, width = values.median(1, keepdim=True).values, values.std(1, keepdim=True)
-    features = ((chosen.flatten(1) - middle) / width).clamp(-3, 3).T  # (voxels, 3)
-    start = torch.tensor([[-1.5, 1.5, -1.0], [-0.3, 0.2, 0.4], [0.6, -0.4, -0.2]])
-    centres, _ = kmeans2(features[healthy.flatten()].numpy(), start.numpy(), minit="matrix", iter=25)
-    order_by_t1 = torch.from_numpy(centres)[torch.from_numpy(centres[:, 0]).argsort()]  # CSF, grey, white
-    distance = torch.cdist(features, order_by_t1.float()) ** 2
-    tissue = torch.softmax(-2 * distance, dim=1).T.reshape(3, *brain.shape) * brain
+    chosen = torch.stack(
+        [even_out(images[order.index(m)], healthy, spacing) for m in (Modality.T1, Modality.T2, Modality.FLAIR)]
+    )
+    inner = healthy & (pool(brain[None].float(), 3)[0] > 0.99)  # the border is of what the skull strip left
+    values = chosen[:, inner]
+    middle = values.median(1, keepdim=True).values
+    width = (values - middle).abs().median(1, keepdim=True).values
+    features = ((chosen.flatten(1) - middle) / width).clamp(-6, 6).T  # (voxels, 3)
+    start = torch.tensor([[-4.5, 4.5, -4.5], [-1.0, 0.5, 0.5], [1.0, -0.7, -0.5]])  # CSF, grey, white
+    centres, _ = kmeans2(features[inner.flatten()].numpy(), start.numpy(), minit="matrix", iter=50)
+    distance = torch.cdist(features, torch.from_numpy(centres).float()) ** 2
+    tissue = torch.softmax(-distance / 2, dim=1).T.reshape(3, *brain.shape) * brain
     mirrored = tissue.flip(1)
     return torch.where(tumour & (mirrored.sum(0) > 0.5), mirrored, tissue)
+
+
+def even_out(image: Tensor, inside: Tensor, spacing: float) -> Tensor:
+    """Take the bias field off an image ``(*S)`` by N4 (Tustison et al. 2010), estimated on voxels of 4 mm in a mask."""
+    import itk
+
+    shares = resample(torch.stack([inside.float(), image * inside]), spacing, max(4.0, spacing))
+    coarse = (shares[1] / shares[0].clamp(min=0.1)).clamp(min=1e-3 * float(image.max()))
+    mask = shares[0] > 0.5
+    image_type, mask_type = itk.Image[itk.F, 3], itk.Image[itk.UC, 3]
+    corrected = itk.n4_bias_field_correction_image_filter(
+        itk.image_from_array(coarse.numpy()),
+        mask_image=itk.image_from_array(mask.numpy().astype(np.uint8)),
+        number_of_fitting_levels=3,
+        maximum_number_of_iterations=[20] * 3,
+        ttype=(image_type, mask_type, image_type),
+    )
+    field = coarse / torch.from_numpy(itk.array_from_image(corrected)).clamp(min=1e-6)
+    field = torch.where(mask, field, field[mask].median())
+    return image / functional.interpolate(field[None, None], list(image.shape), mode="trilinear")[0, 0]
 
 
 def cut(volume: Tensor, inside: Tensor, spacing: float) -> Tensor:

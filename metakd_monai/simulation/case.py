@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,14 +11,16 @@ from torch import Tensor
 from metakd_monai.simulation.anatomy import Anatomy, box_of
 from metakd_monai.simulation.draw import Draw, pool
 from metakd_monai.simulation.scan import take_images
-from metakd_monai.simulation.tumours import grow_tumours, no_tumour
+from metakd_monai.simulation.tumours import grow_tumours, join, no_tumour, of_labels
 from metakd_monai.simulation.warp import deform, push, sharpen
 
-ONLY_REAL_TUMOUR = 0.4  # of the draws of a real case: nothing is pasted
+REPAINTED = 0.5  # of the draws of a real case: its tissue and tumour with drawn contrasts in place of its images
+HEALED = 0.5  # of these: without its tumour
+ONLY_REAL_TUMOUR = 0.4  # of the draws that keep a real tumour: no other is grown
 
 
 def simulate(
-    seed: int, anatomies: Sequence[Anatomy], spacing: float, device: str | torch.device = "cpu", real_share: float = 0.3
+    seed: int, anatomies: Sequence[Anatomy], spacing: float, device: str | torch.device = "cpu", real_share: float = 0.5
 ) -> tuple[Tensor, Tensor]:
     """Simulate one case.
 
@@ -32,21 +35,31 @@ def simulate(
         Images ``(N, *S)`` float32, 0 outside of the brain, and the label map ``(*S)`` int64; cut to the brain's box.
     """
     draw = Draw(seed, device, spacing)
-    anatomy = choose(draw, anatomies, real_share).to(device)
-    anatomy = deform(draw, anatomy)
-    real = anatomy.images is not None
-    if not real:
-        anatomy = Anatomy(anatomy.name, sharpen(draw, anatomy.tissue), None, anatomy.labels)
-    near = pool((anatomy.labels > 0).float()[None], 5)[0] > 0
-    if real and bool(near.any()) and draw.chance(ONLY_REAL_TUMOUR):
+    anatomy = deform(draw, choose(draw, anatomies, real_share).to(device))
+    if anatomy.images is None:
+        anatomy = replace(anatomy, tissue=sharpen(draw, anatomy.tissue))
+    elif draw.chance(REPAINTED):
+        anatomy = repaint(draw, anatomy)
+    has_own = bool(anatomy.labels.any())
+    if has_own and draw.chance(ONLY_REAL_TUMOUR):
         tumours = no_tumour(anatomy.tissue[0])
     else:
+        near = pool((anatomy.labels > 0).float()[None], 5)[0] > 0
         tumours = grow_tumours(draw, anatomy.tissue, ~near)
-        if not real:
+    if anatomy.images is None:
+        if has_own:
+            tumours = join(of_labels(draw, anatomy.labels), tumours)
+        else:
             anatomy = push(draw, anatomy, tumours.whole)
     images = take_images(draw, anatomy, tumours)
     labels = torch.where(tumours.labels() > 0, tumours.labels(), anatomy.labels)
     return cut_to_brain(images, labels)
+
+
+def repaint(draw: Draw, anatomy: Anatomy) -> Anatomy:
+    """Return what is left of a real brain without its images: tissue, and in half of the draws its tumour."""
+    healed = draw.chance(HEALED)
+    return replace(anatomy, images=None, labels=torch.zeros_like(anatomy.labels) if healed else anatomy.labels)
 
 
 def choose(draw: Draw, anatomies: Sequence[Anatomy], real_share: float) -> Anatomy:

@@ -28,9 +28,9 @@ def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
     """Draw the means of the four sequences of one case."""
     grey = draw.uniform(0.68, 0.96)
     t1 = Contrast(
-        csf=draw.uniform(0.2, 0.6) * grey,
+        csf=draw.uniform(0.2, 0.75) * grey,
         grey=grey,
-        oedema=draw.uniform(grey - 0.12, 0.98),
+        oedema=draw.uniform(grey - 0.15, grey + 0.75 * (1 - grey)),
         necrosis=draw.uniform(0.3, 0.85) * grey + 0.05,
         solid=draw.uniform(0.75, 1.1) * grey,
         enhancing=draw.uniform(0.8, 1.15) * grey,
@@ -38,19 +38,19 @@ def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
     grey = draw.uniform(0.72, 0.98)
     uptake = draw.uniform(0.12, 1.3)
     t1ce = Contrast(
-        csf=draw.uniform(0.2, 0.65) * grey,
+        csf=draw.uniform(0.2, 0.75) * grey,
         grey=grey,
-        oedema=draw.uniform(grey - 0.15, 0.98),
+        oedema=draw.uniform(grey - 0.15, grey + 0.75 * (1 - grey)),
         necrosis=draw.uniform(0.3, 0.9) * grey + 0.05,
         solid=draw.uniform(0.75, 1.1) * grey,
         enhancing=max(1.0, grey + 0.15) + uptake - 0.1,
     )
     grey = draw.uniform(1.12, 1.75)
-    csf = grey * draw.uniform(1.3, 2.4)
+    csf = grey * draw.uniform(1.3, 3.2)
     t2 = Contrast(
         csf=csf,
         grey=grey,
-        oedema=draw.uniform(grey + 0.05, max(csf, grey + 0.3)),
+        oedema=draw.uniform(grey + 0.05, max(min(csf, 1.9 * grey), grey + 0.3)),
         necrosis=draw.uniform(grey, csf * 1.1),
         solid=draw.uniform(grey, max(csf, grey + 0.2)),
         enhancing=draw.uniform(0.95 * grey, 0.5 * (grey + csf)),

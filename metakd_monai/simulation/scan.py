@@ -23,11 +23,10 @@ def take_images(draw: Draw, anatomy: Anatomy, tumours: Tumours) -> Tensor:
     texture = draw.uniform(0.02, 0.10) * draw.smooth(tissue.shape[1:], 9.0)[0] + 0.04 * draw.normal(tissue.shape[1:])
     parts = split_tumour(draw, tumours)
     scenery = Scenery(draw, tissue)
-    as_it_is = anatomy.images is not None and draw.chance(0.75)
     images = []
     for number, modality in enumerate(Modality):
         contrast = contrasts[modality]
-        if as_it_is and anatomy.images is not None:
+        if anatomy.images is not None:
             base = restyle(draw, anatomy.images[number])
             contrast = fit(contrast, base, tissue)
         else:
@@ -68,7 +67,7 @@ class Scenery:
         if modality in (Modality.FLAIR, Modality.T2):
             image = image + self.aged * draw.uniform(0.1, 0.7)
         if modality is Modality.T1CE:
-            image = image + self.vessels * draw.uniform(0, 1.2) + self.meninges * draw.uniform(0, 1.0)
+            image = image + self.vessels * draw.uniform(0, 2.0) + self.meninges * draw.uniform(0, 1.0)
             image = image + self.plexus * draw.uniform(0, 1.0)
         elif modality is Modality.T1:
             image = image + self.meninges * draw.uniform(0, 0.3)
@@ -98,7 +97,7 @@ def insert(draw: Draw, base: Tensor, contrast: Contrast, parts: dict[str, Tensor
 
 def restyle(draw: Draw, image: Tensor) -> Tensor:
     """Change the contrast of a real image ``(*S)`` whose white matter is 1."""
-    power = draw.uniform(0.75, 1.35)
+    power = draw.uniform(0.65, 1.5)
     return image.clamp(min=0) ** power
 
 
@@ -149,5 +148,6 @@ def strip(draw: Draw, tissue: Tensor) -> Tensor:
     soft = pool(tissue.sum(0, keepdim=True), 3)[0]
     solid = pool((tissue[GM] + tissue[WM])[None], 3)[0]
     tight = draw.uniform(0, 1) if draw.chance(0.4) else 0.0  # how much of the outer fluid is taken off
-    where = (1 - tight) * soft + tight * torch.minimum(soft, 1.3 * solid)
+    outer = pool(tissue.sum(0, keepdim=True), 9)[0] < 0.97  # the ventricles stay
+    where = torch.where(outer, (1 - tight) * soft + tight * torch.minimum(soft, 1.3 * solid), soft)
     return where + draw.uniform(0, 0.12) * draw.smooth(soft.shape, 20.0)[0] > draw.uniform(0.4, 0.6)

@@ -61,7 +61,7 @@ class RandSimulated(Randomizable, Transform):
         spacing: float = 2.0,
         atlas: str | Path | None = None,
         real: str | Path | None = None,
-        real_share: float = 0.3,
+        real_share: float = 0.5,
         device: str | torch.device = "cpu",
     ) -> None:
         self.spacing, self.real_share, self.device = spacing, real_share, torch.device(device)

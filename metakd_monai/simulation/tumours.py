@@ -42,6 +42,25 @@ def no_tumour(like: Tensor) -> Tumours:
     return Tumours(zeros, zeros, zeros, zeros)
 
 
+def of_labels(draw: Draw, labels: Tensor) -> Tumours:
+    """Return the tumours of a real label map ``(*S)``; which part of its core is necrotic is drawn."""
+    core = (labels == Label.NECROSIS) | (labels == Label.ET)
+    whole, enhancing = labels > 0, labels == Label.ET
+    necrotic = draw.smooth(labels.shape, 8.0)[0] > draw.uniform(-1.5, 1.5)
+    return Tumours(*(part.float() for part in (whole, core, enhancing, core & ~enhancing & necrotic)))
+
+
+def join(one: Tumours, other: Tumours) -> Tumours:
+    """Return both; where they meet, the core that is more so."""
+    keep = other.core >= one.core
+    return Tumours(
+        torch.maximum(other.whole, one.whole),
+        torch.maximum(other.core, one.core),
+        torch.where(keep, other.enhancing, one.enhancing),
+        torch.where(keep, other.necrosis, one.necrosis),
+    )
+
+
 def grow_tumours(draw: Draw, tissue: Tensor, free: Tensor) -> Tumours:
     """Grow one to three tumours.
 
@@ -52,14 +71,7 @@ def grow_tumours(draw: Draw, tissue: Tensor, free: Tensor) -> Tumours:
     """
     tumours = no_tumour(tissue[0])
     for number in range(1 + draw.choice(NUMBER_WEIGHTS)):
-        one = grow_one(draw, tissue, free, 1.0 if number == 0 else draw.uniform(0.3, 0.6))
-        keep = one.core >= tumours.core
-        tumours = Tumours(
-            torch.maximum(one.whole, tumours.whole),
-            torch.maximum(one.core, tumours.core),
-            torch.where(keep, one.enhancing, tumours.enhancing),
-            torch.where(keep, one.necrosis, tumours.necrosis),
-        )
+        tumours = join(tumours, grow_one(draw, tissue, free, 1.0 if number == 0 else draw.uniform(0.3, 0.6)))
     return tumours
 
 
