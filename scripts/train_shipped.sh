@@ -4,7 +4,7 @@
 # Usage: scripts/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of train.json]
 #   ATLAS_DIR  SRI24's tissue maps (sri24_pbmap_csf_u8.nii.gz ...)
 #   REAL_DIR   labelled cases with four sequences whose licence lets weights be shared
-# About seven hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
+# About nine hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,7p' "$0" | cut -c3- >&2; exit 2; fi
 output=$(realpath -m "$1") atlas=$(realpath "$2") real=$(realpath "$3")
@@ -32,4 +32,6 @@ on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --m
 # iterations that accumulate equal.
 on_whole_brains last alone --alone 4 --accumulation_steps 2 --max_iterations 3000 --cosine#T_max 3000 --seed 8 \
     --learning_rate 0.002 --meta_interval 500 --val_interval 1000 "$@"
-python scripts/publish_weights.py "$output/alone/model.pt" --output "$output/model.pt" --input-stride 2
+on_whole_brains alone anew --alone 4 --accumulation_steps 2 --max_iterations 2120 --cosine#T_max 2120 --seed 10 \
+    --learning_rate 0.002 --meta_interval 500 --val_interval 1000 "$@"
+python scripts/publish_weights.py "$output/anew/model.pt" --output "$output/model.pt" --input-stride 2

@@ -11,6 +11,7 @@ import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, generate_spatial_bounding_box
 from torch import Tensor
 from torch.nn import functional
+from tqdm import tqdm
 
 from metakd_monai.cases import find_cases
 from metakd_monai.files import read_voxels
@@ -101,7 +102,7 @@ def read_real(folder: Path, spacing: float) -> list[Anatomy]:
         ]
     )
     anatomies = []
-    for case in find_cases(folder):
+    for case in tqdm(find_cases(folder), desc="real brains", unit="case", disable=None):
         item: dict[str, Any] = dict(load(case.as_item())) if case.label is not None else {}
         if item and bool(item["available"].all()):
             image, labels = item["image"], item["label"][0].as_tensor().long()
@@ -167,7 +168,7 @@ def tell_tissue(images: Tensor, brain: Tensor, tumour: Tensor, spacing: float) -
     inner = healthy & (pool(brain[None].float(), 3)[0] > 0.99)  # the border is of what the skull strip left
     values = chosen[:, inner]
     middle = values.median(1, keepdim=True).values
-    width = (values - middle).abs().median(1, keepdim=True).values
+    width = (values - middle).abs().median(1, keepdim=True).values.clamp(min=1e-6)
     features = ((chosen.flatten(1) - middle) / width).clamp(-6, 6).T  # (voxels, 3)
     start = torch.tensor([[-4.5, 4.5, -4.5], [-1.0, 0.5, 0.5], [1.0, -0.7, -0.5]])  # CSF, grey, white
     centres, _ = kmeans2(features[inner.flatten()].numpy(), start.numpy(), minit="matrix", iter=50)
@@ -178,10 +179,10 @@ def tell_tissue(images: Tensor, brain: Tensor, tumour: Tensor, spacing: float) -
 
 
 def even_out(image: Tensor, inside: Tensor, spacing: float) -> Tensor:
-    """Take the bias field off an image ``(*S)`` by N4 (Tustison et al. 2010), estimated on voxels of 4 mm in a mask."""
+    """Take the bias field off an image ``(*S)`` by N4 (Tustison et al. 2010), estimated on voxels of 6 mm in a mask."""
     import itk
 
-    shares = resample(torch.stack([inside.float(), image * inside]), spacing, max(4.0, spacing))
+    shares = resample(torch.stack([inside.float(), image * inside]), spacing, max(6.0, spacing))
     coarse = (shares[1] / shares[0].clamp(min=0.1)).clamp(min=1e-3 * float(image.max()))
     mask = shares[0] > 0.5
     image_type, mask_type = itk.Image[itk.F, 3], itk.Image[itk.UC, 3]
