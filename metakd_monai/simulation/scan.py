@@ -87,7 +87,7 @@ def split_tumour(draw: Draw, tumours: Tumours) -> dict[str, Tensor]:
 
 def insert(draw: Draw, base: Tensor, contrast: Contrast, parts: dict[str, Tensor], texture: Tensor) -> Tensor:
     """Put the tumours into a healthy image; oedema lets some of what it soaks shine through."""
-    kept, coarse, fine = draw.uniform(0.1, 0.6), draw.uniform(0.5, 1.5), draw.uniform(0.5, 2.0)
+    kept, coarse, fine = draw.uniform(0.0, 0.6), draw.uniform(0.5, 1.5), draw.uniform(0.5, 2.0)
     image = base * (1 - sum(parts[name] for name in PARTS))
     image = image + parts["oedema"] * (contrast.oedema * (1 + coarse * texture) + kept * (base - 1))
     for name in CORE:

@@ -15,6 +15,8 @@ from metakd_monai.vocabulary import Label
 KINDS = ("ring", "solid", "patchy", "none")  # how the core enhances
 KIND_WEIGHTS = (0.48, 0.12, 0.18, 0.22)
 REACH, NONE_REACH = (0.1, 0.3, 0.4, 0.2), (0.5, 0.25, 0.15, 0.1)  # weights of four ranges
+SWOLLEN = 0.5  # of the tumours: grey matter and sulci do not hold their oedema up
+SWOLLEN_SLOWER = 1.6  # which goes to all sides, so less far
 NUMBER_WEIGHTS = (0.74, 0.18, 0.08)  # of one, two and three tumours
 
 
@@ -81,18 +83,23 @@ def grow_one(draw: Draw, tissue: Tensor, free: Tensor, scale: float) -> Tumours:
     kind = KINDS[draw.choice(KIND_WEIGHTS)]
     radius = min(34.0, max(4.0, 16.0 * float(draw.rng.lognormal(0, 0.45)))) * scale
     middle = draw.place(free & (tissue[WM] > 0.5) if draw.chance(0.8) else free & (tissue[GM] > 0.5))
-    allowed = (1 - tissue[CSF]) * (tissue.sum(0) > 0.5)
+    swollen = draw.chance(SWOLLEN)
+    fluid = tissue[CSF] * (pool(tissue, 5)[CSF] > 0.6) if swollen else tissue[CSF]  # ventricles alone, or sulci too
+    allowed = (1 - fluid) * (tissue.sum(0) > 0.5)
 
     # The core: a rough ellipsoid. `depth` is mm below its surface.
     rough = draw.uniform(0.1, 0.35) * draw.smooth(shape, 18.0)[0] + draw.uniform(0.0, 0.1) * draw.smooth(shape, 7.0)[0]
     depth = radius * (1 - ellipsoid(draw, shape, middle, radius) * torch.exp(rough))
     core = torch.sigmoid(depth / draw.uniform(0.4, 1.6)) * allowed
 
-    # Oedema: further out, along white matter.
+    # Oedema: further out, along white matter; or through all tissue, whose sulci it effaces.
     reach = draw_reach(draw, kind)
-    fingers = draw.uniform(0.5, 3.0) * draw.smooth(shape, 12.0)[0] + draw.uniform(0, 8) * (pool(tissue, 3)[GM] - 0.3)
-    left = reach - travel(draw, tissue, depth, reach) - fingers  # mm that the front would still go
-    infiltrated = torch.sigmoid(left / draw.uniform(0.8, 4.0)) * allowed
+    fingers = draw.uniform(0.5, 3.0) * draw.smooth(shape, 12.0)[0]
+    if swollen:
+        far = -SWOLLEN_SLOWER * depth + draw.uniform(0.05, 0.25) * reach * draw.smooth(shape, 30.0)[0].clamp(-2, 2)
+    else:
+        far = travel(draw, tissue, depth, reach) + draw.uniform(0, 8) * (pool(tissue, 3)[GM] - 0.3)
+    infiltrated = torch.sigmoid((reach - far - fingers) / draw.uniform(0.8, 4.0)) * allowed
     whole = torch.maximum(infiltrated, core)
 
     enhancing = enhance(draw, kind, depth, radius) * core
