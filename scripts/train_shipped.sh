@@ -32,6 +32,6 @@ on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --m
 # iterations that accumulate equal.
 on_whole_brains last alone --alone 4 --accumulation_steps 2 --max_iterations 3000 --cosine#T_max 3000 --seed 8 \
     --learning_rate 0.002 --meta_interval 500 --val_interval 1000 "$@"
-on_whole_brains alone anew --alone 4 --accumulation_steps 2 --max_iterations 2120 --cosine#T_max 2120 --seed 10 \
+on_whole_brains alone anew --alone 4 --accumulation_steps 2 --max_iterations 2460 --cosine#T_max 2460 --seed 10 \
     --learning_rate 0.002 --meta_interval 500 --val_interval 1000 "$@"
 python scripts/publish_weights.py "$output/anew/model.pt" --output "$output/model.pt" --input-stride 2
