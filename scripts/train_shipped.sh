@@ -24,14 +24,18 @@ on_whole_brains() {
     train --output_dir "$output/$to" --init_weights "$output/$from/checkpoint.pt" --roi_size "[192,192,192]" \
         --learning_rate 0.0015 "$@"
 }
+# Two brains for each step. Ours were two processes' (multi_gpu_train.json, half the iterations), which twice the
+# iterations that accumulate equal.
+with_each_alone() {
+    local from=$1 to=$2 seed=$3
+    shift 3
+    on_whole_brains "$from" "$to" --alone 4 --accumulation_steps 2 --seed "$seed" --learning_rate 0.002 \
+        --meta_interval 500 --val_interval 1000 "$@"
+}
 train --output_dir "$output/crops" --max_iterations 1500 --cosine#T_max 1800 --seed 4 "$@"
 on_whole_brains crops whole --max_iterations 700 --cosine#T_max 700 --seed 5 "$@"
 on_whole_brains whole more --max_iterations 775 --cosine#T_max 3500 --seed 6 "$@"
 on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --meta_interval 200 --val_interval 1000 "$@"
-# Two brains for each step. Ours were two processes' (multi_gpu_train.json, half the iterations), which twice the
-# iterations that accumulate equal.
-on_whole_brains last alone --alone 4 --accumulation_steps 2 --max_iterations 3000 --cosine#T_max 3000 --seed 8 \
-    --learning_rate 0.002 --meta_interval 500 --val_interval 1000 "$@"
-on_whole_brains alone anew --alone 4 --accumulation_steps 2 --max_iterations 2460 --cosine#T_max 2460 --seed 10 \
-    --learning_rate 0.002 --meta_interval 500 --val_interval 1000 "$@"
+with_each_alone last alone 8 --max_iterations 3000 --cosine#T_max 3000 "$@"
+with_each_alone alone anew 10 --max_iterations 2460 --cosine#T_max 2460 "$@"
 python scripts/publish_weights.py "$output/anew/model.pt" --output "$output/model.pt" --input-stride 2

@@ -195,7 +195,7 @@ def test_tissue_of_real_brains_is_told_in_spite_of_a_bias_field_and_the_border()
 def test_the_border_of_a_real_brain_is_as_bright_as_its_inside():
     image = torch.zeros(4, 21, 21, 21)
     image[:, 4:17, 4:17, 4:17] = 5.0  # an odd number of voxels: halves at the border
-    brain = resample(cut(torch.ones(1, *image.shape[1:]) * (image[:1] > 0), image[0] > 0, 1.0), 1.0, 2.0)[0]
+    brain = resample(cut((image[:1] > 0).float(), image[0] > 0, 1.0), 1.0, 2.0)[0]
     coarse = resample(cut(image, image[0] > 0, 1.0), 1.0, 2.0)
     carried = extend(coarse, brain)
     assert float(coarse[:, brain > 0.01].min()) < 1

@@ -118,8 +118,8 @@ def from_images(name: str, images: Tensor, labels: Tensor, pixdim: float, spacin
     regions = torch.stack([labels == value for value in (Label.NECROSIS, Label.OEDEMA, Label.ET)]).float()
     stack = cut(torch.cat([images.float(), regions, brain[None].float()]), brain, pixdim)
     stack = resample(stack, pixdim, spacing)
-    brain = stack[-1] > 0.5
-    images, shares = extend(stack[: len(images)], stack[-1]), stack[len(images) : -1]
+    sums, shares, share = stack[: len(images)], stack[len(images) : -1], stack[-1]
+    images, brain = extend(sums, share), share > 0.5
     values = torch.tensor([0, Label.NECROSIS, Label.OEDEMA, Label.ET])
     labels = values[torch.cat([(1 - shares.sum(0, keepdim=True)), shares]).argmax(0)] * brain
     tissue = tell_tissue(images, brain, labels > 0, spacing)

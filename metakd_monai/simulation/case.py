@@ -52,8 +52,8 @@ def simulate(
         else:
             anatomy = push(draw, anatomy, tumours.whole)
     images = take_images(draw, anatomy, tumours)
-    labels = torch.where(tumours.labels() > 0, tumours.labels(), anatomy.labels)
-    return cut_to_brain(images, labels)
+    drawn = tumours.labels()
+    return cut_to_brain(images, torch.where(drawn > 0, drawn, anatomy.labels))
 
 
 def repaint(draw: Draw, anatomy: Anatomy) -> Anatomy:

@@ -56,8 +56,7 @@ class Scenery:
         edge = brain * (1 - pool(brain[None], 3)[0])
         cover = torch.sigmoid(2 * (draw.smooth(shape, 25.0)[0] - draw.uniform(-0.5, 1.5)))
         self.meninges = (4 * edge).clamp(max=1) * cover
-        deep = pool(brain[None], 9)[0] > 0.97
-        self.plexus = tissue[CSF] * deep * torch.sigmoid(4 * (draw.smooth(shape, 7.0)[0] - 0.8))
+        self.plexus = tissue[CSF] * lies_deep(tissue) * torch.sigmoid(4 * (draw.smooth(shape, 7.0)[0] - 0.8))
 
     def paint(self, modality: Modality, contrast: Contrast) -> Tensor:
         """Return one sequence of the healthy brain, ``(*S)``."""
@@ -72,6 +71,11 @@ class Scenery:
         elif modality is Modality.T1:
             image = image + self.meninges * draw.uniform(0, 0.3)
         return image
+
+
+def lies_deep(tissue: Tensor) -> Tensor:
+    """Return where tissue ``(3, *S)`` has four voxels of brain around it to nearly all sides, ``(*S)`` bool."""
+    return pool(tissue.sum(0, keepdim=True).clamp(max=1), 9)[0] > 0.97
 
 
 def split_tumour(draw: Draw, tumours: Tumours) -> dict[str, Tensor]:
@@ -148,6 +152,6 @@ def strip(draw: Draw, tissue: Tensor) -> Tensor:
     soft = pool(tissue.sum(0, keepdim=True), 3)[0]
     solid = pool((tissue[GM] + tissue[WM])[None], 3)[0]
     tight = draw.uniform(0, 1) if draw.chance(0.4) else 0.0  # how much of the outer fluid is taken off
-    outer = pool(tissue.sum(0, keepdim=True), 9)[0] < 0.97  # the ventricles stay
-    where = torch.where(outer, (1 - tight) * soft + tight * torch.minimum(soft, 1.3 * solid), soft)
+    tightly = (1 - tight) * soft + tight * torch.minimum(soft, 1.3 * solid)
+    where = torch.where(lies_deep(tissue), soft, tightly)  # the ventricles stay
     return where + draw.uniform(0, 0.12) * draw.smooth(soft.shape, 20.0)[0] > draw.uniform(0.4, 0.6)

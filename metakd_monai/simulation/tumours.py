@@ -84,7 +84,9 @@ def grow_one(draw: Draw, tissue: Tensor, free: Tensor, scale: float) -> Tumours:
     radius = min(34.0, max(4.0, 16.0 * float(draw.rng.lognormal(0, 0.45)))) * scale
     middle = draw.place(free & (tissue[WM] > 0.5) if draw.chance(0.8) else free & (tissue[GM] > 0.5))
     swollen = draw.chance(SWOLLEN)
-    fluid = tissue[CSF] * (pool(tissue, 5)[CSF] > 0.6) if swollen else tissue[CSF]  # ventricles alone, or sulci too
+    fluid = tissue[CSF]
+    if swollen:
+        fluid = fluid * (pool(fluid[None], 5)[0] > 0.6)  # ventricles, not sulci
     allowed = (1 - fluid) * (tissue.sum(0) > 0.5)
 
     # The core: a rough ellipsoid. `depth` is mm below its surface.
@@ -98,7 +100,7 @@ def grow_one(draw: Draw, tissue: Tensor, free: Tensor, scale: float) -> Tumours:
     if swollen:
         far = -SWOLLEN_SLOWER * depth + draw.uniform(0.05, 0.25) * reach * draw.smooth(shape, 30.0)[0].clamp(-2, 2)
     else:
-        far = travel(draw, tissue, depth, reach) + draw.uniform(0, 8) * (pool(tissue, 3)[GM] - 0.3)
+        far = travel(draw, tissue, depth, reach) + draw.uniform(0, 8) * (pool(tissue[GM][None], 3)[0] - 0.3)
     infiltrated = torch.sigmoid((reach - far - fingers) / draw.uniform(0.8, 4.0)) * allowed
     whole = torch.maximum(infiltrated, core)
 
