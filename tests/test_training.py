@@ -66,6 +66,7 @@ class Run:
         resume=True,
         warm_up=0,
         alone=0,
+        drawn=1,
         batch_size=2,
         lr_period=8,
         **options,
@@ -104,7 +105,7 @@ class Run:
             prepare_batch=PrepareBatchExtraInput("available"),
             train_handlers=[
                 self.meta_update,
-                DropModalitiesHandler(seed=4, warm_up=warm_up, alone=alone),
+                DropModalitiesHandler(seed=4, warm_up=warm_up, alone=alone, drawn=drawn),
                 ScalarLogHandler(folder, "training", LossReader(self.optimizer)),
                 LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False),
                 ScalarLogHandler(folder, "meta", MetaReader(self.meta_update)),
@@ -332,6 +333,21 @@ def test_single_modalities_are_learned_from_beside_the_drawn_subset(tmp_path):
     assert all(map(math.isfinite, run.losses))
 
 
+def test_several_subsets_are_drawn_of_each_sample(tmp_path):
+    plain, run = Run(tmp_path / "plain"), Run(tmp_path / "drawn", alone=2, drawn=3)
+    plain.trainer.run()
+    run.trainer.run()
+    counts = set()
+    for before, batch in zip(plain.available, run.available, strict=True):
+        for first, subsets in zip(before, batch, strict=True):
+            assert len(subsets) == 5
+            assert subsets[0] == first  # the same draw as without
+            assert [sum(single) for single in subsets[3:]] == [1, 1]
+            counts |= {sum(subset) for subset in subsets[1:3]}
+    assert counts == {1, 2, 3, 4}
+    assert all(map(math.isfinite, run.losses))
+
+
 def test_loss_of_several_subsets_is_their_mean(tmp_path):
     run = Run(tmp_path)
     image, label = torch.randn(1, 4, 8, 8, 8), torch.ones(1, 3, 8, 8, 8)
@@ -355,6 +371,8 @@ def test_single_modalities_are_those_that_a_case_has():
     assert torch.equal(subsets.any(1), there)
     with pytest.raises(UserError, match="alone: -1 found"):
         DropModalitiesHandler(alone=-1)
+    with pytest.raises(UserError, match="drawn: 0 found"):
+        DropModalitiesHandler(drawn=0)
 
 
 def test_training_learns(tmp_path):

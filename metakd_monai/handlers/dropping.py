@@ -26,12 +26,13 @@ class DropModalitiesHandler:
         rank: which of the ``num_replicas`` processes this is.
         num_replicas: processes that share the stream out as :class:`~metakd_monai.data.StreamSampler` does.
         alone: so many of a sample's modalities (or all that it has), drawn anew, are also learned from each by
-            itself: ``available`` becomes ``(B, 1 + alone, N)``. One sequence is what most is to be learned about and
-            what a drawn subset seldom is; its features are there already. Compare the decoders of single modalities
-            that RFNet (Ding et al. 2021) and mmFormer (Zhang et al. 2022) train beside their own.
+            itself: ``available`` becomes ``(B, drawn + alone, N)``. One sequence is what most is to be learned about
+            and what a drawn subset seldom is; its features are there already. Compare the decoders of single
+            modalities that RFNet (Ding et al. 2021) and mmFormer (Zhang et al. 2022) train beside their own.
+        drawn: so many subsets are drawn of each sample, and learned from by the features that are there already.
 
     Raises:
-        UserError: for an ``alone`` that is no whole number from 0.
+        UserError: for an ``alone`` that is no whole number from 0, or a ``drawn`` that is none from 1.
     """
 
     def __init__(
@@ -44,14 +45,16 @@ class DropModalitiesHandler:
         rank: int = 0,
         num_replicas: int = 1,
         alone: int = 0,
+        drawn: int = 1,
     ) -> None:
-        if not isinstance(alone, int) or alone < 0:
-            raise UserError(f"alone: {alone!r} found; expected a whole number of at least 0")
+        for name, value, least in (("alone", alone, 0), ("drawn", drawn, 1)):
+            if not isinstance(value, int) or value < least:
+                raise UserError(f"{name}: {value!r} found; expected a whole number of at least {least}")
         self.transform = RandDropModalitiesd(law=law)
         self.transform.set_random_state(0)  # a generator of its own, to be seeded anew for each sample
         self.seed, self.prob, self.warm_up, self.ramp = seed, prob, warm_up, ramp
         self.rank, self.num_replicas = rank, num_replicas
-        self.alone = alone
+        self.alone, self.drawn = alone, drawn
 
     def attach(self, engine: Engine) -> None:
         """Act on each batch before the inner step."""
@@ -69,18 +72,24 @@ class DropModalitiesHandler:
         batch: Any = engine.state.batch
         self.transform.prob = self.rate(engine.state.iteration)
         if self.transform.prob == 0 and not self.alone:
-            return
+            return  # all of each
+        several = self.drawn + self.alone > 1
         rows: list[torch.Tensor] = []
-        drawn = (engine.state.iteration - 1) * len(batch["available"])  # samples of this process before this batch
-        for number, available in enumerate(batch["available"], drawn):
+        before = (engine.state.iteration - 1) * len(batch["available"])  # samples of this process before this batch
+        for number, available in enumerate(batch["available"], before):
             place = number * self.num_replicas + self.rank
             self.transform.R.seed(seed_of(self.seed, 2, place))  # cheaper than a new generator, and the same draws
-            drawn_subset = self.transform({"available": available})["available"]
-            rows.append(self.with_single(drawn_subset, available) if self.alone else drawn_subset)
+            rows.append(self.subsets(available) if several else self.subset(available))
         batch["available"] = torch.stack(rows)
 
-    def with_single(self, subset: torch.Tensor, available: torch.Tensor) -> torch.Tensor:
-        """Return a subset ``(N,)`` and single modalities out of what is there, ``(1 + alone, N)``."""
+    def subset(self, available: torch.Tensor) -> torch.Tensor:
+        """Return a drawn subset ``(N,)`` of what is there."""
+        subset: torch.Tensor = self.transform({"available": available})["available"]
+        return subset
+
+    def subsets(self, available: torch.Tensor) -> torch.Tensor:
+        """Return drawn subsets and single modalities out of what is there, ``(drawn + alone, N)``."""
+        drawn = [self.subset(available) for _ in range(self.drawn)]
         there = self.transform.R.permutation(available.nonzero().flatten().numpy())
         chosen = torch.as_tensor(np.resize(there, self.alone))  # again from the first where fewer are there
-        return torch.cat([subset[None], torch.nn.functional.one_hot(chosen, len(available)).bool()])
+        return torch.cat([torch.stack(drawn), torch.nn.functional.one_hot(chosen, len(available)).bool()])
