@@ -18,7 +18,7 @@ from metakd_monai.vocabulary import UserError
 @click.option("--shape", type=Sizes(), default="72,88,72", show_default=True, help="Voxels of each volume.")
 @click.option("--spacing", default=2.0, show_default=True, help="Voxel size in mm.")
 @click.option("--realistic", is_flag=True, help="Cases to train on, not to teach with; see docs/model_card.md.")
-@click.option("--atlas", type=click.Path(path_type=Path), help="Realistic: folder with SRI24's tissue maps.")
+@click.option("--atlas", type=click.Path(path_type=Path), help="Realistic: folder with tissue maps of SRI24 or others.")
 @click.option("--real", type=click.Path(path_type=Path), help="Realistic: labelled cases whose brains are used too.")
 @click.option("--overwrite", is_flag=True, help="Replace case folders that are there.")
 def simulate(realistic: bool, atlas: Path | None, real: Path | None, **arguments: Any) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from metakd_monai.cases import find_cases
-from metakd_monai.files import read_voxels
+from metakd_monai.files import read_nifti, read_voxels
 from metakd_monai.simulate import CSF as SIMULATED_CSF
 from metakd_monai.simulate import GREY, WHITE, make_brain
 from metakd_monai.simulation.draw import pool
@@ -22,7 +22,7 @@ from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import WORKING_AXES, Label, Modality, UserError
 
 CSF, GM, WM = range(3)  # order of tissue maps
-ATLAS_FILES = tuple(f"sri24_pbmap_{tissue}_u8.nii.gz" for tissue in ("csf", "gm", "wm"))
+ATLAS_ENDINGS = tuple(f"_pbmap_{tissue}_u8.nii.gz" for tissue in ("csf", "gm", "wm"))
 EMBEDDED_BRAINS = 4
 MARGIN_MM = 14.0  # room for deformation around a brain
 
@@ -57,7 +57,8 @@ def load_anatomies(
 
     Args:
         spacing: of their grids in mm.
-        atlas: a folder with SRI24's tissue maps (``sri24_pbmap_csf_u8.nii.gz`` ...); without it embedded brains.
+        atlas: a folder with tissue maps of one atlas or more (``sri24_pbmap_csf_u8.nii.gz`` ...); without it embedded
+            brains.
         real: a folder of labelled cases with all four sequences, whose brains are used as they are too.
         brains: how many embedded ones to make where there is no atlas.
 
@@ -65,20 +66,31 @@ def load_anatomies(
         UserError: for a folder without these files.
     """
     if atlas is not None:
-        anatomies = [read_atlas(Path(atlas), spacing)]
+        anatomies = read_atlases(Path(atlas), spacing)
     else:
         anatomies = [make_embedded(number, spacing) for number in range(brains)]
     return anatomies + ([] if real is None else read_real(Path(real), spacing))
 
 
-def read_atlas(folder: Path, spacing: float) -> Anatomy:
-    """Read the tissue maps of SRI24 (Rohlfing et al. 2010) as BraTS-sized files."""
-    missing = [name for name in ATLAS_FILES if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f"{folder}: no {missing[0]}; expected {', '.join(ATLAS_FILES)} there")
-    tissue = torch.from_numpy(np.stack([read_voxels(folder / name) for name in ATLAS_FILES])).float() / 255
-    tissue = resample(cut(tissue, tissue.sum(0) > 0.1, 1.0), 1.0, spacing)
-    return Anatomy("sri24", tissue, None, torch.zeros(tissue.shape[1:], dtype=torch.int64))
+def read_atlases(folder: Path, spacing: float) -> list[Anatomy]:
+    """Read tissue maps (SRI24's, Rohlfing et al. 2010, or others in the same form), by name."""
+    names = sorted(path.name.removesuffix(ATLAS_ENDINGS[0]) for path in folder.glob(f"*{ATLAS_ENDINGS[0]}"))
+    if not names:
+        expected = ", ".join(f"NAME{ending}" for ending in ATLAS_ENDINGS)
+        raise UserError(f"{folder}: no sri24{ATLAS_ENDINGS[0]} or other atlas there; expected {expected}")
+    return [read_atlas(folder, name, spacing) for name in names]
+
+
+def read_atlas(folder: Path, name: str, spacing: float) -> Anatomy:
+    """Read the tissue maps of an atlas, from 0 to 255, of isotropic voxels; axes as in a BraTS file."""
+    files = [folder / f"{name}{ending}" for ending in ATLAS_ENDINGS]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{folder}: no {file.name}; expected it beside {files[0].name}")
+    tissue = torch.from_numpy(np.stack([read_voxels(file) for file in files])).float() / 255
+    pixdim = float(np.mean(read_nifti(files[0]).header.get_zooms()[:3]))
+    tissue = resample(cut(tissue, tissue.sum(0) > 0.1, pixdim), pixdim, spacing)
+    return Anatomy(name, tissue, None, torch.zeros(tissue.shape[1:], dtype=torch.int64))
 
 
 def make_embedded(number: int, spacing: float) -> Anatomy:

