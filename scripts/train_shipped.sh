@@ -38,5 +38,5 @@ on_whole_brains whole more --max_iterations 775 --cosine#T_max 3500 --seed 6 "$@
 on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --meta_interval 200 --val_interval 1000 "$@"
 with_each_alone last alone 8 --max_iterations 3000 --cosine#T_max 3000 "$@"
 with_each_alone alone anew 10 --max_iterations 2460 --cosine#T_max 2460 "$@"
-with_each_alone anew many 13 --alone 2 --drawn 3 --max_iterations 3400 --cosine#T_max 3400 "$@"
+with_each_alone anew many 13 --alone 2 --drawn 3 --max_iterations 3450 --cosine#T_max 3450 "$@"
 python scripts/publish_weights.py "$output/many/model.pt" --output "$output/model.pt" --input-stride 2
