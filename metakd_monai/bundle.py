@@ -248,6 +248,20 @@ def join_processes(backend: str) -> None:
     init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
+def leave_processes() -> None:
+    """End what :func:`join_processes` began, when all processes have come here; without it, do nothing.
+
+    A thread of gloo may still hold tensors of the last collective, and a process that ends before the thread has let
+    go of them aborts now and then (pytorch/pytorch#179291). Waiting for the others gives it the time, and none leaves
+    while the first one writes.
+    """
+    from torch import distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the items whose files can all be read; each other one is named in a warning."""
     readable = []
