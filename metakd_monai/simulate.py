@@ -166,7 +166,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], spacing: floa
 
 
 def write_volume(path: Path, voxels: np.ndarray, spacing: float) -> None:
-    """Write int16 with BraTS' orientation: left-posterior-superior, origin at the front left bottom corner."""
+    """Write voxels with BraTS' orientation: left-posterior-superior, origin at the front left bottom corner."""
     affine = np.diag([-spacing, -spacing, spacing, 1.0])
     affine[1, 3] = (voxels.shape[1] - 1) * spacing
     image = nib.Nifti1Image(voxels, affine)

