@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -107,7 +108,7 @@ def optimize_network(network: MetaKDUNet, optimize: str) -> MetaKDUNet:
     if optimize != "none":
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # PyTorch's stubs lack it
     if optimize == "compile":
-        for block in (*network.encoder, *network.decoder):
+        for block in (*chain.from_iterable(network.own), *network.encoder, *network.decoder):
             block.compile(dynamic=True)
     return network
 

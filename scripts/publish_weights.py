@@ -1,6 +1,6 @@
 """Write the weights that the bundle ships: a trained network's state dict in numbers of 16 bits, with its stride.
 
-Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2]
+Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2] [--own-scales 2]
            [--expected FILE] [--cases FOLDER ...]
 
 Beside them goes expected.json (metakd_monai.expectations), for what metakd predict says of a case: the Dice of
@@ -30,14 +30,34 @@ from metakd_monai.weights import checksum, load_network, read_architecture, read
 LARGEST = 25_000_000  # bytes
 
 
-def restride(path: Path, stride: int | None) -> MetaKDUNet:
-    """Return a network with given weights and another input_stride; None for the one that they have."""
+def convert(path: Path, stride: int | None, own_scales: int | None) -> MetaKDUNet:
+    """Return a network with given weights and another input_stride or own_scales; None for what they have.
+
+    Raises:
+        UserError: for fewer own_scales than the weights have: what differs cannot be shared.
+    """
     state = read_state(path)
     arguments = read_architecture(state)
-    network = MetaKDUNet(**{**arguments, "input_stride": stride or arguments["input_stride"]})
-    without = {name: value for name, value in state.items() if name != "input_stride"}
-    network.load_state_dict({**without, **dict(network.named_buffers())})
+    found = arguments["own_scales"]
+    own_scales = found if own_scales is None else own_scales
+    if own_scales < found:
+        raise UserError(f"{path}: own_scales {found} found; expected at most the {own_scales} asked for")
+    network = MetaKDUNet(**{**arguments, "input_stride": stride or arguments["input_stride"], "own_scales": own_scales})
+    shared_from = {name: source_of(name, own_scales, found) for name, _ in network.named_parameters()}
+    network.load_state_dict(
+        {name: state[source] for name, source in shared_from.items()} | dict(network.named_buffers())
+    )
     return network
+
+
+def source_of(name: str, own_scales: int, found: int) -> str:
+    """Return where a parameter of a network with own_scales stands among weights that have ``found`` of them."""
+    part, *rest = name.split(".")
+    if part == "encoder":
+        return ".".join([part, str(int(rest[0]) + own_scales - found), *rest[1:]])
+    if part == "own" and int(rest[1]) >= found:
+        return ".".join(["encoder", str(int(rest[1]) - found), *rest[2:]])
+    return name
 
 
 def pack(network: MetaKDUNet) -> bytes:
@@ -59,12 +79,15 @@ def pack(network: MetaKDUNet) -> bytes:
     return buffer.getvalue()
 
 
-def publish(source: Path, output: Path, stride: int | None) -> None:
+def publish(source: Path, output: Path, stride: int | None, own_scales: int | None) -> None:
     """Write the weights and say what they are."""
-    content = pack(restride(source, stride))
+    content = pack(convert(source, stride, own_scales))
     write_safely(output, lambda path: path.write_bytes(content))
     network = load_network(output)
-    print(f"{output}: {len(content) / 1e6:.1f} MB, channels {network.channels}, input_stride {network.pooling}")
+    print(
+        f"{output}: {len(content) / 1e6:.1f} MB, channels {network.channels}, input_stride {network.pooling},"
+        f" own_scales {network.own_scales}"
+    )
     print(f"SHA-256 {checksum(output)}")
 
 
@@ -117,11 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, metavar="CHECKPOINT_OR_MODEL")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--input-stride", type=int, help="default: what the weights say")
+    parser.add_argument("--own-scales", type=int, help="give each modality copies of so many shared scales")
     parser.add_argument("--expected", type=Path, help="measured Dice, see metakd_monai.expectations")
     parser.add_argument("--cases", type=Path, nargs="+", default=[], help="folders of cases as those of the training")
     options = parser.parse_args(arguments)
     try:
-        publish(options.source, options.output, options.input_stride)
+        publish(options.source, options.output, options.input_stride, options.own_scales)
         if options.expected is not None or options.cases:
             publish_expectations(options.output, options.expected, options.cases)
     except (UserError, ValueError) as error:

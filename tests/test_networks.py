@@ -183,6 +183,7 @@ def test_infer_architecture_reads_shapes_back():
         "channels": (4, 6, 8, 10),
         "deep_supervision": True,
         "input_stride": 1,
+        "own_scales": 0,
     }
 
 

@@ -47,6 +47,24 @@ def test_a_trained_network_becomes_small_weights_with_a_stride(publish, network,
     assert checksum(tmp_path / "kept.pt") == checksum(tmp_path / "again.pt")
 
 
+def test_shared_scales_become_copies_for_each_modality(publish, weights, tmp_path):
+    image, there = torch.randn(1, 4, 8, 8, 8), torch.tensor([[True, False, True, True]])
+    expected, previous = None, weights
+    for own_scales in (0, 1, 2):
+        said = publish(previous, "--output", tmp_path / f"{own_scales}.pt", "--own-scales", own_scales)
+        assert said.splitlines()[0].endswith(f"own_scales {own_scales}")
+        previous = tmp_path / f"{own_scales}.pt"
+        network = load_network(previous, optimize="none")
+        assert (network.own_scales, network.channels) == (own_scales, CHANNELS)
+        found = network(image, there)
+        expected = found if expected is None else expected
+        assert torch.equal(found, expected)
+    said = publish(previous, "--output", tmp_path / "fewer.pt", "--own-scales", 1, status=1)
+    assert said == f"publish_weights: {previous}: own_scales 2 found; expected at most the 1 asked for\n"
+    said = publish(weights, "--output", tmp_path / "all.pt", "--own-scales", 3, status=1)
+    assert "own_scales must be 0 or more, and less than 3 scales, got 3" in said
+
+
 def test_what_cannot_be_published(publish, network, weights, tmp_path):
     output = tmp_path / "published.pt"
     assert "publish_weights: nothing.pt: no such file" in publish("nothing.pt", "--output", output, status=1)

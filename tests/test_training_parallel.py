@@ -125,6 +125,24 @@ def test_two_processes_train_as_one_with_twice_the_batch(nine_cases, pair, tmp_p
     assert (pair / "settings.json").read_text() == (tmp_path / "settings.json").read_text()
 
 
+def test_two_processes_train_where_nobody_has_some_modality(nine_cases, tmp_path):
+    arguments = ["--dataset_dir", nine_cases, *ARGUMENTS, "--network_def#own_scales", "1", "--max_iterations", "6"]
+    pair, alone = tmp_path / "pair", tmp_path / "alone"
+    bundle(
+        PARALLEL,
+        *(*arguments, "--output_dir", pair, "--batch_size", "1"),
+        launcher=(*LAUNCHER, "-m", "monai.bundle"),
+    )
+    bundle(
+        PARALLEL[0],
+        *(*arguments, "--output_dir", alone, "--device", "cpu", "--batch_size", "2", "--meta_batch_size", "2"),
+    )
+    first, second = (rows(folder / "training.csv") for folder in (pair, alone))
+    assert len(first) == len(second) == 6
+    for one, other in zip(first, second, strict=True):
+        assert list(map(float, one.values())) == pytest.approx(list(map(float, other.values())), rel=1e-3, abs=1e-4)
+
+
 def worker_of(launcher: int, rank: int) -> int:
     """Find the process that torchrun started as this rank."""
     for folder in Path("/proc").glob("[0-9]*"):

@@ -28,7 +28,8 @@ class GraphMetaKDUNet(MetaKDUNet):
         sums: list[Tensor] = []
         for n, row in enumerate(average(clean, self.pooling).split(1, dim=1)):
             terms: list[Tensor] = []
-            for scale, block in enumerate(self.encoder):
+            blocks = [*self.own[n], *self.encoder] if self.own_scales else self.encoder
+            for scale, block in enumerate(blocks):
                 row = block(row)  # (1, C, *S)
                 terms.append(pointwise(row, kernels[scale][n]))
             sums = [total + term for total, term in zip(sums, terms, strict=True)] if sums else terms

@@ -36,9 +36,12 @@ class MetaKDUNet(nn.Module):
         input_stride: k, for weights trained on voxels k times as long as those of the images: each modality is
             averaged over k voxels along every axis before the encoder, and the logits are interpolated linearly back.
             More than 1 stands in the state dict as ``input_stride``, for one cannot see it in any shape.
+        own_scales: at so many scales, from the finest, each modality has an encoder of its own; the paper's encoder
+            is shared at all of them (0). Time and features are as many either way.
 
     Raises:
-        ValueError: for other spatial_dims, fewer than two scales, or an input_stride below 1.
+        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, or own_scales that are
+            below 0 or all of them.
 
     Source: Sec. 3.1 of the paper; the blocks are nnU-Net's, as in MONAI's DynUNet.
     """
@@ -52,19 +55,27 @@ class MetaKDUNet(nn.Module):
         norm: tuple | str = (VOLUME_NORM, {"affine": True, "inplace": True}),
         deep_supervision: bool = False,
         input_stride: int = 1,
+        own_scales: int = 0,
     ) -> None:
         super().__init__()
-        check_arguments(spatial_dims, channels, input_stride)
+        check_arguments(spatial_dims, channels, input_stride, own_scales)
         self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
         self.deep_supervision = deep_supervision
         self.pooling = input_stride
         self.factor = input_stride * 2 ** (len(channels) - 1)  # voxels of an image for one of the bottleneck
         if input_stride > 1:
             self.register_buffer("input_stride", torch.tensor(input_stride))
-        self.encoder = nn.ModuleList(
-            UnetBasicBlock(spatial_dims, before, width, 3, 1 if scale == 0 else 2, norm)
-            for scale, (before, width) in enumerate(zip([1, *channels], channels, strict=False))
-        )
+        self.own_scales = own_scales
+
+        def blocks(scales: range) -> nn.ModuleList:
+            widths = [1, *channels]
+            return nn.ModuleList(
+                UnetBasicBlock(spatial_dims, widths[scale], channels[scale], 3, 1 if scale == 0 else 2, norm)
+                for scale in scales
+            )
+
+        self.own: Any = nn.ModuleList(blocks(range(own_scales)) for _ in range(in_channels if own_scales else 0))
+        self.encoder = blocks(range(own_scales, len(channels)))
         self.fusion = nn.ModuleList(FusionBlock(spatial_dims, in_channels, width, norm) for width in channels)
         self.decoder = nn.ModuleList(
             UnetUpBlock(spatial_dims, below, width, 3, 1, 2, norm)
@@ -96,13 +107,42 @@ class MetaKDUNet(nn.Module):
         present = x.flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
         # A CPU is faster one by one: of several channels-last volumes PyTorch's instance norm makes copies.
         together = (self.training and self.batch_norm) or x.device != torch.device("cpu")
-        features: list[list[Tensor]] = [[] for _ in self.encoder]
-        for part in [present] if together else present.split(1):
-            part = average(self.pad(part), self.pooling)
-            for scale, block in enumerate(self.encoder):
-                part = block(part)  # (P or 1, C, *S)
-                features[scale].extend(part.split(1))
+        which = index % self.in_channels
+        features: list[list[Tensor]] = [[] for _ in self.channels]
+        rows = len(which) if together else 1
+        for part, modalities in zip(present.split(rows), which.split(rows)):  # noqa: B905  # TorchScript has no strict
+            for scale, encoded in enumerate(self.encode_rows(part, modalities)):
+                features[scale].extend(encoded.split(1))
         return features
+
+    def encode_rows(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
+        """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; for each scale ``(P, C, *S)``."""
+        part = average(self.pad(x), self.pooling)
+        features: list[Tensor] = []
+        if self.own_scales > 0:
+            features.extend(self.encode_own(part, modalities))
+            part = features[-1]
+        for block in self.encoder:
+            part = block(part)
+            features.append(part)
+        return features
+
+    def encode_own(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
+        """Encode rows as :meth:`encode_rows` does, at the scales where each modality has its own encoder."""
+        places: list[Tensor] = []
+        features: list[list[Tensor]] = [[] for _ in range(self.own_scales)]
+        for n, blocks in enumerate(self.own):
+            rows = (modalities == n).nonzero().squeeze(1)
+            if len(rows) > 0:
+                places.append(rows)
+                part = x if len(rows) == len(x) else x.index_select(0, rows)
+                for scale, block in enumerate(blocks):
+                    part = block(part)
+                    features[scale].append(part)
+        if len(places) == 1:
+            return [parts[0] for parts in features]
+        order = torch.cat(places).argsort()
+        return [torch.cat(parts).index_select(0, order) for parts in features]
 
     def encode_fused(self, x: Tensor, available: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Encode one modality after the other, Eq. (1), and fuse its features at once, so that none pile up.
@@ -120,20 +160,19 @@ class MetaKDUNet(nn.Module):
         self.check(x, available)
         filling = filling_matrix(available)
         kernels = [fuse.kernels(filling) for fuse in self.fusion]
-        sums: list[list[Tensor]] = [[] for _ in self.encoder]
+        sums: list[list[Tensor]] = [[] for _ in self.channels]
         bottleneck: list[Tensor] = []
         places: list[list[int]] = available.nonzero().tolist()
         for place in places:
             b, n = place[0], place[1]
-            part = average(self.pad(x[b : b + 1, n : n + 1]), self.pooling)
-            for scale, block in enumerate(self.encoder):
-                part = block(part)
+            features = self.encode_rows(x[b : b + 1, n : n + 1], torch.tensor([n]))
+            for scale, part in enumerate(features):
                 term = pointwise(part, kernels[scale][b, n])
                 if len(sums[scale]) == b:
                     sums[scale].append(term)
                 else:
                     sums[scale][b].add_(term)
-            bottleneck.append(part)
+            bottleneck.append(features[-1])
         fused: list[Tensor] = []
         for scale, fuse in enumerate(self.fusion):
             fused.append(fuse.finish(join(sums[scale])))
@@ -273,7 +312,7 @@ class MetaKDUNet(nn.Module):
         return functional.pad(x, pad)
 
 
-def check_arguments(spatial_dims: int, channels: Sequence[int], input_stride: int) -> None:
+def check_arguments(spatial_dims: int, channels: Sequence[int], input_stride: int, own_scales: int) -> None:
     """Raise ValueError for arguments of which no network can be made."""
     if spatial_dims not in (2, 3):
         raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
@@ -281,6 +320,8 @@ def check_arguments(spatial_dims: int, channels: Sequence[int], input_stride: in
         raise ValueError(f"channels must name at least two scales, got {tuple(channels)!r}.")
     if input_stride < 1:
         raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
+    if not 0 <= own_scales < len(channels):
+        raise ValueError(f"own_scales must be 0 or more, and less than {len(channels)} scales, got {own_scales!r}.")
 
 
 def refuse_other_weights(network: nn.Module, keys: Any) -> None:
@@ -333,9 +374,8 @@ def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
     Raises:
         ValueError: when it is not a state dict of a MetaKDUNet.
     """
-    widths: list[int] = []
-    while (weight := state.get(f"encoder.{len(widths)}.conv1.conv.weight")) is not None:
-        widths.append(weight.shape[0])
+    own, shared = count_widths(state, "own.0"), count_widths(state, "encoder")
+    widths = own + shared
     head = state.get("heads.0.conv.weight")
     fusion = state.get("fusion.0.conv.weight")
     if head is None or fusion is None or len(widths) < 2:
@@ -347,4 +387,13 @@ def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
         "channels": tuple(widths),
         "deep_supervision": "heads.1.conv.weight" in state,
         "input_stride": int(state.get("input_stride", torch.tensor(1))),
+        "own_scales": len(own),
     }
+
+
+def count_widths(state: dict[str, Tensor], name: str) -> list[int]:
+    """Read off a state dict how wide the blocks of an encoder are."""
+    widths: list[int] = []
+    while (weight := state.get(f"{name}.{len(widths)}.conv1.conv.weight")) is not None:
+        widths.append(weight.shape[0])
+    return widths
