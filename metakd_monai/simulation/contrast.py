@@ -28,7 +28,7 @@ def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
     """Draw the means of the four sequences of one case."""
     grey = draw.uniform(0.68, 0.96)
     t1 = Contrast(
-        csf=draw.uniform(0.2, 0.75) * grey,
+        csf=draw.uniform(0.1, 0.6) * grey,
         grey=grey,
         oedema=draw.uniform(grey - 0.15, grey + 0.75 * (1 - grey)),
         necrosis=draw.uniform(0.3, 0.85) * grey + 0.05,
@@ -38,7 +38,7 @@ def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
     grey = draw.uniform(0.72, 0.98)
     uptake = draw.uniform(0.12, 1.3)
     t1ce = Contrast(
-        csf=draw.uniform(0.2, 0.75) * grey,
+        csf=draw.uniform(0.1, 0.6) * grey,
         grey=grey,
         oedema=draw.uniform(grey - 0.15, grey + 0.75 * (1 - grey)),
         necrosis=draw.uniform(0.3, 0.9) * grey + 0.05,
@@ -58,7 +58,7 @@ def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
     grey = draw.uniform(1.03, 1.5)
     bright = draw.uniform(grey + 0.15, grey + 1.2)
     flair = Contrast(
-        csf=draw.uniform(0.1, 0.75),
+        csf=draw.uniform(0.02, 0.35),
         grey=grey,
         oedema=bright,
         necrosis=draw.uniform(0.35, 1.05 * bright),

@@ -123,7 +123,7 @@ def finish(draw: Draw, image: Tensor, tissue: Tensor) -> Tensor:
         volume = slice_thickly(draw, volume)
     elif draw.chance(0.7):
         volume = blur(volume, [draw.uniform(0, 1.4) / draw.spacing] * 3)
-    volume = volume * torch.exp(draw.uniform(0, 0.22) * draw.smooth(image.shape, draw.uniform(50, 110)))
+    volume = volume * torch.exp(draw.uniform(0, 0.13) * draw.smooth(image.shape, draw.uniform(50, 110)))
     noise = draw.normal(volume.shape)
     volume = volume + draw.uniform(0, 0.06) * (noise if draw.chance(0.5) else 3 * pool(noise, 3))
     volume = volume.clamp(min=0.01)
@@ -154,4 +154,4 @@ def strip(draw: Draw, tissue: Tensor) -> Tensor:
     tight = draw.uniform(0, 1) if draw.chance(0.4) else 0.0  # how much of the outer fluid is taken off
     tightly = (1 - tight) * soft + tight * torch.minimum(soft, 1.3 * solid)
     where = torch.where(lies_deep(tissue), soft, tightly)  # the ventricles stay
-    return where + draw.uniform(0, 0.12) * draw.smooth(soft.shape, 20.0)[0] > draw.uniform(0.4, 0.6)
+    return where + draw.uniform(0, 0.12) * draw.smooth(soft.shape, 20.0)[0] > draw.uniform(0.15, 0.6)

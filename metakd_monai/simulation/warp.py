@@ -104,9 +104,12 @@ def places(shape: Sequence[int], device: torch.device) -> Tensor:
 
 
 def sharpen(draw: Draw, tissue: Tensor) -> Tensor:
-    """Make the borders of an average brain those of a single one: steeper, with folds of its own."""
+    """Make the borders of an average brain those of a patient's: steeper, with folds and as much fluid as age gives.
+
+    An average brain has 7 to 9 % of fluid, those of two patients with glioma 19 %.
+    """
     total = tissue.sum(0)
     folds = draw.uniform(0, 0.35) * draw.smooth(tissue.shape[1:], 7.0, 3)
-    folds[CSF] = folds[CSF] - draw.uniform(-0.1, 0.5)
+    folds[CSF] = folds[CSF] + draw.uniform(0.0, 1.6)
     steep = draw.uniform(1.0, 3.0)
     return torch.softmax(steep * (torch.log(tissue.clamp(min=1e-3)) + folds), dim=0) * total.clamp(max=1)
