@@ -273,16 +273,27 @@ def test_a_finished_run_is_not_trained_on_and_resume_false_starts_afresh(tmp_pat
 
 def test_checkpoint_of_another_training_is_refused(tmp_path):
     torch.save({"network": {}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match="holds no 'importance'"):
+    with pytest.raises(UserError, match="holds no 'importance'"):
         Run(tmp_path).trainer.run()
 
 
 def test_checkpoint_of_other_settings_is_refused(tmp_path):
     Run(tmp_path, max_iterations=1).trainer.run()
-    with pytest.raises(ValueError, match=r"alpha was 0\.1; expected 0\.5 as now. Use --resume False"):
+    with pytest.raises(UserError, match=r"alpha was 0\.1; expected 0\.5 as now. Use --resume False"):
         Run(tmp_path, alpha=0.5).trainer.run()
     assert json.loads((tmp_path / "settings.json").read_text()) == {"version": __version__, "alpha": 0.1}
     Run(tmp_path, alpha=0.5, resume=False).trainer.run()
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path):
+    Run(tmp_path, max_iterations=1).trainer.run()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["network"]["surplus"] = torch.zeros(1)
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(
+        UserError, match=r"checkpoint\.pt: network does not fit \(.*surplus.*\); expected one of this training"
+    ):
+        Run(tmp_path).trainer.run()
 
 
 def test_checkpoints_load_with_weights_only(tmp_path):

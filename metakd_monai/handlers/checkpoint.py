@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from metakd_monai import __version__
 from metakd_monai.files import write_json, write_safely
 from metakd_monai.handlers.ranks import is_follower
+from metakd_monai.vocabulary import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -67,21 +68,30 @@ class CheckpointHandler:
             write_json(self.output_dir / self.SETTINGS, self.settings)
 
     def take_up(self, path: Path, engine: Engine) -> None:
-        """Load a checkpoint; raises ValueError when it is not of this training."""
+        """Load a checkpoint; raises UserError when it is not of this training."""
         state = torch.load(path, map_location=engine.state.device, weights_only=True)
         missing = sorted(set(self.objects) - set(state))
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"{path}: holds no {missing[0]!r}; expected a checkpoint of this training. Use --resume False."
             )
         settings = state.get("settings", {})
         for name, value in self.settings.items():
             if (found := settings.get(name)) != value:
-                raise ValueError(
+                raise UserError(
                     f"{path}: {name} was {found}; expected {value} as now. Use --resume False to start anew."
                 )
         for name, item in self.objects.items():
-            item.load_state_dict(state[name])
+            try:
+                item.load_state_dict(state[name])
+            except (
+                RuntimeError,
+                ValueError,
+            ) as error:  # what PyTorch raises for a network or optimizer of another shape
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(
+                    f"{path}: {name} does not fit ({reason}); expected one of this training. Use --resume False."
+                ) from None
         if hasattr(engine, "load_inner_state"):
             engine.load_inner_state(state["inner"])
         max_epochs = engine.state.max_epochs
