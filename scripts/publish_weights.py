@@ -79,7 +79,7 @@ def pack(network: MetaKDUNet) -> bytes:
     return buffer.getvalue()
 
 
-def publish(source: Path, output: Path, stride: int | None, own_scales: int | None) -> None:
+def publish(source: Path, output: Path, stride: int | None = None, own_scales: int | None = None) -> None:
     """Write the weights and say what they are."""
     content = pack(convert(source, stride, own_scales))
     write_safely(output, lambda path: path.write_bytes(content))
