@@ -1,7 +1,7 @@
 """Write the weights that the bundle ships: a trained network's state dict in numbers of 16 bits, with its stride.
 
 Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2] [--own-scales 2]
-           [--expected FILE] [--cases FOLDER ...]
+           [--thresholds ET TC WT] [--expected FILE] [--cases FOLDER ...]
 
 Beside them goes expected.json (metakd_monai.expectations), for what metakd predict says of a case: the Dice of
 --expected, as scripts/evaluate_real.py writes it, and the ranges that the cases of the folders span, which are to be
@@ -24,7 +24,7 @@ from metakd_monai.expectations import FILE, Look, measure_look, merge_looks, rea
 from metakd_monai.files import write_json, write_safely
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Predictor
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import Region, UserError
 from metakd_monai.weights import checksum, load_network, read_architecture, read_state
 
 LARGEST = 25_000_000  # bytes
@@ -60,6 +60,23 @@ def source_of(name: str, own_scales: int, found: int) -> str:
     return name
 
 
+def move_thresholds(network: MetaKDUNet, thresholds: Sequence[float]) -> None:
+    """Shift the logits of each region so that what had the given probability has 0.5 afterwards.
+
+    Dice wants a voxel in the mask from about half the Dice on that can be had (Lipton et al. 2014, "Optimal
+    Thresholding of Classifiers to Maximize F1 Measure"), which is below 0.5 where little of a region is found.
+
+    Raises:
+        UserError: for thresholds that are not between 0 and 1.
+    """
+    wrong = [value for value in thresholds if not 0 < value < 1]
+    if wrong:
+        raise UserError(f"thresholds: {wrong[0]} found; expected numbers between 0 and 1")
+    with torch.no_grad():
+        for head in network.heads:
+            head.get_submodule("conv").get_parameter("bias").sub_(torch.tensor(thresholds).logit())
+
+
 def pack(network: MetaKDUNet) -> bytes:
     """Return the file of a network's weights.
 
@@ -79,9 +96,18 @@ def pack(network: MetaKDUNet) -> bytes:
     return buffer.getvalue()
 
 
-def publish(source: Path, output: Path, stride: int | None = None, own_scales: int | None = None) -> None:
+def publish(
+    source: Path,
+    output: Path,
+    stride: int | None = None,
+    own_scales: int | None = None,
+    thresholds: Sequence[float] | None = None,
+) -> None:
     """Write the weights and say what they are."""
-    content = pack(convert(source, stride, own_scales))
+    network = convert(source, stride, own_scales)
+    if thresholds is not None:
+        move_thresholds(network, thresholds)
+    content = pack(network)
     write_safely(output, lambda path: path.write_bytes(content))
     network = load_network(output)
     print(
@@ -141,11 +167,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--input-stride", type=int, help="default: what the weights say")
     parser.add_argument("--own-scales", type=int, help="give each modality copies of so many shared scales")
+    parser.add_argument(
+        "--thresholds",
+        type=float,
+        nargs=len(Region),
+        metavar=tuple(region.name for region in Region),
+        help="probabilities that become 0.5, the threshold of whoever uses the weights",
+    )
     parser.add_argument("--expected", type=Path, help="measured Dice, see metakd_monai.expectations")
     parser.add_argument("--cases", type=Path, nargs="+", default=[], help="folders of cases as those of the training")
     options = parser.parse_args(arguments)
     try:
-        publish(options.source, options.output, options.input_stride, options.own_scales)
+        publish(options.source, options.output, options.input_stride, options.own_scales, options.thresholds)
         if options.expected is not None or options.cases:
             publish_expectations(options.output, options.expected, options.cases)
     except (UserError, ValueError) as error:

@@ -41,4 +41,4 @@ with_each_alone alone anew 10 --max_iterations 2460 --cosine#T_max 2460 "$@"
 with_each_alone anew many 13 --alone 2 --drawn 3 --max_iterations 3450 --cosine#T_max 3450 "$@"
 python scripts/publish_weights.py "$output/many/model.pt" --output "$output/copied/checkpoint.pt" --own-scales 2
 with_each_alone copied own 23 --alone 2 --drawn 3 --max_iterations 3400 --cosine#T_max 3400 "$@"
-python scripts/publish_weights.py "$output/own/model.pt" --output "$output/model.pt" --input-stride 2
+python scripts/publish_weights.py "$output/own/model.pt" --output "$output/model.pt" --input-stride 2 --thresholds 0.2 0.2 0.5

@@ -65,6 +65,19 @@ def test_shared_scales_become_copies_for_each_modality(publish, weights, tmp_pat
     assert "own_scales must be 0 or more, and less than 3 scales, got 3" in said
 
 
+def test_thresholds_move_the_logits(publish, weights, tmp_path):
+    image, there = torch.randn(1, 4, 8, 8, 8), torch.tensor([[True, False, True, True]])
+    publish(weights, "--output", tmp_path / "as_is.pt")
+    publish(weights, "--output", tmp_path / "moved.pt", "--thresholds", 0.2, 0.5, 0.9)
+    before, after = (load_network(tmp_path / f"{name}.pt", "cpu", "none")(image, there) for name in ("as_is", "moved"))
+    for region, threshold in enumerate((0.2, 0.5, 0.9)):
+        chance = before[:, region].sigmoid()
+        clear = (chance - threshold).abs() > 1e-3  # biases are stored with 16 bits
+        assert torch.equal((after[:, region] > 0)[clear], (chance > threshold)[clear])
+    said = publish(weights, "--output", tmp_path / "x.pt", "--thresholds", 0.2, 1.5, 0.9, status=1)
+    assert said == "publish_weights: thresholds: 1.5 found; expected numbers between 0 and 1\n"
+
+
 def test_what_cannot_be_published(publish, network, weights, tmp_path):
     output = tmp_path / "published.pt"
     assert "publish_weights: nothing.pt: no such file" in publish("nothing.pt", "--output", output, status=1)
