@@ -84,10 +84,7 @@ class CheckpointHandler:
         for name, item in self.objects.items():
             try:
                 item.load_state_dict(state[name])
-            except (
-                RuntimeError,
-                ValueError,
-            ) as error:  # what PyTorch raises for a network or optimizer of another shape
+            except (RuntimeError, ValueError) as error:  # of another shape
                 reason = " ".join(str(error).split())[:200]
                 raise UserError(
                     f"{path}: {name} does not fit ({reason}); expected one of this training. Use --resume False."
