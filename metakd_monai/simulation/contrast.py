@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from metakd_monai.simulation.draw import Draw
 from metakd_monai.vocabulary import Modality
 
+CYSTIC = 0.25  # of the cases: necrosis that FLAIR suppresses as it does fluid
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -57,11 +59,13 @@ def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
     )
     grey = draw.uniform(1.03, 1.5)
     bright = draw.uniform(grey + 0.15, grey + 1.2)
+    csf = draw.uniform(0.02, 0.35)
+    cystic = draw.chance(CYSTIC)
     flair = Contrast(
-        csf=draw.uniform(0.02, 0.35),
+        csf=csf,
         grey=grey,
         oedema=bright,
-        necrosis=draw.uniform(0.35, 1.05 * bright),
+        necrosis=draw.uniform(csf, 0.5) if cystic else draw.uniform(0.35, 1.05 * bright),
         solid=draw.uniform(grey, bright * 1.1),
         enhancing=draw.uniform(grey, bright * 1.1),
     )

@@ -14,6 +14,7 @@ from metakd_monai.vocabulary import Modality
 
 CORE = ("necrosis", "solid", "enhancing")  # fields of Contrast
 PARTS = ("oedema", *CORE)
+PARTLY_SCANNED = 0.12  # of the cases
 
 
 def take_images(draw: Draw, anatomy: Anatomy, tumours: Tumours) -> Tensor:
@@ -32,8 +33,7 @@ def take_images(draw: Draw, anatomy: Anatomy, tumours: Tumours) -> Tensor:
         else:
             base = scenery.paint(modality, contrast)
         images.append(finish(draw, insert(draw, base, contrast, parts, texture), tissue))
-    brain = strip(draw, tissue)
-    return torch.stack(images) * brain
+    return torch.stack(images) * strip(draw, tissue) * field_of_view(draw, tissue)
 
 
 class Scenery:
@@ -155,3 +155,15 @@ def strip(draw: Draw, tissue: Tensor) -> Tensor:
     tightly = (1 - tight) * soft + tight * torch.minimum(soft, 1.3 * solid)
     where = torch.where(lies_deep(tissue), soft, tightly)  # the ventricles stay
     return where + draw.uniform(0, 0.12) * draw.smooth(soft.shape, 20.0)[0] > draw.uniform(0.15, 0.6)
+
+
+def field_of_view(draw: Draw, tissue: Tensor) -> Tensor:
+    """Return what was scanned ``(*S)`` bool: seldom not all; mostly the lower end of the brain is missing."""
+    scanned = torch.ones(tissue.shape[1:], dtype=torch.bool, device=tissue.device)
+    if draw.chance(PARTLY_SCANNED):
+        slices = tissue.sum(0).amax(dim=(0, 1)).gt(0.5).nonzero().flatten()  # towards the top
+        share, from_below = draw.uniform(0.05, 0.4), draw.chance(0.75)
+        missing = int(share * len(slices)) if from_below else int(0.6 * share * len(slices))
+        gone = slices[:missing] if from_below else slices[len(slices) - missing :]
+        scanned[..., gone] = False
+    return scanned

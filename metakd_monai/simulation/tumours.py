@@ -17,6 +17,7 @@ KIND_WEIGHTS = (0.48, 0.12, 0.18, 0.22)
 REACH, NONE_REACH = (0.1, 0.3, 0.4, 0.2), (0.5, 0.25, 0.15, 0.1)  # weights of four ranges
 SWOLLEN = 0.5  # of the tumours: grey matter and sulci do not hold their oedema up
 SWOLLEN_SLOWER = 1.6  # which goes to all sides, so less far
+EDGE = 0.25  # share of a voxel from which on it is labelled: labels of patients end where oedema is faint, not halfway
 NUMBER_WEIGHTS = (0.74, 0.18, 0.08)  # of one, two and three tumours
 
 
@@ -30,9 +31,9 @@ class Tumours:
     necrosis: Tensor
 
     def labels(self) -> Tensor:
-        """Return the label map ``(*S)``: what most of a voxel is."""
+        """Return the label map ``(*S)``: tumour from a share of ``EDGE`` on; within it, what most of a voxel is."""
         labels = torch.zeros(self.whole.shape, dtype=torch.int64, device=self.whole.device)
-        labels[torch.maximum(self.whole, self.core) > 0.5] = int(Label.OEDEMA)
+        labels[torch.maximum(self.whole, self.core) > EDGE] = int(Label.OEDEMA)
         labels[self.core > 0.5] = int(Label.NECROSIS)
         labels[(self.core > 0.5) & (self.enhancing > 0.5 * self.core)] = int(Label.ET)
         return labels
