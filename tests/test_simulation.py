@@ -12,10 +12,11 @@ from metakd_monai.data import SeededDataset, StreamSampler
 from metakd_monai.files import read_voxels
 from metakd_monai.simulation import Anatomy, RandSimulated, case, load_anatomies, simulate, simulated_split, tumours
 from metakd_monai.simulation.anatomy import cut, extend, from_images, resample, tell_tissue
-from metakd_monai.simulation.contrast import draw_contrasts
+from metakd_monai.simulation.contrast import CYSTIC, draw_contrasts
 from metakd_monai.simulation.draw import Draw, blur, pool
+from metakd_monai.simulation.scan import field_of_view
 from metakd_monai.simulation.spread import front, travel
-from metakd_monai.simulation.tumours import grow_one, no_tumour
+from metakd_monai.simulation.tumours import EDGE, Tumours, grow_one, no_tumour
 from metakd_monai.simulation.warp import apply, flip
 from metakd_monai.vocabulary import Label, Modality, UserError
 
@@ -63,6 +64,26 @@ def test_tumours_look_in_each_sequence_as_they_do_in_patients(brains):
         assert t1ce.enhancing > t1ce.grey
 
 
+def test_some_necrosis_is_as_dark_in_flair_as_fluid_and_none_darker():
+    flair = [draw_contrasts(Draw(seed))[Modality.FLAIR] for seed in range(200)]
+    assert all(one.necrosis >= one.csf for one in flair)
+    assert 0.05 < sum(one.necrosis < 0.35 for one in flair) / len(flair) < CYSTIC
+
+
+def test_what_is_not_scanned_is_one_end_of_some_brains(brains):
+    tissue = brains[0].tissue
+    has = tissue.sum(0).amax((0, 1)) > 0.5
+    missing = []
+    for seed in range(100):
+        scanned = field_of_view(Draw(seed, spacing=SPACING), tissue)
+        slices = scanned.all((0, 1))
+        assert torch.equal(slices, scanned.any((0, 1)))  # whole slices
+        assert (slices[1:] != slices[:-1]).sum() <= 2
+        missing.append(float((has & ~slices).sum() / has.sum()))
+    assert 0.05 < sum(share > 0 for share in missing) / len(missing) < 0.25
+    assert max(missing) <= 0.4
+
+
 def test_smooth_fields_have_unit_spread_and_their_width():
     draw = Draw(0, spacing=1.0)
     narrow, wide = draw.smooth((60, 64, 50), 6.0)[0], draw.smooth((60, 64, 50), 30.0)[0]
@@ -91,6 +112,14 @@ def test_core_lies_in_the_whole_tumour_and_enhances_in_part(brains):
         assert (tumour.enhancing + tumour.necrosis <= tumour.core + 1e-5).all()
         assert set(tumour.labels().unique().tolist()) <= {0, 1, 2, 4}
     assert not no_tumour(tissue[0]).labels().any()
+
+
+def test_a_voxel_is_labelled_from_a_share_of_tumour_on_that_patients_labels_begin_at():
+    share = torch.linspace(0, 1, 101)
+    nothing = torch.zeros_like(share)
+    assert torch.equal(Tumours(share, nothing, nothing, nothing).labels() == Label.OEDEMA, share > EDGE)
+    within = Tumours(torch.ones_like(share), share, nothing, nothing).labels()
+    assert torch.equal(within == Label.NECROSIS, share > 0.5)
 
 
 def test_a_front_takes_the_shortest_way_around_what_holds_it_up():
