@@ -8,7 +8,7 @@ Usage: measure_border.py DIR ...     folders of labelled cases of 1 mm, the mean
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from metakd_monai.cases import find_cases
 from metakd_monai.files import read_voxels
-from metakd_monai.vocabulary import Label, Modality
+from metakd_monai.vocabulary import Label, Modality, UserError
 
 PLACES = np.arange(-6, 7)  # mm from the border, negative within
 DEEP, FAR = PLACES <= -3, 10.0
@@ -41,7 +41,7 @@ def profile(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
             values[number] = np.median(image[there])
     known = DEEP & ~np.isnan(values)
     plateau = values[known].max() if known.any() else np.nan
-    return (values - beyond) / (plateau - beyond)
+    return np.asarray((values - beyond) / (plateau - beyond))
 
 
 def written(value: float) -> str:
@@ -56,8 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| cases | " + " | ".join(f"{place} mm" for place in PLACES) + " |")
     print("|---|" + "--:|" * len(PLACES))
     for folder in parser.parse_args(arguments).folders:
-        cases = [case for case in find_cases(folder) if case.label is not None and Modality.FLAIR in case.files]
-        rows = [profile(read_voxels(case.files[Modality.FLAIR]), read_voxels(case.label)) for case in cases]
+        rows = []
+        for case in find_cases(folder):
+            if case.label is not None and isinstance(case.files, Mapping) and Modality.FLAIR in case.files:
+                rows.append(profile(read_voxels(case.files[Modality.FLAIR]), read_voxels(case.label)))
+        if not rows:
+            raise UserError(f"{folder}: no labelled case with a file named flair; expected one at least")
         means = np.ma.masked_invalid(rows).mean(0).filled(np.nan)
         print(f"| {folder.name} ({len(rows)}) | " + " | ".join(written(value) for value in means) + " |")
 
