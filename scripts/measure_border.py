@@ -8,6 +8,7 @@ Usage: measure_border.py DIR ...     folders of labelled cases of 1 mm, the mean
 """
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,22 +50,33 @@ def written(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2f}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def measure(folder: Path) -> tuple[int, np.ndarray]:
+    """Return the number of labelled cases with FLAIR in a folder, and their mean profile."""
+    rows = []
+    for case in find_cases(folder):
+        if case.label is not None and isinstance(case.files, Mapping) and Modality.FLAIR in case.files:
+            rows.append(profile(read_voxels(case.files[Modality.FLAIR]), read_voxels(case.label)))
+    if not rows:
+        raise UserError(f"{folder}: no labelled case with a file named flair; expected one at least")
+    return len(rows), np.ma.masked_invalid(rows).mean(0).filled(np.nan)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
+    folders = parser.parse_args(arguments).folders
     print("| cases | " + " | ".join(f"{place} mm" for place in PLACES) + " |")
     print("|---|" + "--:|" * len(PLACES))
-    for folder in parser.parse_args(arguments).folders:
-        rows = []
-        for case in find_cases(folder):
-            if case.label is not None and isinstance(case.files, Mapping) and Modality.FLAIR in case.files:
-                rows.append(profile(read_voxels(case.files[Modality.FLAIR]), read_voxels(case.label)))
-        if not rows:
-            raise UserError(f"{folder}: no labelled case with a file named flair; expected one at least")
-        means = np.ma.masked_invalid(rows).mean(0).filled(np.nan)
-        print(f"| {folder.name} ({len(rows)}) | " + " | ".join(written(value) for value in means) + " |")
+    for folder in folders:
+        try:
+            number, means = measure(folder)
+        except UserError as error:
+            print(f"measure_border: {error}", file=sys.stderr)
+            return 1
+        print(f"| {folder.name} ({number}) | " + " | ".join(written(value) for value in means) + " |")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

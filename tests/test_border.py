@@ -45,7 +45,14 @@ def test_a_table_of_folders(lesion, tmp_path, capsys):
     for name, array in (("flair", image.astype(np.float32)), ("seg", labels_within(radius, 16.0).astype(np.uint8))):
         (tmp_path / "Case").mkdir(exist_ok=True)
         nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "Case" / f"Case_{name}.nii.gz")
-    main([str(tmp_path)])
+    assert main([str(tmp_path)]) == 0
     row = capsys.readouterr().out.splitlines()[-1]
     assert row.startswith(f"| {tmp_path.name} (1) | 1.00 |")
     assert row.count("|") == len(PLACES) + 2
+
+
+def test_a_folder_without_such_cases_costs_one_line(tmp_path, capsys):
+    (tmp_path / "Case").mkdir()
+    nib.save(nib.Nifti1Image(np.ones((8, 8, 8), np.float32), np.eye(4)), tmp_path / "Case" / "Case_flair.nii.gz")
+    assert main([str(tmp_path)]) == 1
+    assert "expected one at least" in capsys.readouterr().err
