@@ -162,8 +162,8 @@ def field_of_view(draw: Draw, tissue: Tensor) -> Tensor:
     scanned = torch.ones(tissue.shape[1:], dtype=torch.bool, device=tissue.device)
     if draw.chance(PARTLY_SCANNED):
         slices = tissue.sum(0).amax(dim=(0, 1)).gt(0.5).nonzero().flatten()  # towards the top
-        share, from_below = draw.uniform(0.05, 0.4), draw.chance(0.75)
-        missing = int(share * len(slices)) if from_below else int(0.6 * share * len(slices))
-        gone = slices[:missing] if from_below else slices[len(slices) - missing :]
-        scanned[..., gone] = False
+        share = draw.uniform(0.05, 0.4)
+        below, above = (share, 0.0) if draw.chance(0.75) else (0.0, 0.6 * share)
+        scanned[..., slices[: int(below * len(slices))]] = False
+        scanned[..., slices[len(slices) - int(above * len(slices)) :]] = False
     return scanned
