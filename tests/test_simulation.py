@@ -64,6 +64,15 @@ def test_tumours_look_in_each_sequence_as_they_do_in_patients(brains):
         assert t1ce.enhancing > t1ce.grey
 
 
+def test_what_takes_up_no_agent_looks_much_the_same_on_t1_before_and_after_it():
+    cases = [draw_contrasts(Draw(seed)) for seed in range(200)]
+    for name in ("csf", "oedema", "necrosis", "solid"):
+        pairs = [[getattr(case[m], name) / case[m].grey for m in (Modality.T1, Modality.T1CE)] for case in cases]
+        assert 0.6 < torch.corrcoef(torch.tensor(pairs).T)[0, 1] < 0.99
+    rise = [case[Modality.T1CE].enhancing - case[Modality.T1].enhancing for case in cases]
+    assert min(rise) > 0
+
+
 def test_some_necrosis_is_as_dark_in_flair_as_fluid_and_none_darker():
     flair = [draw_contrasts(Draw(seed))[Modality.FLAIR] for seed in range(200)]
     assert all(one.necrosis >= one.csf for one in flair)

@@ -12,6 +12,7 @@ from metakd_monai.simulation.draw import Draw
 from metakd_monai.vocabulary import Modality
 
 CYSTIC = 0.25  # of the cases: necrosis that FLAIR suppresses as it does fluid
+APART = 0.25  # of its range: the most that what takes up no agent differs on T1 with the agent from T1 without
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,11 @@ class Contrast:
 
 def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
     """Draw the means of the four sequences of one case."""
+    look = {name: draw.uniform(0, 1) for name in ("csf", "oedema", "necrosis", "solid")}
     grey = draw.uniform(0.68, 0.96)
-    t1 = Contrast(
-        csf=draw.uniform(0.1, 0.6) * grey,
-        grey=grey,
-        oedema=draw.uniform(grey - 0.15, grey + 0.75 * (1 - grey)),
-        necrosis=draw.uniform(0.3, 0.85) * grey + 0.05,
-        solid=draw.uniform(0.75, 1.1) * grey,
-        enhancing=draw.uniform(0.8, 1.15) * grey,
-    )
+    t1 = t1_weighted(draw, grey, look, enhancing=draw.uniform(0.8, 1.15) * grey)
     grey = draw.uniform(0.72, 0.98)
-    uptake = draw.uniform(0.12, 1.3)
-    t1ce = Contrast(
-        csf=draw.uniform(0.1, 0.6) * grey,
-        grey=grey,
-        oedema=draw.uniform(grey - 0.15, grey + 0.75 * (1 - grey)),
-        necrosis=draw.uniform(0.3, 0.9) * grey + 0.05,
-        solid=draw.uniform(0.75, 1.1) * grey,
-        enhancing=max(1.0, grey + 0.15) + uptake - 0.1,
-    )
+    t1ce = t1_weighted(draw, grey, look, enhancing=max(1.0, grey + 0.15, t1.enhancing) + draw.uniform(0.02, 1.2))
     grey = draw.uniform(1.12, 1.75)
     csf = grey * draw.uniform(1.3, 3.2)
     t2 = Contrast(
@@ -70,3 +57,27 @@ def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
         enhancing=draw.uniform(grey, bright * 1.1),
     )
     return {Modality.FLAIR: flair, Modality.T1: t1, Modality.T1CE: t1ce, Modality.T2: t2}
+
+
+def t1_weighted(draw: Draw, grey: float, look: dict[str, float], enhancing: float) -> Contrast:
+    """Return the means of T1, before or after the agent: what takes up none looks much the same on both.
+
+    Args:
+        draw: of the case.
+        grey: mean of grey matter.
+        look: of the case, from 0 (as dark as it can be) to 1.
+        enhancing: mean of what enhances.
+    """
+
+    def mean(name: str, darkest: float, brightest: float) -> float:
+        place = look[name] + draw.uniform(-APART, APART)
+        return darkest + min(max(place, 0.0), 1.0) * (brightest - darkest)
+
+    return Contrast(
+        csf=mean("csf", 0.1, 0.6) * grey,
+        grey=grey,
+        oedema=mean("oedema", grey - 0.15, grey + 0.75 * (1 - grey)),
+        necrosis=mean("necrosis", 0.3, 0.88) * grey + 0.05,
+        solid=mean("solid", 0.75, 1.1) * grey,
+        enhancing=enhancing,
+    )
