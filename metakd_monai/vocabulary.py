@@ -94,10 +94,15 @@ def find_user_error(error: BaseException | None) -> UserError | None:
     return None
 
 
+def in_one_line(reason: object, longest: int = 200) -> str:
+    """Return an error's words, as far as ``longest`` characters, in one line: for the message of a UserError."""
+    return " ".join(str(reason).split())[:longest]
+
+
 def explain(error: BaseException) -> str:
     """Return what went wrong in one line."""
     known = isinstance(error, UserError)
-    return str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return str(error) if known else f"{type(error).__name__}: {in_one_line(error, 300)}"
 
 
 def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:

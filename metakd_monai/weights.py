@@ -13,7 +13,7 @@ import torch
 
 from metakd_monai.bundle import SEGMENTATION_BUNDLE, bundle_root
 from metakd_monai.networks import MetaKDUNet, infer_architecture
-from metakd_monai.vocabulary import Modality, Region, UserError
+from metakd_monai.vocabulary import Modality, Region, UserError, in_one_line
 
 OPTIMIZATIONS = ("auto", "none", "compile")
 WRAPPERS = ("network", "model", "state_dict")  # checkpoint.pt, and what other tools wrap a state dict in
@@ -87,8 +87,7 @@ def read_architecture(state: dict[str, torch.Tensor]) -> dict[str, Any]:
 
 def misfit(path: str | Path, error: Exception) -> UserError:
     """Return the error of weights that are of another network."""
-    reason = " ".join(str(error).split())[:300]
-    return UserError(f"{path}: weights do not fit MetaKDUNet: {reason}")
+    return UserError(f"{path}: weights do not fit MetaKDUNet: {in_one_line(error, 300)}")
 
 
 def optimize_network(network: MetaKDUNet, optimize: str) -> MetaKDUNet:

@@ -13,7 +13,7 @@ from torch import nn
 
 from metakd_monai.classification.scores import predict, score_subsets, write_scores
 from metakd_monai.files import write_safely
-from metakd_monai.vocabulary import UserError, check_modalities
+from metakd_monai.vocabulary import UserError, check_modalities, in_one_line
 from metakd_monai.weights import read_state
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     try:
         network.load_state_dict(read_state(Path(path)))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise UserError(f"{path}: weights of another network found; expected those of this bundle ({reason})") from None
 
 

@@ -17,7 +17,7 @@ from metakd_monai.cases import Case
 from metakd_monai.cohort.sharing import Crew, Shift, WorkerLost
 from metakd_monai.cohort.worker import MakePredictor, Outcome, Worker
 from metakd_monai.predict import Outputs
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, in_one_line
 
 STORE_BYTES = 100 * 2**20  # of a local Ray's object store, which holds no images
 KNOCK_SECONDS = 10.0
@@ -76,7 +76,7 @@ def ray_running(address: str | None, jobs: int | None) -> Iterator[Any]:
         check_address(address)
         ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise UserError(f"--address: no Ray at {address or 'this machine'} ({reason})") from None
     try:
         yield ray

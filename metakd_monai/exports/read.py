@@ -17,7 +17,7 @@ from torch.nn import functional
 from metakd_monai.exports.origin import ORIGIN, Origin
 from metakd_monai.inferers import choose_precision
 from metakd_monai.networks.unet import crop
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, in_one_line
 from metakd_monai.weights import checksum, load_network
 
 Network = Callable[..., Tensor]
@@ -53,7 +53,7 @@ def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str
 
 def refuse(path: Path, reason: object) -> UserError:
     """Return the error of a file that is no export of ours."""
-    line = " ".join(str(reason).split())[:200]
+    line = in_one_line(reason)
     return UserError(f"{path}: not readable as a MetaKD network ({line}); expected a file that metakd export wrote")
 
 

@@ -16,7 +16,7 @@ from ignite.engine import Engine, Events
 from metakd_monai import __version__
 from metakd_monai.files import write_json, write_safely
 from metakd_monai.handlers.ranks import is_follower
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class CheckpointHandler:
             try:
                 item.load_state_dict(state[name])
             except (RuntimeError, ValueError) as error:  # of another shape
-                reason = " ".join(str(error).split())[:200]
+                reason = in_one_line(error)
                 raise UserError(
                     f"{path}: {name} does not fit ({reason}); expected one of this training. Use --resume False."
                 ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 import itk
 
 from metakd_monai.files import read_nifti
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, in_one_line
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def read_grid(path: Path) -> Grid:
     try:
         reader.UpdateOutputInformation()
     except RuntimeError as error:
-        reason = " ".join(str(error).split("\n", 1)[-1].split())[:200]
+        reason = in_one_line(str(error).split("\n", 1)[-1])
         raise UserError(f"{path}: ITK cannot read it ({reason}); expected a NIfTI file") from None
     image = reader.GetOutput()
     return Grid(
