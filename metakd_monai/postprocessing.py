@@ -94,7 +94,7 @@ class PostProcessing:
 
     def __str__(self) -> str:
         """Spell the rule as :meth:`parse` reads it."""
-        numbers = ",".join(f"{key}={getattr(self, key):g}" for key in PARAMETERS[self.name])
+        numbers = ",".join(f"{key}={getattr(self, key)}" for key in PARAMETERS[self.name])
         return f"{self.name}:{numbers}" if numbers else self.name
 
     def as_dict(self) -> dict[str, str | float]:

@@ -28,6 +28,7 @@ from metakd_monai.files import (
     write_like,
 )
 from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
+from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.uncertainty import describe_uncertainty, measure_uncertainty
 from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality, Region, UserError, find_user_error
@@ -61,6 +62,7 @@ class Settings:
     modalities: tuple[str, ...] = MODALITY_NAMES
     et_label: int = int(Label.ET)
     compute: Compute = Compute()
+    postprocessing: str = "none"
     version: str = __version__
 
 
@@ -92,9 +94,10 @@ class Predictor:
         et_label: 3 or 4; None to go by each case's name.
         compute: how; ``"auto"`` precision is settled by the device.
         optimize: see :func:`~metakd_monai.weights.optimize_network`.
+        postprocessing: of the label map, as :meth:`~metakd_monai.postprocessing.PostProcessing.parse` reads it.
 
     Raises:
-        UserError: for weights that do not fit, or an unknown way to compute.
+        UserError: for weights that do not fit, an unknown way to compute, or an unknown rule.
     """
 
     def __init__(
@@ -105,7 +108,9 @@ class Predictor:
         et_label: int | None = None,
         compute: Compute | None = None,
         optimize: str = "auto",
+        postprocessing: str = "none",
     ) -> None:
+        self.postprocessing = PostProcessing.parse(postprocessing)
         self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
         if self.device.type == "cpu":
             keep_memory()
@@ -113,7 +118,12 @@ class Predictor:
         self.network = load_any(weights, device, optimize)
         settled = replace(given, precision=settle_precision(self.network, given.precision, self.device))
         self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))
-        self.settings = Settings(checksum(weights), tuple(m.value for m in modalities), compute=settled)
+        self.settings = Settings(
+            checksum(weights),
+            tuple(m.value for m in modalities),
+            compute=settled,
+            postprocessing=str(self.postprocessing),
+        )
         self.expectations = read_expectations(weights, weights_checksum(self.network, weights))
         self.load = Compose(
             [
@@ -156,6 +166,12 @@ class Predictor:
             mask = item["available"][None].to(self.device)
             return self.inferer.infer_box(image, self.network, mask, item["size"])[0].cpu()
 
+    def label(self, item: Mapping[str, Any], logits: torch.Tensor, et_label: int) -> torch.Tensor:
+        """Return the label map of logits ``(R, *box)``, post-processed in the whole volume, ``(1, *box)`` uint8."""
+        labels = to_volume(regions_to_labels(logits > 0, et_label), item)
+        volume = self.postprocessing(labels[0].numpy(), et_label)
+        return torch.from_numpy(volume)[None][inside(item["box"])[1:]].contiguous()
+
     def uncertainty(self, item: dict[str, Any], logits: torch.Tensor, method: str | None = None) -> torch.Tensor:
         """Return how unsure a mask of logits ``(R, *box)`` is, ``(1, *box)`` bits: :mod:`metakd_monai.uncertainty`."""
         with torch.inference_mode():
@@ -186,7 +202,7 @@ def predict_case(
     item = (read or predictor.read)(case)
     was_read = time.perf_counter()
     logits = predictor.segment(item)
-    labels = regions_to_labels(logits > 0, settings.et_label)
+    labels = predictor.label(item, logits, settings.et_label)
     unsure = predictor.uncertainty(item, logits) if outputs.uncertainty else None
     segmented = time.perf_counter()
     used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]

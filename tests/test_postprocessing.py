@@ -78,7 +78,7 @@ def test_an_empty_map_stays_empty(name):
 
 
 @pytest.mark.parametrize(
-    "text", ["none", "metakd", "small_et:threshold=200,target=0", "components:voxels=10,share=0.05"]
+    "text", ["none", "metakd", "small_et:threshold=1234567,target=0", "components:voxels=10,share=0.05"]
 )
 def test_rules_are_spelled_as_they_are_read(text):
     assert str(PostProcessing.parse(text)) == text

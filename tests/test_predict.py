@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import CHANNELS, shared
+from scipy.ndimage import label
 from test_files import assert_same_grid_for_itk, save
 
 from metakd_monai import __version__
@@ -17,6 +18,7 @@ from metakd_monai.cases import find_cases
 from metakd_monai.cli import main
 from metakd_monai.files import read_voxels
 from metakd_monai.networks import MetaKDUNet
+from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.predict import Predictor
 from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.weights import checksum, find_weights, load_network
@@ -338,3 +340,39 @@ def test_ways_to_compute_are_recorded_and_not_mixed(tmp_path, case, weights):
     expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25}
     assert report["settings"]["compute"] == expected
     assert predict(case, tmp_path / "out", weights, *options).exit_code == 1  # a mask of other settings is left alone
+
+
+def test_postprocessing_drops_what_lies_apart(tmp_path, case, weights):
+    """A network that finds a tenth of the brain, here and there: one rule leaves the largest, the other no ET."""
+    predictor = Predictor(weights)
+    item = predictor.read(find_cases(case)[0])
+    state = torch.load(weights)
+    state["heads.0.conv.bias"] -= predictor.segment(item).flatten(1).quantile(0.9, dim=1)
+    torch.save(state, weights)
+    assert predict(case, tmp_path / "as is", weights).exit_code == 0
+    found = mask(tmp_path / "as is")
+    assert label(found > 0, np.ones((3, 3, 3)))[1] > 1
+    assert (found == 4).any()
+
+    largest, no_et = "components:voxels=0,share=1.0", "small_et:threshold=10000000,target=1"
+    for name, rule in (("largest", largest), ("no ET", no_et)):
+        result = predict(case, tmp_path / name, weights, "--postprocessing", rule)
+        assert result.exit_code == 0, result.output
+        report = json.loads((tmp_path / name / "Simulated_000.json").read_text())
+        assert report["settings"]["postprocessing"] == rule
+        assert np.array_equal(mask(tmp_path / name), PostProcessing.parse(rule)(found, 4))
+    assert label(mask(tmp_path / "largest") > 0, np.ones((3, 3, 3)))[1] == 1
+    assert not (mask(tmp_path / "no ET") == 4).any()
+    volumes = report["volumes_ml"]
+    assert volumes["ET"] == 0
+    assert volumes["TC"] > 0
+
+
+def test_postprocessing_of_other_settings_and_unknown_rules(tmp_path, case, weights):
+    assert predict(case, tmp_path / "out", weights).exit_code == 0
+    result = predict(case, tmp_path / "out", weights, "--postprocessing", "metakd")
+    assert result.exit_code == 1
+    assert "made with other settings (postprocessing)" in result.output
+    result = predict(case, tmp_path / "out", weights, "--postprocessing", "component")
+    assert result.exit_code == 2
+    assert "did you mean components?" in result.output

@@ -17,6 +17,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 MIRRORINGS = ("none", "lr", "all")
 OPTIMIZATIONS = ("auto", "none", "compile")
 COMPUTE = ("precision", "memory_limit", "margin", "mirror")
+PASSED_ON = ("optimize", "postprocessing")
 
 
 def file_option(modality: Modality) -> Any:
@@ -76,6 +77,13 @@ def file_option(modality: Modality) -> Any:
     "auto",
     "auto: channels-last kernels; compile: torch.compile too, worth its minute on a GPU with many cases.",
 )
+@click.option(
+    "--postprocessing",
+    default="none",
+    show_default=True,
+    help="Of the mask: components:voxels=50,share=0.1 drops connected tumours that are smaller, or a smaller share of"
+    " the largest; small_et:threshold=500,target=1, as metakd tune-postprocessing finds it; or metakd.",
+)
 @cohort_options
 @file_option(Modality.FLAIR)
 @file_option(Modality.T1)
@@ -119,7 +127,7 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     if outputs.uncertainty:
         check_shareable(weights)
     compute = Compute(**{name: options[name] for name in COMPUTE})
-    arguments = {"modalities": modalities, "et_label": et_label, "optimize": options["optimize"]}
+    arguments = {"modalities": modalities, "et_label": et_label, **{name: options[name] for name in PASSED_ON}}
     make = partial(Predictor, weights, device=device, compute=compute, **arguments)
     progress = partial(tqdm, total=len(cases), desc="segmenting", unit="case", disable=None)
     with logging_redirect_tqdm():
