@@ -4,7 +4,7 @@
 # Usage: scripts/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of train.json]
 #   ATLAS_DIR  tissue maps of SRI24, MNI152 and Colin27, as scripts/prepare_atlases.py makes them
 #   REAL_DIR   labelled cases with four sequences whose licence lets weights be shared
-# About sixteen hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
+# About seventeen hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,7p' "$0" | cut -c3- >&2; exit 2; fi
 output=$(realpath -m "$1") atlas=$(realpath "$2") real=$(realpath "$3")
@@ -42,6 +42,8 @@ with_each_alone anew many 13 --alone 2 --drawn 3 --max_iterations 3450 --cosine#
 python scripts/publish_weights.py "$output/many/model.pt" --output "$output/copied/checkpoint.pt" --own-scales 2
 with_each_alone copied own 23 --alone 2 --drawn 3 --max_iterations 3400 --cosine#T_max 3400 "$@"
 with_each_alone own borders 31 --alone 2 --drawn 3 --learning_rate 0.0015 --max_iterations 2000 --cosine#T_max 2000 "$@"
-on_whole_brains borders agent --alone 2 --drawn 3 --learning_rate 0.001 --seed 37 --meta_interval 250 --max_iterations 900 \
-    --cosine#T_max 900 "$@"
-python scripts/publish_weights.py "$output/agent/model.pt" --output "$output/model.pt" --input-stride 2 --thresholds 0.2 0.2 0.5
+agent=(--alone 2 --drawn 3 --learning_rate 0.001 --meta_interval 250 --max_iterations 900 --cosine#T_max 900)
+on_whole_brains borders agent "${agent[@]}" --seed 37 "$@"
+on_whole_brains agent longer "${agent[@]}" --seed 43 "$@"
+python scripts/publish_weights.py "$output/longer/model.pt" --output "$output/model.pt" --input-stride 2 \
+    --thresholds 0.2 0.2 0.5
