@@ -241,6 +241,17 @@ def test_seeds_are_averaged_and_dropping_is_judged():
     )
 
 
+def test_a_gain_of_several_seeds_has_its_standard_error():
+    """By hand: variances of 0.005 and 0.02 over two seeds each, sqrt(0.0025 + 0.01)."""
+    ours = [Evidence(full_case("a", lambda s, n=n: n)) for n in (0.6, 0.7)]
+    without = [Evidence(full_case("a", lambda s, n=n: n if s != "t1" else 0.9)) for n in (0.4, 0.6)]
+    text = "\n".join(dropping_lines(ours, without))
+    assert "| WT | 1 of 15: t1 -0.250 ± 0.050 | t1 -0.250 ± 0.050 | +0.123 ± 0.106 | **not met** |" in text
+    assert "| WT | 0 of 15 | flair +0.150 ± 0.112 | +0.150 ± 0.112 | met |" in "\n".join(
+        dropping_lines(ours, [Evidence(full_case("a", lambda s, n=n: n)) for n in (0.4, 0.6)])
+    )
+
+
 def test_subsets_in_which_no_case_has_a_region_are_left_out():
     def seed(dice):
         return Evidence(rows_for("a", dict.fromkeys(SUBSETS, dice), ["WT"]) + rows_for("b", {"flair": dice}, ["ET"]))
