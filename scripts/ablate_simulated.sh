@@ -9,7 +9,10 @@
 # Stop it whenever you like and start it again; several at once, each with seeds of its own, share OUTPUT.
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,9p' "$0" | cut -c3- >&2; exit 2; fi
-output=$(realpath -m "$1") atlas=$(realpath "$2") real=$(realpath "$3") seeds=${4:-0 1}
+output=$(realpath -m "$1")
+atlas=$(realpath -e "$2")
+real=$(realpath -e "$3")
+seeds=${4:-0 1}
 shift $(($# < 4 ? $# : 4))
 cd "$(dirname "$0")/.."
 scripts/setup.sh

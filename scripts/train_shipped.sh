@@ -7,7 +7,9 @@
 # About seventeen hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,7p' "$0" | cut -c3- >&2; exit 2; fi
-output=$(realpath -m "$1") atlas=$(realpath "$2") real=$(realpath "$3")
+output=$(realpath -m "$1")
+atlas=$(realpath -e "$2")
+real=$(realpath -e "$3")
 shift 3
 cd "$(dirname "$0")/.."
 scripts/setup.sh

@@ -6,7 +6,7 @@
 #   DEPLOY_CROP  cut this box out of its middle (a small one is quick), such as 96,112,48
 #   DEPLOY_ENV   the environment (default .deployment/deploy-env)
 set -euo pipefail
-case_dir=${1:+$(realpath "$1")}
+case_dir=${1:+$(realpath -e "$1")}
 cd "$(dirname "$0")/.."
 root=$PWD name=brats_mri_metakd_segmentation
 env=${DEPLOY_ENV:-$root/.deployment/deploy-env}

@@ -4,7 +4,7 @@
 #   REAL_CASE   also segment this case folder through the server
 #   LABEL_ENV   the environment (default .deployment/label-env), LABEL_PORT the port (default 18123)
 set -euo pipefail
-real=${1:+$(realpath "$1")}
+real=${1:+$(realpath -e "$1")}
 cd "$(dirname "$0")/.."
 root=$PWD bundle=brats_mri_metakd_segmentation
 env=${LABEL_ENV:-$root/.deployment/label-env} port=${LABEL_PORT:-18123}
