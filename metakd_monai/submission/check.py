@@ -15,7 +15,7 @@ from metakd_monai.files import check_labels, read_nifti, read_voxels
 from metakd_monai.scores.folders import BESIDE, list_nifti
 from metakd_monai.submission.grids import Grid, compare_grids, compare_qforms, read_grid
 from metakd_monai.submission.names import match_files
-from metakd_monai.vocabulary import UserError, find_user_error
+from metakd_monai.vocabulary import UserError, find_user_error, in_one_line
 from metakd_monai.years import YEARS, Year, find_year, years_of
 
 USUAL_DTYPE = "uint8"
@@ -135,7 +135,7 @@ def attempt(path: Path, check: Callable[[], list[str]]) -> list[str]:
         known = find_user_error(error)
         if known is not None:
             return [str(known)]
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        reason = f"{type(error).__name__}: {in_one_line(error)}"
         return [f"{path}: unreadable ({reason}); expected a complete NIfTI file"]
 
 
