@@ -68,6 +68,23 @@ def test_several_subsets_at_once_equal_one_after_the_other_and_encode_once():
     torch.testing.assert_close(logits, apart, atol=1e-4, rtol=1e-4)
 
 
+def test_equal_subsets_are_decoded_once_and_count_as_often_as_they_are_there():
+    network, decoded = MetaKDUNet(channels=CHANNELS), []
+    image = torch.randn(1, 4, 8, 8, 8)
+    everything, flair = [1, 1, 1, 1], [1, 0, 0, 0]
+    network.heads[0].register_forward_hook(lambda module, inputs, output: decoded.append(len(output)))
+    logits, _, _ = network.forward_subsets(image, torch.tensor([[everything, flair, everything]]).bool())
+    assert decoded == [1, 1]
+    assert torch.equal(logits[0], logits[2])
+    logits.square().sum().backward()
+    bias = network.heads[0].conv.bias
+    gradient = bias.grad.clone()
+    network.zero_grad()
+    twice, once = (network(image, torch.tensor([subset]).bool()).square().sum() for subset in (everything, flair))
+    (2 * twice + once).backward()
+    torch.testing.assert_close(gradient, bias.grad, atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("size", [(8, 8, 8), (1, 1, 1), (3, 3, 3), (9, 6, 5), (1, 17, 4)])
 def test_any_spatial_size_3d(network, size):
     assert network(torch.randn(2, 4, *size), AVAILABLE).shape == (2, 3, *size)

@@ -244,7 +244,7 @@ class MetaKDUNet(nn.Module):
 
     @torch.jit.unused
     def forward_subsets(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Segment from several subsets of the modalities, each of which is encoded once.
+        """Segment from several subsets of the modalities, each of which is encoded once; equal ones are decoded once.
 
         Args:
             x: images, ``(B, N, *S)``.
@@ -258,8 +258,12 @@ class MetaKDUNet(nn.Module):
         every = available.any(1)
         features = self.encode(x, every)
         size = list(x.shape[2:])
-        logits = [self.decode(features, one, None, size, every) for one in available.unbind(1)]
-        return torch.cat(logits), scatter_rows(features[-1], every), every
+        decoded: dict[tuple[bool, ...], Tensor] = {}
+        names = [tuple(one.flatten().tolist()) for one in available.unbind(1)]
+        for name, one in zip(names, available.unbind(1), strict=True):
+            if name not in decoded:
+                decoded[name] = self.decode(features, one, None, size, every)
+        return torch.cat([decoded[name] for name in names]), scatter_rows(features[-1], every), every
 
     @torch.jit.unused
     def forward_weighed(self, x: Tensor, available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
