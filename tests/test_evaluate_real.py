@@ -132,7 +132,7 @@ def test_the_report_has_every_section(output):
     for heading in ("Cases", "Aims", "Each subset", "Trained on: Each subset", "With and without t1ce", "Uncertainty"):
         assert f"## {heading}\n" in text
     assert "| Simulated_002 | flair, t1, t1ce, t2 | simulated | TC, WT | yes |" in text
-    assert "Seeds: MetaKD 2, no dropping 1." in text
+    assert "Seeds: MetaKD (2), no dropping (1)." in text
     assert "## Against a network trained without dropping" in text
     assert len({row["seed"] for row in read_rows(output / "compared.csv")}) == 2
 

@@ -33,7 +33,7 @@ def compare_lines(runs: Runs) -> list[str]:
     for row, title in rows:
         cells = [spread(dice[name][:, row, column]) for column in range(len(REGION_NAMES)) for name in runs]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    seeds = ", ".join(f"{name} {len(found)}" for name, found in runs.items())
+    seeds = ", ".join(f"{name} ({len(found)})" for name, found in runs.items())
     head = f"Mean over cases, ± standard deviation over seeds where there are several. Seeds: {seeds}."
     return [f"{head} (n): the mean of the n subsets in which a case has the region.", "", *lines]
 
