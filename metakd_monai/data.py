@@ -88,7 +88,10 @@ class SeededDataset(TorchDataset):
         try:
             item = self.dataset[index]
         except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
-            raise find_user_error(error) or error from error
+            known = find_user_error(error)
+            if known is None:
+                raise
+            raise known from error
         if self.seed_key is not None:
             several = isinstance(item, list)  # after transforms that draw several crops
             parts = [{**part, self.seed_key: seed} for part in (item if several else [item])]

@@ -15,8 +15,9 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, UserError
+from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, UserError, in_one_line
 
+LONGEST_JSON = 256 << 20  # bytes
 TEMPORARY = re.compile(r"\.(\d+)\.(.+)")  # of write_safely: process id, name
 
 
@@ -99,6 +100,29 @@ def write_like(path: Path, voxels: np.ndarray, reference: str | Path) -> None:
         image.header[field] = source.header[field]
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     write_safely(path, lambda temporary: nib.save(image, temporary))
+
+
+def read_json(path: str | Path, expected: str) -> Any:
+    """Read JSON that somebody else may have written.
+
+    Args:
+        path: of the file.
+        expected: what it should be, for messages.
+
+    Raises:
+        UserError: when it is missing, no file of at most :data:`LONGEST_JSON` bytes, no JSON, or nested too deeply.
+    """
+    try:
+        if not Path(path).is_file():  # a pipe or a device would never end
+            reason = "not a file" if Path(path).exists() else "no such file"
+            raise UserError(f"{path}: {reason}; expected {expected}")
+        if Path(path).stat().st_size > LONGEST_JSON:
+            raise UserError(f"{path}: larger than {LONGEST_JSON >> 20} MiB; expected {expected}")
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {expected}") from None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

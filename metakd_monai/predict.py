@@ -156,7 +156,10 @@ class Predictor:
             cut = MetaTensor(image.as_tensor()[inside(box)[1:]].clone(), meta=image.meta)
             brain: dict[str, Any] = self.normalize({**item, "image": cut})
         except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
-            raise find_user_error(error) or error from error
+            known = find_user_error(error)
+            if known is None:
+                raise
+            raise known from error
         return {**brain, "box": box, "size": tuple(image.shape[1:])}
 
     def segment(self, item: dict[str, Any]) -> torch.Tensor:

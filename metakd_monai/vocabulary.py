@@ -86,10 +86,12 @@ class UserError(ValueError):
 
 
 def find_user_error(error: BaseException | None) -> UserError | None:
-    """Return the UserError that an exception was raised from, if any."""
-    while error is not None:
+    """Return the UserError that an exception was raised from, if any; a chain that bites its tail is followed once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if isinstance(error, UserError):
             return error
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
 
