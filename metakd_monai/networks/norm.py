@@ -76,7 +76,8 @@ class ExactNorm(torch.autograd.Function):
         found = torch.empty_like(x)
         put_norm(found, gradient, torch.zeros_like(rate), torch.ones_like(rate), scale.to(rate), shift.to(rate), 0.0)
         found.addcmul_(x, slope.to(x).reshape(1, -1, *[1] * (x.dim() - 2)))
-        return found, None if weight is None else with_normed.to(weight), plain.to(rate), None
+        _, for_weight, for_bias, _ = ctx.needs_input_grad
+        return found, with_normed.to(rate) if for_weight else None, plain.to(rate) if for_bias else None, None
 
 
 def find_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
