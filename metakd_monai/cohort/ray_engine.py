@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from metakd_monai.cases import Case
-from metakd_monai.cohort.sharing import Crew, Shift, WorkerLost
-from metakd_monai.cohort.worker import MakePredictor, Outcome, Worker
+from metakd_monai.cohort.worker import MakePredictor, Outcome, Worker, share
 from metakd_monai.predict import Outputs
 from metakd_monai.vocabulary import UserError, in_one_line
+from metakd_monai.workers import Crew, WorkerLost
 
 STORE_BYTES = 100 * 2**20  # of a local Ray's object store, which holds no images
 KNOCK_SECONDS = 10.0
@@ -46,7 +46,7 @@ def do_in_ray(
         outputs = replace(outputs, directory=absolute(outputs.directory))
         actor = ray.remote(Worker).options(max_restarts=0, max_task_retries=0, **options)
         crew = Actors(ray, actor, partial(make, device=device), outputs, threads)
-        yield from Shift(crew, [with_absolute_paths(case) for case in cases], size, outputs.directory).run()
+        yield from share(crew, [with_absolute_paths(case) for case in cases], size, outputs)
 
 
 def check_ray(device: str) -> None:
