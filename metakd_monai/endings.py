@@ -23,8 +23,8 @@ ORPHAN_SECONDS = 2.0  # the same, of a process whose parent is no more
 DEBUG = "METAKD_DEBUG"  # environment variable: show tracebacks
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal asked this process to end; ``number`` is the signal's."""
+class Stopped(BaseException):
+    """A signal asked this process to end; ``number`` is the signal's. No KeyboardInterrupt: click would catch that."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -90,7 +90,7 @@ def told() -> Iterator[None]:
     ears.open()
     try:
         yield
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, Stopped) as error:
         sys.exit(tell(error))
     finally:
         ears.close()
@@ -105,7 +105,7 @@ def tell(error: BaseException, resumes: bool = False) -> int:
         resumes: whether the command goes on where it was when it is started again.
     """
     line, status = describe(error)
-    if isinstance(error, KeyboardInterrupt) and resumes:
+    if isinstance(error, (KeyboardInterrupt, Stopped)) and resumes:
         line = f"{line}; start it again to go on"
     with contextlib.suppress(OSError, ValueError):  # standard error may be what cannot be written
         if os.environ.get(DEBUG):
@@ -118,7 +118,7 @@ def tell(error: BaseException, resumes: bool = False) -> int:
 
 def describe(error: BaseException) -> tuple[str | None, int]:
     """Return what to say of an error that ended a command, None for nothing, and the exit status."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, (KeyboardInterrupt, Stopped)):
         number = getattr(error, "number", signal.SIGINT)
         by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         return f"stopped by {by}; what is finished is kept", SIGNALLED + number

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.endings import tell
+from metakd_monai.endings import Stopped, tell
 from metakd_monai.vocabulary import UserError, in_one_line
 
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
@@ -27,7 +27,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, Stopped) as error:
             ctx.exit(tell(error, ctx.invoked_subcommand in RESUMED))
 
     def resolve_command(
