@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
-import re
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
+from metakd_monai.temporaries import mark_of, remove, remove_temporaries, temporary_of
 from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, UserError, in_one_line
 
 LONGEST_JSON = 256 << 20  # bytes
-TEMPORARY = re.compile(r"\.(\d+)\.(.+)")  # of write_safely: process id, name
+FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # what torch.save says, a RuntimeError
 
 
 def read_nifti(path: str | Path) -> nib.Nifti1Image:
@@ -125,9 +126,35 @@ def read_json(path: str | Path, expected: str) -> Any:
         raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {expected}") from None
 
 
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read what an earlier run wrote of a case: JSON with ``settings``; ``{}`` for anything else, or nothing."""
+    try:
+        found = read_json(path, "a record of an earlier run")
+    except UserError:
+        return {}
+    known = isinstance(found, dict) and isinstance(found.get("settings"), dict)
+    return found if known else {}
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON, under a temporary name first."""
-    write_safely(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n"))
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8, under a temporary name first; names of files that are no text are spelled out."""
+    write_safely(path, lambda temporary: temporary.write_bytes(text.encode("utf-8", "backslashreplace")))
+
+
+def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write what is made for a stream, as :func:`write_safely`, from memory.
+
+    For writers in C++ (``torch.save``, ``torch.jit.save``, ``torch.export.save``), which end the process when the disk
+    is full.
+    """
+    stream = io.BytesIO()
+    write(stream)
+    write_safely(path, lambda temporary: temporary.write_bytes(stream.getbuffer()))
 
 
 def check_writable(folder: Path) -> None:
@@ -140,64 +167,38 @@ def check_writable(folder: Path) -> None:
 def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file whole or not at all: to a temporary name beside it, then rename.
 
+    What killed processes left of the same file is removed.
+
     Raises:
         UserError: when the place cannot be written to.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = temporary_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(path.parent, [path.name])
         write(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); expected a writable folder") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = why_unwritable(path, error)
+        if reason is None:
+            raise
+        raise UserError(f"{in_one_line(path, 300)}: cannot be written ({reason}); expected a writable folder") from None
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             temporary.unlink()
 
 
-def remove_temporaries(folder: Path, stems: Collection[str], pid: int | None = None) -> None:
-    """Remove what :func:`write_safely` left of files in a process that was killed.
-
-    Args:
-        folder: where the files were written to.
-        stems: what the names of the files begin with.
-        pid: of the process; None for all that are no more on this machine.
-    """
-    for path in folder.glob(".[0-9]*"):
-        match = TEMPORARY.fullmatch(path.name)
-        if match is None or not match[2].startswith(tuple(stems)):
-            continue
-        if int(match[1]) == pid or (pid is None and not is_alive(int(match[1]))):
-            path.unlink(missing_ok=True)
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process of this id runs on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is someone else's
-        return True
-    return True
+def why_unwritable(path: Path, error: Exception) -> str | None:
+    """Return why a file cannot be written; None when the error is no matter of its place."""
+    if isinstance(error, OSError):
+        return "a folder is there" if os.path.isdir(path) else in_one_line(error.strerror or error)
+    if isinstance(error, RuntimeError):
+        return "no space left, it seems" if any(words in str(error) for words in FULL_DISK) else None
+    odd = "\0" in str(path) or isinstance(error, UnicodeEncodeError)
+    return "no name that a file can have" if odd and not isinstance(error, UserError) else None
 
 
 def mark_unfinished(mask: Path, report: Path) -> None:
     """Say beside a mask that it is being written, so that a run killed at that can be resumed; its report is void."""
     write_safely(mark_of(mask), lambda temporary: temporary.touch())
-    report.unlink(missing_ok=True)
-
-
-def mark_finished(mask: Path) -> None:
-    """Take back :func:`mark_unfinished`."""
-    mark_of(mask).unlink(missing_ok=True)
-
-
-def is_unfinished(mask: Path) -> bool:
-    """Tell whether :func:`mark_unfinished` still holds."""
-    return mark_of(mask).exists()
-
-
-def mark_of(mask: Path) -> Path:
-    """Return the hidden file beside a mask that says that it is unfinished."""
-    return mask.with_name(f".{mask.name}.unfinished")
+    remove(report)

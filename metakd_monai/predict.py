@@ -19,16 +19,10 @@ from metakd_monai import __version__
 from metakd_monai.cases import Case
 from metakd_monai.expectations import read_expectations
 from metakd_monai.exports import load_any, settle_precision, weights_checksum
-from metakd_monai.files import (
-    is_unfinished,
-    mark_finished,
-    mark_unfinished,
-    read_nifti,
-    write_json,
-    write_like,
-)
+from metakd_monai.files import mark_unfinished, read_nifti, read_record, write_json, write_like
 from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
 from metakd_monai.postprocessing import PostProcessing
+from metakd_monai.temporaries import is_unfinished, mark_finished, refuse_folders, remove
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.uncertainty import describe_uncertainty, measure_uncertainty
 from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality, Region, UserError, find_user_error
@@ -75,6 +69,10 @@ class Outputs:
     probabilities: bool = False
     overwrite: bool = False
     uncertainty: bool = False
+
+    def files(self, case_id: str) -> list[Path]:
+        """Return all files that may lie there of a case."""
+        return [*(self.directory / f"{case_id}{end}" for end in (".nii.gz", ".json", ".png")), *self.maps(case_id)]
 
     def maps(self, case_id: str) -> dict[Path, bool]:
         """Return the maps that may lie beside a case's mask, and whether each is asked for."""
@@ -197,6 +195,7 @@ def predict_case(
     """
     settings = predictor.settings_for(case)
     report_path = outputs.directory / f"{case.case_id}.json"
+    refuse_folders(*outputs.files(case.case_id))
     done = not outputs.overwrite and is_done(mask_path(outputs, case), report_path, settings)
     if done and all(path.exists() for path, asked in outputs.maps(case.case_id).items() if asked):
         return f"done before with the same settings, left as it is ({report_path})"
@@ -218,7 +217,7 @@ def predict_case(
     )
     mark_unfinished(mask_path(outputs, case), report_path)
     for path in outdated:  # maps of an earlier mask, which would be taken for this one's
-        path.unlink(missing_ok=True)
+        remove(path)
     write_outputs(outputs, case.case_id, item, logits, labels, title, unsure)
     written = time.perf_counter()
     report = {
@@ -257,10 +256,7 @@ def is_done(mask: Path, report: Path, settings: Settings) -> bool:
     if not mask.exists():
         return False
     wanted = json.loads(json.dumps(asdict(settings)))
-    try:
-        found = json.loads(report.read_text())["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        found = {}
+    found = read_record(report).get("settings", {})
     if found != wanted and is_unfinished(mask):
         return False
     if found != wanted:

@@ -81,6 +81,10 @@ MODALITY_TOKENS: dict[str, Modality] = {
 LABEL_TOKENS = frozenset({"seg", "segm", "dseg", "label", "mask", "brainmask"})
 
 
+# What PyTorch and oneDNN say when memory runs out, lower case.
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a primitive")
+
+
 class UserError(ValueError):
     """Something the user gave cannot be used; the message is one line that says where, what and what was expected."""
 
@@ -103,8 +107,19 @@ def in_one_line(reason: object, longest: int = 200) -> str:
 
 def explain(error: BaseException) -> str:
     """Return what went wrong in one line."""
-    known = isinstance(error, UserError)
-    return str(error) if known else f"{type(error).__name__}: {in_one_line(error, 300)}"
+    if isinstance(error, UserError):
+        return str(error)
+    words = f"{type(error).__name__}: {in_one_line(error, 300)}".removesuffix(": ")
+    if is_out_of_memory(error):
+        return f"out of memory ({words}); expected more memory, fewer --jobs or smaller images"
+    return words
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a device or the process ran out of memory."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:

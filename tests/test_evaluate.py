@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +15,7 @@ from metakd_monai.cli.evaluate import CONVENTIONS as SPELLED_CONVENTIONS
 from metakd_monai.cli.evaluate import HD95_KINDS as SPELLED_KINDS
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.scores import CONVENTIONS, HD95_KINDS, columns_of, convention_of, evaluate_folders, write_report
-from metakd_monai.scores.evaluate import make_pool
+from metakd_monai.scores.evaluate import give_up
 from metakd_monai.scores.folders import find_predictions, find_references
 from metakd_monai.vocabulary import UserError
 
@@ -256,9 +255,9 @@ def test_an_unusable_place_is_told_before_any_case_is_scored(folders: tuple[Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "predictions", "references"]
 
 
-def test_processes_leave_an_interrupt_to_the_one_that_made_them() -> None:
-    with make_pool(1) as pool:
-        assert pool.submit(signal.getsignal, signal.SIGINT).result() is signal.SIG_IGN
+def test_a_case_that_no_process_can_score_ends_the_evaluation() -> None:
+    with pytest.raises(UserError, match=r"^a: lost its worker 2 times \(killed\); expected fewer --jobs"):
+        give_up("a", "lost its worker 2 times (killed)")
 
 
 def test_the_command_ends_well_when_all_is_well(folders: tuple[Path, Path], tmp_path: Path) -> None:

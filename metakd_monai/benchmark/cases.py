@@ -18,6 +18,7 @@ from metakd_monai.benchmark.subsets import SubsetPredictor, case_of, name_subset
 from metakd_monai.cases import MIXED_ET_NAME
 from metakd_monai.data import files_in
 from metakd_monai.files import check_labels, read_nifti, read_voxels
+from metakd_monai.files import read_record as read_json_record
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.predict import Predictor, to_native
 from metakd_monai.scores.cases import measure
@@ -27,6 +28,7 @@ from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.years import find_year
 
 NONE = PostProcessing()
+SEAL = "sha256"  # of a record: the hash over the rest of it
 SCORABLE = "Scorable"  # 1 where HD95 is a distance, 0 where it is a rule's value
 
 
@@ -186,15 +188,18 @@ def read_record(path: Path, item: Mapping[str, Any], settings: Mapping[str, Any]
     Raises:
         UserError: when the record was made with other settings.
     """
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        found = record["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    record = read_json_record(path)
+    found = record.get("settings", {})
     differ = sorted(name for name in {*found, *settings} if found.get(name) != settings.get(name))
-    if differ:
+    if record and differ:
         raise UserError(f"{path}: made with other settings ({', '.join(differ)}); expected --overwrite or a new folder")
-    return record if record["files"] == fingerprint(item) else None
+    return record if record.get(SEAL) == seal(record) and record.get("files") == fingerprint(item) else None
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """Return a hash over a record, so that a damaged one is not taken for one of ours."""
+    rest = {name: value for name, value in record.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def subsets_of(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, float]]:

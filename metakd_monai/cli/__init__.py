@@ -1,6 +1,7 @@
 """The command line ``metakd``. Everything is checked before anything runs.
 
-Exit status: 0 all done, 1 some cases failed, 2 unusable arguments. Heavy imports wait until a command needs them.
+Exit status: 0 all done, 1 some cases failed, 2 unusable arguments, 3 out of memory or an internal error, 130 Ctrl-C,
+143 SIGTERM. Heavy imports wait until a command needs them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
 from metakd_monai.cli.submission import submission
+from metakd_monai.endings import DEBUG
+from metakd_monai.vocabulary import UserError
 
 __all__ = ["main"]
 
@@ -32,7 +35,16 @@ def main() -> None:
     """Brain-tumour segmentation that keeps working when MRI sequences are missing. Research use only."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks Linux for huge pages: volumes come faster
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("metakd_monai").setLevel(logging.INFO)
+    logging.getLogger("metakd_monai").setLevel(logging.DEBUG if os.environ.get(DEBUG) else logging.INFO)
+    check_working_folder()
+
+
+def check_working_folder() -> None:
+    """Raise UserError in a working folder that was removed: what PyTorch loads ends the process there."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise UserError("working folder: it is no more; expected to be started in a folder that is there") from None
 
 
 SEGMENTATION = (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission)

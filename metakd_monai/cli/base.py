@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import click
 
-from metakd_monai.vocabulary import UserError
+from metakd_monai.endings import Stopped, tell
+from metakd_monai.vocabulary import UserError, in_one_line
 
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
 
 
+RESUMED = ("predict", "benchmark")  # commands that go on where they were when they are started again
+
+
 class Commands(click.Group):
-    """A group that turns UserError into one line and exit status 2, and names the closest command."""
+    """A group that tells in one line what ends a command, see :mod:`metakd_monai.endings`; it names the closest one."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except UserError as error:
-            click.echo(f"metakd: {error}", err=True)
-            ctx.exit(2)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (Exception, KeyboardInterrupt, Stopped) as error:
+            ctx.exit(tell(error, ctx.invoked_subcommand in RESUMED))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -65,6 +71,20 @@ class Sizes(click.ParamType):
             self.fail(f"{value!r} is not three whole numbers such as 72,88,72", param, ctx)
 
 
+class Size(click.FloatRange):
+    """A number above 0 that is finite, which FloatRange does not ask."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
 def choose_device(name: str) -> str:
     """Return a torch device that is there; raises UserError otherwise."""
     import torch
@@ -72,8 +92,8 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        torch.ones(1, device=name).sum().item()  # one that only names shapes, such as meta, has no numbers
+    except Exception as error:  # whatever is wrong with a device; some raise ImportError or AssertionError
+        reason = in_one_line(error)
         raise UserError(f"device: {name!r} cannot be used ({reason}); expected auto, cpu, cuda or mps") from None
     return name

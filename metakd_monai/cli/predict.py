@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import OWN_PROCESS, choice_option, choose_device
+from metakd_monai.cli.base import OWN_PROCESS, Size, choice_option, choose_device
 from metakd_monai.cli.cohort import cohort_options, read_engine
 from metakd_monai.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
@@ -56,7 +56,7 @@ def file_option(modality: Modality) -> Any:
 )
 @click.option(
     "--memory-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Size(),
     default=3.0,
     show_default=True,
     metavar="GIB",

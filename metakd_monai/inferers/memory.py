@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from metakd_monai.vocabulary import UserError
@@ -81,12 +80,3 @@ def shrink(roi: Sequence[int], step: int = STEP) -> tuple[int, ...] | None:
         return None
     length = max(smallest, step * math.ceil(roi[longest] / step) - step)
     return tuple(length if axis == longest else size for axis, size in enumerate(roi))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether a device or the process ran out of memory."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in ("out of memory", "not enough memory", "can't allocate memory")
-    )

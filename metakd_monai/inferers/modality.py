@@ -14,10 +14,10 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_tensor, fall_back_tuple
 from torch import Tensor, nn
 
-from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, is_out_of_memory, shrink, window_step
+from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, shrink, window_step
 from metakd_monai.inferers.precision import autocast, choose_precision
 from metakd_monai.networks import find_available
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
