@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from monai.data import Dataset
@@ -16,9 +15,9 @@ from tqdm import tqdm
 
 from metakd_monai.cases import find_cases, hash_of
 from metakd_monai.data import files_in, make_dataset
-from metakd_monai.datalists import datalist_part
+from metakd_monai.datalists import META_CASES, count_meta, datalist_part
 from metakd_monai.files import read_voxels
-from metakd_monai.vocabulary import UserError, check_modalities, find_user_error
+from metakd_monai.vocabulary import UserError, check_modalities
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
 def split_cases(
     dataset_dir: str | Path,
     seed: int = 0,
-    meta_fraction: float = 0.1,
+    meta_cases: int = META_CASES,
     validation_fraction: float = 0.1,
     datalist: str | Path | None = None,
     fold: int = 0,
@@ -60,13 +59,14 @@ def split_cases(
 ) -> dict[str, list[dict[str, Any]]]:
     """Split labelled cases into training, meta-validation (Algorithm 1's D_v) and validation, all disjoint.
 
-    The split depends on the case names and the seed alone. Each part has at least one case.
+    The split depends on the case names and the seed alone. Each part has at least one case, but for a validation that
+    is not wanted.
 
     Args:
         dataset_dir: a folder of case folders, see :func:`~metakd_monai.files.find_cases`.
         seed: of the split.
-        meta_fraction: share of the cases for meta-validation.
-        validation_fraction: share of the cases for validation.
+        meta_cases: for meta-validation, see :func:`~metakd_monai.datalists.count_meta`.
+        validation_fraction: share of the cases for validation; 0 for none, as in the paper. A datalist has its own.
         datalist: a file made by ``metakd datalist``, whose split is taken instead.
         fold: of the datalist that is for validation.
         skip_damaged: read every file first and leave out, with a warning, the cases that cannot be read.
@@ -75,21 +75,21 @@ def split_cases(
         ``{"training": [...], "meta": [...], "validation": [...]}``, MONAI datalists.
 
     Raises:
-        UserError: when there are fewer than three labelled cases, or a fraction is out of range.
+        UserError: when there are fewer labelled cases than parts, or a number is out of range.
     """
-    for name, fraction in (("meta_fraction", meta_fraction), ("validation_fraction", validation_fraction)):
-        if not 0 <= fraction < 0.5:
-            raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
+    if not 0 <= validation_fraction < 0.5:
+        raise UserError(f"validation_fraction: {validation_fraction} found; expected 0 or more and below 0.5")
     keep = leave_out_damaged if skip_damaged else list
     if datalist is not None:
         return {part: keep(datalist_part(datalist, part, fold)) for part in ("training", "meta", "validation")}
     cases = [case for case in find_cases(dataset_dir) if case.label is not None or case.problem is not None]
     items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])
-    if len(items) < 3:
-        raise UserError(f"{dataset_dir}: {len(items)} cases with a label map found; expected at least 3")
+    least = 3 if validation_fraction else 2
+    if len(items) < least:
+        raise UserError(f"{dataset_dir}: {len(items)} cases with a label map found; expected at least {least}")
     items.sort(key=lambda item: hash_of(seed, item["case_id"]))
-    meta = max(1, round(meta_fraction * len(items)))
-    validation = max(1, round(validation_fraction * len(items)))
+    meta = count_meta(len(items), meta_cases)
+    validation = max(1, round(validation_fraction * len(items))) if validation_fraction else 0
     return {
         "training": items[meta + validation :],
         "meta": items[:meta],
@@ -144,17 +144,17 @@ def is_split(data: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def choose_part(
-    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_fraction: float = 0.1
+    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_cases: int = META_CASES
 ) -> list[dict[str, Any]]:
     """Return the cases of a datalist that are for training, or for meta-validation.
 
-    Where the list does not say, meta-validation gets a share of it, at least one case, by the hash of each item.
+    Where the list does not say, meta-validation gets some of it, by the hash of each item.
 
     Args:
         data: a datalist.
         part: ``"training"`` or ``"meta"``.
         seed: of the choice.
-        meta_fraction: share of the cases for meta-validation.
+        meta_cases: for meta-validation, see :func:`~metakd_monai.datalists.count_meta`.
 
     Raises:
         UserError: when there are fewer than two cases to choose from.
@@ -166,7 +166,7 @@ def choose_part(
                 " and one for meta-validation"
             )
         ordered = sorted(data, key=lambda item: hash_of(seed, item["image"]))
-        meta = max(1, round(meta_fraction * len(ordered)))
+        meta = count_meta(len(ordered), meta_cases)
         data = [{**item, META: number < meta} for number, item in enumerate(ordered)]
     return [
         {name: value for name, value in item.items() if name != META} for item in data if item[META] == (part == "meta")
@@ -174,7 +174,7 @@ def choose_part(
 
 
 def make_part(
-    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_fraction: float = 0.1, **kwargs: Any
+    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_cases: int = META_CASES, **kwargs: Any
 ) -> Dataset:
     """Return a MONAI data set of one part of a datalist.
 
@@ -182,10 +182,10 @@ def make_part(
         data: see :func:`choose_part`, as for the next three.
         part: which.
         seed: of the choice.
-        meta_fraction: share of the cases for meta-validation.
+        meta_cases: for meta-validation, see :func:`~metakd_monai.datalists.count_meta`.
         kwargs: :func:`~metakd_monai.data.make_dataset`'s.
     """
-    return make_dataset(choose_part(data, part, seed, meta_fraction), **kwargs)
+    return make_dataset(choose_part(data, part, seed, meta_cases), **kwargs)
 
 
 def pick(choices: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -273,22 +273,6 @@ def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         except UserError as error:
             logger.warning("%s: left out: %s", item["case_id"], error)
     return readable
-
-
-def explain_errors() -> None:
-    """Let an uncaught UserError end the process with its one line and status 1, not with a traceback."""
-
-    def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        known = find_user_error(error)
-        if known is None:
-            sys.__excepthook__(kind, error, trace)
-        else:
-            line = str(known).splitlines()[-1]  # from a worker process, it comes after that one's traceback
-            sys.stderr.write(f"metakd: {line.removeprefix(f'{UserError.__module__}.UserError: ')}\n")
-            sys.stderr.flush()
-            os._exit(1)  # threads that still load cases would abort an orderly end now and then
-
-    sys.excepthook = explain
 
 
 def list_cases(dataset_dir: str | Path, labelled: bool = False) -> list[dict[str, Any]]:

@@ -149,7 +149,7 @@ def test_options_at_the_top_take_effect_together(cohort, tmp_path):
         }
     )
     try:
-        parser.get_parsed_content("initialize#1")
+        parser.get_parsed_content("initialize#0")
         assert torch.are_deterministic_algorithms_enabled()
         trainer = parser.get_parsed_content("train#trainer")
         network = parser.get_parsed_content("network")

@@ -29,7 +29,7 @@ LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 KNOBS = {
     **dict(zip(SMALL[::2], SMALL[1::2], strict=True)),
     **{"--max_iterations": 24, "--meta_interval": 6, "--val_interval": 12, "--checkpoint_interval": 4},
-    **{"--meta_fraction": 0.34, "--validation_fraction": 0.34},  # three cases each, for two processes
+    **{"--meta_cases": 3, "--validation_fraction": 0.34},  # three cases each, for two processes
 }
 ARGUMENTS = [str(part) for name, value in KNOBS.items() if name != "--device" for part in (name, value)]
 

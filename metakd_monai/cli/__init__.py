@@ -23,6 +23,7 @@ from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
 from metakd_monai.cli.submission import submission
+from metakd_monai.cli.train import train
 from metakd_monai.endings import DEBUG
 from metakd_monai.vocabulary import UserError
 
@@ -47,7 +48,7 @@ def check_working_folder() -> None:
         raise UserError("working folder: it is no more; expected to be started in a folder that is there") from None
 
 
-SEGMENTATION = (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission)
+SEGMENTATION = (simulate, datalist, train, predict, export, evaluate, benchmark, tune_postprocessing, submission)
 CLASSIFICATION = (avmnist, adni_prepare, adni_simulate)
 
 for command in (*SEGMENTATION, *CLASSIFICATION):

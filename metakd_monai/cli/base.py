@@ -15,7 +15,7 @@ from metakd_monai.vocabulary import UserError, in_one_line
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
 
 
-RESUMED = ("predict", "benchmark")  # commands that go on where they were when they are started again
+RESUMED = ("predict", "benchmark", "train")  # commands that go on where they were when they are started again
 
 
 class Commands(click.Group):

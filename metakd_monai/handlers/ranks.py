@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import torch
@@ -13,6 +14,20 @@ from torch import distributed as dist
 def is_follower(engine: Engine) -> bool:
     """Tell whether this process is one of several and not the first, which alone writes and shows."""
     return getattr(engine.state, "rank", 0) > 0
+
+
+def leave_at_once() -> None:
+    """Leave the other processes after an error, without waiting for them, so that they fail too and do not wait."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    abort = getattr(dist.distributed_c10d, "_abort_process_group", dist.destroy_process_group)  # PyTorch 2.6
+    with contextlib.suppress(RuntimeError, ValueError):
+        (abort if dist.get_backend() == "nccl" else dist.destroy_process_group)()
+
+
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Tell whether an error says that another process has gone."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
 
 
 def add_over_ranks(values: Tensor) -> Tensor:
