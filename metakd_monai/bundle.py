@@ -14,7 +14,7 @@ from typing import Any
 from monai.data import Dataset
 from tqdm import tqdm
 
-from metakd_monai.cases import find_cases, hash_of
+from metakd_monai.cases import find_cases, find_labelled, hash_of
 from metakd_monai.data import files_in, make_dataset
 from metakd_monai.datalists import datalist_part
 from metakd_monai.files import read_voxels
@@ -83,7 +83,7 @@ def split_cases(
     keep = leave_out_damaged if skip_damaged else list
     if datalist is not None:
         return {part: keep(datalist_part(datalist, part, fold)) for part in ("training", "meta", "validation")}
-    cases = [case for case in find_cases(dataset_dir) if case.label is not None or case.problem is not None]
+    cases = find_labelled(dataset_dir)
     items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])
     if len(items) < 3:
         raise UserError(f"{dataset_dir}: {len(items)} cases with a label map found; expected at least 3")
@@ -293,7 +293,7 @@ def explain_errors() -> None:
 
 def list_cases(dataset_dir: str | Path, labelled: bool = False) -> list[dict[str, Any]]:
     """Return the cases of a folder as a MONAI datalist; only those with a label map if asked."""
-    return [case.as_item() for case in find_cases(dataset_dir) if case.label is not None or not labelled]
+    return [case.as_item() for case in (find_labelled if labelled else find_cases)(dataset_dir)]
 
 
 def case_names(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def draw_preview(
                 panel.imshow(picture, aspect=down / across, interpolation="nearest")
             else:
                 panel.text(0.5, 0.5, "absent", color="grey", ha="center", va="center", transform=panel.transAxes)
-    figure.suptitle(title, color="white", fontsize=11)
+    figure.suptitle(title, color="white", fontsize=11, parse_math=False)  # a name may hold $
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="lower center", ncol=3, labelcolor="white", frameon=False)
     figure.subplots_adjust(0.04, 0.05, 0.99, 0.87, 0.03, 0.03)
