@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from metakd_monai.cases import find_cases, find_labelled, hash_of
 from metakd_monai.data import files_in, make_dataset
-from metakd_monai.datalists import datalist_part
+from metakd_monai.datalists import datalist_part, refuse_missing
 from metakd_monai.files import read_voxels
 from metakd_monai.vocabulary import UserError, check_modalities, find_user_error
 
@@ -75,14 +75,18 @@ def split_cases(
         ``{"training": [...], "meta": [...], "validation": [...]}``, MONAI datalists.
 
     Raises:
-        UserError: when there are fewer than three labelled cases, or a fraction is out of range.
+        UserError: when there are fewer than three labelled cases, a fraction is out of range, or files of a datalist
+            are not there.
     """
     for name, fraction in (("meta_fraction", meta_fraction), ("validation_fraction", validation_fraction)):
         if not 0 <= fraction < 0.5:
             raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
     keep = leave_out_damaged if skip_damaged else list
     if datalist is not None:
-        return {part: keep(datalist_part(datalist, part, fold)) for part in ("training", "meta", "validation")}
+        parts = {part: datalist_part(datalist, part, fold) for part in ("training", "meta", "validation")}
+        if not skip_damaged:
+            refuse_missing([item for items in parts.values() for item in items], datalist)
+        return {part: keep(items) for part, items in parts.items()}
     cases = find_labelled(dataset_dir)
     items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])
     if len(items) < 3:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metakd_monai.cases.case import Case
-from metakd_monai.cases.folders import nifti_names, walk
+from metakd_monai.cases.folders import nifti_names, shorten, walk
 from metakd_monai.cases.groups import Group, ImageName, group_names
 from metakd_monai.cases.ids import check_case_id
 from metakd_monai.cases.labels import is_label
@@ -104,7 +104,7 @@ def check_source(source: str | Path) -> Path:
 def tell_without(folders: Sequence[Path], top: Path) -> None:
     """Warn of folders with NIfTI files none of which names a sequence, in one line."""
     if folders:
-        examples = ", ".join(str(folder) for folder in folders[:3])
+        examples = ", ".join(shorten(folder) for folder in folders[:3])
         logger.warning(
             "%s: passed over, folders whose NIfTI files name no sequence: %d (%s%s); expected names as in"
             " docs/file-names.md, or --names TABLE",

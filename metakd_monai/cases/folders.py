@@ -73,11 +73,16 @@ def is_file(path: Path) -> bool:
     except OSError:
         return True
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        logger.warning("%s: passed over, it is a pipe, a socket or a device; expected a file", path)
+        logger.warning("%s: passed over, it is a pipe, a socket or a device; expected a file", printable(path))
     return stat.S_ISREG(mode)
+
+
+def printable(text: object) -> str:
+    """Return a text for a message: what is no printable letter (line ends, halves of pairs) as an escape."""
+    return "".join(letter if letter.isprintable() else f"{letter!a}"[1:-1] for letter in str(text))
 
 
 def shorten(path: Path, longest: int = 200) -> str:
     """Return a path for a message, its middle left out when it is long."""
-    text = str(path)
+    text = printable(path)
     return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 2 :]}"

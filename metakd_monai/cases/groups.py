@@ -20,11 +20,19 @@ SERIES = re.compile(r"(?:s|se|ser|series)?[_ -]?\d+", re.IGNORECASE)  # numbers 
 
 @dataclass(frozen=True)
 class ImageName:
-    """A file name that names a sequence, or may name several; ``prefix`` is the case's part of it."""
+    """A file name that names a sequence, or may name several.
+
+    Attributes:
+        name: of the file.
+        prefix: the case's part of it.
+        reading: what it names.
+        given: whether the user's own table says so, which goes before other files of the sequence.
+    """
 
     name: str
     prefix: str
     reading: Reading
+    given: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,9 +90,9 @@ def sort_out(names: Sequence[str], table: NameTable) -> tuple[list[ImageName], l
             if target == NONE:
                 passed.append((name, "by --names"))
             elif target == LABEL:
-                labels.append(LabelName(name, start=end))
+                labels.append(LabelName(name, start=end, given=True))
             elif isinstance(target, Modality):
-                images.append(ImageName(name, clean(stem[:end]), Reading(target, frozenset(), end)))
+                images.append(ImageName(name, clean(stem[:end]), Reading(target, frozenset(), end), given=True))
         elif label is not None:
             labels.append(label)
         else:
@@ -110,7 +118,9 @@ def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], st
     parts: dict[str, list[ImageName]] = {}
     for image in images:
         parts.setdefault(image.prefix, []).append(image)
-    parts = {prefix: read_together(prefix, members) for prefix, members in parts.items()}
+    for prefix, members in parts.items():
+        own = read_together(prefix, [image for image in members if not image.given])
+        parts[prefix] = [*own, *(image for image in members if image.given)]
     if len(parts) == 1:
         return parts, None
     found = {prefix: {i.reading.found for i in members} for prefix, members in parts.items()}
@@ -163,7 +173,7 @@ def make_group(
     files = {modality: image.name for modality, image in chosen.items()}
     passed = [*passed, *((i.name, why_passed(i)) for i in clear if i.name not in files.values())]
     label, label_problem, others = choose_label(labels)
-    notes = describe_passed([*passed, *others], files)
+    notes = () if problem else describe_passed([*passed, *others], files)
     marks = frozenset.intersection(*(i.reading.marks for i in chosen.values())) if chosen else frozenset()
     return Group(prefix, files, label, problem, label_problem, notes, marks)
 
@@ -180,8 +190,8 @@ def choose_images(images: Sequence[ImageName]) -> tuple[dict[Modality, ImageName
             options.setdefault(image.reading.found, []).append(image)
     kinds = Counter(marks for members in options.values() for marks in {i.reading.marks for i in members})
 
-    def rank(image: ImageName) -> tuple[int, int]:
-        return (-kinds[image.reading.marks], len(image.reading.marks))
+    def rank(image: ImageName) -> tuple[bool, int, int]:
+        return (not image.given, -kinds[image.reading.marks], len(image.reading.marks))
 
     chosen: dict[Modality, ImageName] = {}
     problem = None

@@ -40,11 +40,11 @@ def find_problem(case_id: object) -> str | None:
         return "found; expected a text"
     if not case_id.strip():
         return "found; expected a name that is not empty"
-    if case_id.startswith("."):
-        return "begins with a point; expected another letter"
     bad = [letter for letter in case_id if letter in "/\\" or unicodedata.category(letter) in FORBIDDEN]
     if bad:
         return f"holds {bad[0]!a}; expected no separator of paths, no control character, and UTF-8"
+    if case_id.startswith("."):
+        return "begins with a point; expected another letter"
     if len(case_id.encode()) > LONGEST:
         return f"has {len(case_id.encode())} bytes; expected at most {LONGEST}"
     if case_id.endswith(OWN_SUFFIXES):

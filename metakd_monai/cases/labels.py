@@ -26,12 +26,14 @@ class LabelName:
         reason: why it is not the segmentation of the tumour; empty where it is.
         marks: words that say that it was made from another (``resampled``).
         start: where the words on it begin; what stands before belongs to the case.
+        given: whether the user's own table says that it is the segmentation, which goes before all others.
     """
 
     name: str
     reason: str = ""
     marks: frozenset[str] = frozenset()
     start: int = 0
+    given: bool = False
 
     @property
     def vague(self) -> bool:
@@ -93,7 +95,7 @@ def choose_label(labels: Sequence[LabelName]) -> tuple[str | None, str | None, l
     Returns:
         Its name; what is wrong where several can be it; and those passed over, each with why.
     """
-    usable = [label for label in labels if not label.reason]
+    usable = [label for label in labels if label.given] or [label for label in labels if not label.reason]
     passed = [(label.name, label.reason) for label in labels if label.reason]
     if not usable:
         return None, None, passed
@@ -102,5 +104,5 @@ def choose_label(labels: Sequence[LabelName]) -> tuple[str | None, str | None, l
     if len(plain) > 1:
         names = ", ".join(label.name for label in plain)
         return None, f"several label maps ({names}); expected one, the tumour's", passed
-    passed += [(label.name, "made from another") for label in usable if label is not plain[0]]
+    passed += [(label.name, "not the label") for label in labels if not label.reason and label is not plain[0]]
     return plain[0].name, None, passed

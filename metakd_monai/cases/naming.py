@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from metakd_monai.cases.case import Case
+from metakd_monai.cases.folders import printable
 from metakd_monai.cases.groups import Group
 from metakd_monai.cases.ids import check_case_id, safe_case_id
 from metakd_monai.cases.sequences import NIFTI, read_sequence
@@ -33,14 +34,16 @@ class Found:
 
     def as_case(self) -> Case:
         """Return the case; a name that cannot be one is its problem."""
-        group, name, problem = self.group, self.name, self.group.problem and f"{self.folder}: {self.group.problem}"
+        group, name, where = self.group, self.name, printable(self.folder)
+        problem = group.problem and f"{where}: {printable(group.problem)}"
         try:
-            check_case_id(name, f"{self.folder}: name of the case")
+            check_case_id(name, f"{where}: name of the case")
         except UserError as error:
             name, problem = safe_case_id(name), str(error)
         label = self.folder / group.label if group.label else None
-        unclear = group.label_problem and f"{self.folder}: {group.label_problem}"
-        return Case(name, {} if problem else self.files, label, problem, unclear, group.notes)
+        unclear = group.label_problem and f"{where}: {printable(group.label_problem)}"
+        notes = tuple(map(printable, group.notes))
+        return Case(name, {} if problem else self.files, label, problem, unclear, notes)
 
 
 def name_of_folder(folder: Path) -> str:

@@ -69,7 +69,7 @@ def read_sequence(text: str) -> Reading:
         return Reading(None, marks, start)
     named = {name_of(kept, n) for n in at}
     if named == {T2, FLAIR}:
-        named = read_t2_flair(words, kept, at)
+        named = read_t2_flair(kept, at)
     if named == {T2} and any(w.says(Kind.UNSURE) for w in kept):
         named = {T2, FLAIR}
     if named == {T1} or named == {T1CE}:
@@ -104,26 +104,46 @@ def before_target(words: Sequence[Word]) -> list[Word]:
     ``X_to_Y``, ``X_reg_Y``, ``X_in_Y_space``, ``X_Y_space``, ``r_X_Y``. A target without an image before it
     (``scan_to_T1``) leaves nothing that names a sequence.
     """
-    images = [n for n, w in enumerate(words) if w.says(*NAMING, Kind.T1_METHOD, Kind.OTHER)]
+    images = [n for n, w in enumerate(words) if w.says(*NAMING, Kind.OTHER)] or find_named(words)
     if not images:
         return list(words)
-    for n, word in enumerate(words):
-        later = any(m > n for m in images)
-        if word.says(Kind.ONTO) and later and n > 0:
-            return list(words[:n])
-        if n > images[0] and (word.says(Kind.ONTO) or (word.says(Kind.REGISTERED) and later)):
-            return list(words[:n])
+    cut = next((n for n in range(1, len(words)) if is_connector(words, n, images)), len(words))
+    if cut == len(words) and is_moved_pair(words, images) and name_pair(words, images) != (T2, FLAIR):
+        cut = images[1]
+    return list(words[:cut])
+
+
+def is_connector(words: Sequence[Word], n: int, images: Sequence[int]) -> bool:
+    """Tell whether a word says that what follows it is the image that the one before it was moved to."""
+    word, later, earlier = words[n], images[-1] > n, images[0] < n
+    if word.says(Kind.REGISTERED):
+        return earlier and later
+    if not word.says(Kind.ONTO):
+        return False
+    if word.text == "2":  # or a number
+        return earlier and later and not words[n - 1].kinds <= CASE_WORDS
+    if earlier:
+        return True
+    return later and (word.text in ("to", "onto", "into") or words[-1].text == "space")
+
+
+def is_moved_pair(words: Sequence[Word], images: Sequence[int]) -> bool:
+    """Tell whether two images are named side by side, the first moved to the second: ``r_X_Y``, ``X_Y_space``."""
     if len(images) < 2 or images[1] != images[0] + 1:
-        return list(words)
+        return False
     front = any(w.says(Kind.REGISTERED) for w in words[run_start(words, images[0]) : images[0]])
-    space = [w.text for w in words[images[1] + 1 : images[1] + 2]] == ["space"]
-    return list(words[: images[1]]) if front or space else list(words)
+    return front or (images[1] == len(words) - 2 and words[-1].text == "space")
 
 
-def read_t2_flair(words: Sequence[Word], kept: Sequence[Word], at: Sequence[int]) -> set[Modality]:
-    """Return FLAIR where T2 and FLAIR stand together, T2-FLAIR; both where words of the case stand between."""
-    apart = any(w.kinds <= CASE_WORDS for w in kept[at[0] : at[-1]])
-    return {T2, FLAIR} if apart else {FLAIR}
+def name_pair(words: Sequence[Word], images: Sequence[int]) -> tuple[Modality, Modality]:
+    """Return the sequences that the first two of these words name."""
+    return name_of(words, images[0]), name_of(words, images[1])
+
+
+def read_t2_flair(words: Sequence[Word], at: Sequence[int]) -> set[Modality]:
+    """Return FLAIR where T2 and FLAIR stand together, T2-FLAIR; both where it may be one moved to the other."""
+    apart = any(w.kinds <= CASE_WORDS for w in words[at[0] : at[-1]])
+    return {T2, FLAIR} if apart or is_moved_pair(words, at) else {FLAIR}
 
 
 def read_contrast(words: Sequence[Word], at: Sequence[int]) -> set[Modality]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from metakd_monai.cases.sequences import NIFTI, Reading, read_sequence
+from metakd_monai.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
 from metakd_monai.cases.words import Kind, Word, read_words
 from metakd_monai.vocabulary import Modality
 
@@ -39,10 +39,18 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
     named = any(word.says(Kind.SEQUENCE) for word in read_words(prefix))
     if len({one for one in found if isinstance(one, Modality)}) < 2 or (named and not found & NO_TIMES):
         return list(images)
+    if found & {Modality.FLAIR, Modality.T2} and all(ends_in(Kind.POST, text) for text in texts):
+        either = Ambiguous((Modality.T1, Modality.T1CE))  # T1_post, FLAIR_post: after what?
+        readings = [replace(r, found=either) if r.found is Modality.T1CE else r for r in readings]
     return [
         replace(image, reading=replace(reading, marks=image.reading.marks)) if reading.found else image
         for image, reading in zip(images, readings, strict=True)
     ]
+
+
+def ends_in(kind: Kind, text: str) -> bool:
+    """Tell whether the last word of a text says something."""
+    return any(word.says(kind) for word in read_words(text)[-1:])
 
 
 def without_first(texts: Sequence[str]) -> list[str] | None:

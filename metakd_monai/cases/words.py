@@ -65,7 +65,7 @@ TABLE = {
     Kind.OTHER: (
         "star starw map maps mapping rho swi swan dwi adc dti dsc dce asl pwi perf perfusion cbf cbv mtt ttp "
         "ktrans tof mra mrv bold fmri func qsm stir pd pdw sub subtr subtraction subtracted difference delta "
-        "trace relaxometry mrs spectroscopy ct pet mt mtr localizer localiser scout survey phase"
+        "trace relaxometry mrs spectroscopy ct pet mt mtr localizer localiser scout survey"
     ),
     Kind.ONTO: "to 2 onto into on in",
     Kind.REGISTERED: (
@@ -214,13 +214,13 @@ def read_entity(found: str, start: int, kind: Kind) -> list[Word]:
             return [agent, *named]
         none = value in ("none", "no") or any(w.says(Kind.NATIVE, Kind.PRE) for w in named)
         return [whole if none else Word(found, KNOWN["ce"], start, start + len(found))]
-    if key == "acq":
-        plain = read_words(value)
-        return [whole, *(Word(w.text, w.kinds, w.start + start + 4, w.end + start + 4) for w in plain if w.says(*ACQ))]
-    return [whole]
+    if key in ("sub", "ses", "space"):
+        return [whole]
+    inside, skipped = read_words(value), start + len(key) + 1
+    return [whole, *(Word(w.text, w.kinds, w.start + skipped, w.end + skipped) for w in inside if w.says(*INSIDE))]
 
 
-ACQ = (Kind.SEQUENCE, Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.OTHER)
+INSIDE = (Kind.SEQUENCE, Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.OTHER)
 PAIRS = {("dark", "fluid"): Kind.DARK_FLUID, ("da", "fl"): Kind.DARK_FLUID}
 
 

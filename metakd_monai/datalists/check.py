@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from metakd_monai.cases import check_case_id
-from metakd_monai.vocabulary import Modality, UserError, in_one_line, parse_modality
+from metakd_monai.vocabulary import MODALITY_NAMES, MODALITY_TOKENS, Modality, UserError, in_one_line
+from metakd_monai.years import YEARS
 
 LISTS = ("training", "meta", "test", "testing")
 LABELLED = ("training", "meta")
@@ -55,17 +56,30 @@ def check_item(item: Any, part: str, base: Path) -> None:
     check_images(item["image"], item.get("modalities"), base)
     if item.get("label") is not None:
         check_file(item["label"], ".label", base)
-    for name in TEXTS:
-        if item.get(name) is not None and not isinstance(item[name], str):
-            raise UserError(f".{name} is {show(item[name])}; expected a text")
+    check_texts(item)
     fold = item.get("fold", 0)
     if isinstance(fold, bool) or not isinstance(fold, int) or fold < 0:
         raise UserError(f".fold is {show(fold)}; expected a whole number of 0 or more")
 
 
+def check_texts(item: Mapping[str, Any]) -> None:
+    """Check what an entry says of its case in words; raises UserError as :func:`check_item` does."""
+    for name in TEXTS:
+        value = item.get(name)
+        if value is not None and (not isinstance(value, str) or "\0" in value or not is_utf8(value)):
+            raise UserError(f".{name} is {show(value)}; expected a text")
+    if item.get("year") not in (None, *YEARS):
+        raise UserError(f".year is {show(item['year'])}; expected one of {', '.join(YEARS)}")
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether a text can be written: JSON may hold halves of pairs."""
+    return text.encode(errors="ignore").decode() == text
+
+
 def check_images(image: Any, modalities: Any, base: Path) -> None:
     """Check the images of an entry: one file of four channels, a list of files, or files by sequence."""
-    files = list(image.values()) if isinstance(image, Mapping) else image if isinstance(image, list) else [image]
+    files = list_images(image)
     if not 0 < len(files) <= len(Modality):
         raise UserError(f".image is {show(image)}; expected one file, or 1 to {len(Modality)} files")
     for file in files:
@@ -75,8 +89,9 @@ def check_images(image: Any, modalities: Any, base: Path) -> None:
         return
     if not isinstance(named, list) or len(named) != len(files) or not all(isinstance(name, str) for name in named):
         raise UserError(f".modalities is {show(named)}; expected the sequence of each of the {len(files)} files")
-    if len({parse_modality(name) for name in named}) < len(named):
-        raise UserError(f".modalities is {show(named)}; expected each sequence once")
+    known = [MODALITY_TOKENS.get(name.lower()) for name in named]
+    if None in known or len(set(known)) < len(known):
+        raise UserError(f".modalities is {show(named)}; expected some of {', '.join(MODALITY_NAMES)}, each once")
 
 
 def check_file(name: Any, where: str, base: Path, folder: bool = False) -> None:
@@ -98,6 +113,26 @@ def check_file(name: Any, where: str, base: Path, folder: bool = False) -> None:
         raise UserError(f"{where} is {show(name)} ({in_one_line(error, 60)}); expected the name of a file") from None
     if not stat.S_ISREG(mode) and not (folder and stat.S_ISDIR(mode)):
         raise UserError(f"{where} is {show(name)}, a folder, a pipe or a device; expected a file")
+
+
+def list_images(image: Any) -> list[Any]:
+    """Return the files of an entry's image, in whichever form it names them."""
+    if isinstance(image, Mapping):
+        return list(image.values())
+    return image if isinstance(image, list) else [image]
+
+
+def refuse_missing(items: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Raise UserError when files that entries of a datalist name are not there; it says which is the first.
+
+    Args:
+        items: with absolute names, as :func:`~metakd_monai.datalists.datalist_part` returns them.
+        path: of the datalist, for the message.
+    """
+    files = [file for item in items for file in (*list_images(item["image"]), item.get("label")) if file is not None]
+    missing = [file for file in files if not Path(file).exists()]
+    if missing:
+        raise UserError(f"{path}: {len(missing)} of {len(files)} files are not there, the first is {missing[0]}")
 
 
 def show(value: Any) -> str:

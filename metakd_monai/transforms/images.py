@@ -13,7 +13,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged, Transform
 
-from metakd_monai.cases import find_cases, name_sequences
+from metakd_monai.cases import check_case_id, find_cases, name_sequences
 from metakd_monai.files import check_image, read_nifti, read_voxels, write_like
 from metakd_monai.vocabulary import Modality, UserError, parse_modalities, parse_modality
 
@@ -170,5 +170,6 @@ class SaveImageMaskd(SaveImaged):
         for key in self.key_iterator(dict(data)):
             meta = data[self.image_key].meta
             voxels = np.asarray(data[key][0].cpu(), dtype=np.uint8)
-            write_like(self.output_dir / f"{meta[CASE_ID]}.nii.gz", voxels, meta[REFERENCE])
+            case_id = check_case_id(meta[CASE_ID], "case_id")
+            write_like(self.output_dir / f"{case_id}.nii.gz", voxels, meta[REFERENCE])
         return dict(data)
