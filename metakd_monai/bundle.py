@@ -13,9 +13,9 @@ from typing import Any
 from monai.data import Dataset
 from tqdm import tqdm
 
-from metakd_monai.cases import find_cases, hash_of
+from metakd_monai.cases import find_cases, find_labelled, hash_of
 from metakd_monai.data import files_in, make_dataset
-from metakd_monai.datalists import META_CASES, count_meta, datalist_part
+from metakd_monai.datalists import META_CASES, count_meta, datalist_part, refuse_missing
 from metakd_monai.files import read_voxels
 from metakd_monai.vocabulary import UserError, check_modalities
 
@@ -75,14 +75,18 @@ def split_cases(
         ``{"training": [...], "meta": [...], "validation": [...]}``, MONAI datalists.
 
     Raises:
-        UserError: when there are fewer labelled cases than parts, or a number is out of range.
+        UserError: when there are fewer labelled cases than parts, a number is out of range, or files of a datalist are
+            not there.
     """
     if not 0 <= validation_fraction < 0.5:
         raise UserError(f"validation_fraction: {validation_fraction} found; expected 0 or more and below 0.5")
     keep = leave_out_damaged if skip_damaged else list
     if datalist is not None:
-        return {part: keep(datalist_part(datalist, part, fold)) for part in ("training", "meta", "validation")}
-    cases = [case for case in find_cases(dataset_dir) if case.label is not None or case.problem is not None]
+        parts = {part: datalist_part(datalist, part, fold) for part in ("training", "meta", "validation")}
+        if not skip_damaged:
+            refuse_missing([item for items in parts.values() for item in items], datalist)
+        return {part: keep(items) for part, items in parts.items()}
+    cases = find_labelled(dataset_dir)
     items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])
     least = 3 if validation_fraction else 2
     if len(items) < least:
@@ -277,7 +281,7 @@ def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def list_cases(dataset_dir: str | Path, labelled: bool = False) -> list[dict[str, Any]]:
     """Return the cases of a folder as a MONAI datalist; only those with a label map if asked."""
-    return [case.as_item() for case in find_cases(dataset_dir) if case.label is not None or not labelled]
+    return [case.as_item() for case in (find_labelled if labelled else find_cases)(dataset_dir)]
 
 
 def case_names(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

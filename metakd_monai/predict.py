@@ -226,6 +226,7 @@ def predict_case(
         "weights": str(predictor.weights),
         "device": str(predictor.device),
         "files": case.as_item()["image"],
+        "notes": list(case.notes),
         "modalities": {"used": used, "missing": missing},
         "volumes_ml": volumes,
         "expected": expectations.report(used),

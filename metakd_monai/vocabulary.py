@@ -71,14 +71,13 @@ BRATS_2023_LABELS = LabelConvention("BraTS 2023", enhancing=int(Label.ET_2023))
 BRATS_2024_LABELS = LabelConvention("BraTS 2024 GLI", enhancing=int(Label.ET_2023), outside=(4,))  # resection cavity
 MSD_LABELS = LabelConvention("MSD Task01", necrosis=2, oedema=1, enhancing=3)
 
-# Spellings of a sequence as a whole token of a file name, lower case. BraTS of all years, MSD and BIDS.
+# Spellings of a sequence in one word, lower case. File names have more, see metakd_monai.cases.words.
 MODALITY_TOKENS: dict[str, Modality] = {
     **dict.fromkeys(("flair", "fla", "t2f", "t2flair"), Modality.FLAIR),
-    **dict.fromkeys(("t1", "t1n", "t1w"), Modality.T1),
-    **dict.fromkeys(("t1ce", "t1c", "t1gd", "t1post"), Modality.T1CE),
-    **dict.fromkeys(("t2", "t2w"), Modality.T2),
+    **dict.fromkeys(("t1", "t1n", "t1w", "t1wi"), Modality.T1),
+    **dict.fromkeys(("t1ce", "t1c", "t1gd", "t1post", "ct1"), Modality.T1CE),
+    **dict.fromkeys(("t2", "t2w", "t2wi"), Modality.T2),
 }
-LABEL_TOKENS = frozenset({"seg", "segm", "dseg", "label", "mask", "brainmask"})
 
 
 # What PyTorch and oneDNN say when memory runs out, lower case.

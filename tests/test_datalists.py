@@ -246,7 +246,7 @@ def test_links_to_files_keep_their_names(tmp_path):
         path.symlink_to(path.rename(tmp_path / f"blob{number}"))
     write_datalist(tmp_path / "list.json", make_datalist(layout_of(tmp_path / "data", "auto"), folds=2))
     item = datalist_part(tmp_path / "list.json", "test")[0]
-    assert all(name.endswith(".nii.gz") for name in [*item["image"], item["label"]])
+    assert all(name.endswith(".nii.gz") for name in [*item["image"].values(), item["label"]])
 
 
 @pytest.mark.parametrize("inside", [True, False])

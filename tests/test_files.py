@@ -94,7 +94,6 @@ def test_one_bad_case_of_many_carries_its_problem(tmp_path):
         (lambda d: None, "no modality found; expected files such as"),
         (lambda d: save(d / "a_seg.nii.gz"), "no modality found"),
         (lambda d: [save(d / "a_t1.nii.gz"), save(d / "a_t1n.nii.gz")], r"two files for 't1' \(a_t1.nii.gz, a_t1n"),
-        (lambda d: [save(d / "x" / "a_t1.nii.gz"), save(d / "y" / "a_t1.nii.gz")], "two cases are named 'a'"),
     ],
 )
 def test_find_cases_refuses(tmp_path, make, message):

@@ -13,7 +13,7 @@ from dicom import find_series, read_series
 from grid import to_one_grid
 from monai.data import MetaTensor
 
-from metakd_monai.cases import NIFTI, find_cases, modality_of
+from metakd_monai.cases import NIFTI, find_cases, recognise, safe_case_id
 from metakd_monai.files import check_image, read_nifti, read_voxels
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality, UserError
@@ -66,13 +66,13 @@ def read_study(source: str | Path) -> Study:
         check_image(path, image.numpy(), modality.value)
     reference, resampled = to_one_grid(images)
     logger.info("grid of %s, %s", reference.value, tuple(images[reference].shape[1:]))
-    return Study(case_id, resampled, series=volumes[reference].instances)
+    return Study(safe_case_id(case_id), resampled, series=volumes[reference].instances)
 
 
 def read_files(path: Path) -> Study:
     """Read the NIfTI files of one case, or one 4-D file, also when it lies in a folder alone."""
     files = [file for file in path.rglob("*") if NIFTI.search(file.name)]
-    alone = len(files) == 1 and modality_of(files[0].name) is None
+    alone = len(files) == 1 and recognise(files[0].name) is None
     cases = find_cases(files[0] if alone else path)
     if len(cases) > 1:
         raise UserError(f"{path}: {len(cases)} cases found; expected those of one patient")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import click
@@ -54,6 +55,23 @@ def add_options(*options: Any) -> Any:
 def choice_option(name: str, values: Sequence[str], default: str, text: str) -> Any:
     """Make an option that is one of several words, its default shown after the help text."""
     return click.option(name, type=click.Choice(values), default=default, show_default=True, help=text)
+
+
+def names_option() -> Any:
+    """Make the option that names a table of a site's own file names."""
+    return click.option(
+        "--names",
+        type=click.Path(path_type=Path),
+        metavar="TABLE",
+        help='TOML or JSON from patterns of file names to sequences, such as "*_spc_*" = "flair" (docs/file-names.md).',
+    )
+
+
+def tell_notes(cases: Iterable[Any]) -> None:
+    """Print what the user should know about each case's files, one line a note."""
+    for case in cases:
+        for note in case.notes:
+            click.echo(f"{case.case_id}: {note}")
 
 
 class Sizes(click.ParamType):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from metakd_monai.cli.base import names_option, tell_notes
 from metakd_monai.vocabulary import Modality
 from metakd_monai.years import YEARS
 
@@ -28,17 +29,23 @@ from metakd_monai.years import YEARS
     help="Leave out cases with fewer sequences.",
 )
 @click.option("--skip-damaged", is_flag=True, help="Leave out cases that cannot be read, in place of refusing.")
-def datalist(root: Path, output: Path, year: str, min_modalities: int, skip_damaged: bool, **split: Any) -> None:
+@names_option()
+def datalist(
+    root: Path, output: Path, year: str, min_modalities: int, skip_damaged: bool, names: Path | None, **split: Any
+) -> None:
     """Write the splits of the data set in ROOT, a BraTS download of any year, as a MONAI datalist.
 
     The split is by patient, stratified by grade where known, and depends on seed and names alone.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    from metakd_monai.cases import read_name_table
     from metakd_monai.datalists import make_datalist, read_layout, write_datalist
 
+    table = None if names is None else read_name_table(names)
     with logging_redirect_tqdm():
-        layout = read_layout(root, year, min_modalities, skip_damaged)
+        layout = read_layout(root, year, min_modalities, skip_damaged, names=table)
+    tell_notes(entry.case for entry in layout.entries)
     made = make_datalist(layout, **split)
     write_datalist(output, made)
     incomplete = [e for e in layout.entries if not isinstance(e.case.files, Path) and len(e.case.files) < len(Modality)]

@@ -13,7 +13,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged, Transform
 
-from metakd_monai.cases import find_cases, modality_of
+from metakd_monai.cases import check_case_id, find_cases, name_sequences
 from metakd_monai.files import check_image, read_nifti, read_voxels, write_like
 from metakd_monai.vocabulary import Modality, UserError, parse_modalities, parse_modality
 
@@ -128,14 +128,7 @@ def files_of(source: Mapping[str, str] | Iterable[str] | str | Path) -> dict[Mod
         return dict(cases[0].files)
     if isinstance(source, Mapping):
         return {parse_modality(str(getattr(name, "value", name))): Path(path) for name, path in source.items()}
-    files: dict[Modality, Path] = {}
-    for path in map(Path, source):
-        modality = modality_of(path.name)
-        if modality is None or modality in files:
-            problem = "no modality in its name" if modality is None else f"a second file for {modality.value!r}"
-            raise UserError(f"{path}: {problem}; expected names such as <case>_flair.nii.gz, one for each modality")
-        files[modality] = path
-    return files
+    return name_sequences([Path(path) for path in source])
 
 
 def check_grid(path: Path, shape: tuple, affine: np.ndarray, want_shape: tuple, want_affine: np.ndarray) -> None:
@@ -177,5 +170,6 @@ class SaveImageMaskd(SaveImaged):
         for key in self.key_iterator(dict(data)):
             meta = data[self.image_key].meta
             voxels = np.asarray(data[key][0].cpu(), dtype=np.uint8)
-            write_like(self.output_dir / f"{meta[CASE_ID]}.nii.gz", voxels, meta[REFERENCE])
+            case_id = check_case_id(meta[CASE_ID], "case_id")
+            write_like(self.output_dir / f"{case_id}.nii.gz", voxels, meta[REFERENCE])
         return dict(data)
