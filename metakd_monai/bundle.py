@@ -15,9 +15,9 @@ from monai.data import Dataset
 from tqdm import tqdm
 
 from metakd_monai.cases import find_cases, hash_of
-from metakd_monai.data import files_in, make_dataset
+from metakd_monai.data import make_dataset
 from metakd_monai.datalists import datalist_part
-from metakd_monai.files import read_voxels
+from metakd_monai.transforms import ReadCase
 from metakd_monai.vocabulary import UserError, check_modalities, find_user_error
 
 logger = logging.getLogger(__name__)
@@ -263,12 +263,11 @@ def leave_processes() -> None:
 
 
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the items whose files can all be read; each other one is named in a warning."""
-    readable = []
+    """Return the items that can be read, label map and grid too; each other one is named in a warning."""
+    read, readable = ReadCase(), []
     for item in tqdm(items, desc="checking files", unit="case", disable=None):
         try:
-            for path in files_in(item):
-                read_voxels(path)
+            read(item)
             readable.append(item)
         except UserError as error:
             logger.warning("%s: left out: %s", item["case_id"], error)
