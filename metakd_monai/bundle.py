@@ -14,9 +14,9 @@ from monai.data import Dataset
 from tqdm import tqdm
 
 from metakd_monai.cases import find_cases, find_labelled, hash_of
-from metakd_monai.data import files_in, make_dataset
+from metakd_monai.data import make_dataset
 from metakd_monai.datalists import META_CASES, count_meta, datalist_part, refuse_missing
-from metakd_monai.files import read_voxels
+from metakd_monai.transforms import ReadCase
 from metakd_monai.vocabulary import UserError, check_modalities
 
 logger = logging.getLogger(__name__)
@@ -267,12 +267,11 @@ def leave_processes() -> None:
 
 
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the items whose files can all be read; each other one is named in a warning."""
-    readable = []
+    """Return the items that can be read, label map and grid too; each other one is named in a warning."""
+    read, readable = ReadCase(), []
     for item in tqdm(items, desc="checking files", unit="case", disable=None):
         try:
-            for path in files_in(item):
-                read_voxels(path)
+            read(item)
             readable.append(item)
         except UserError as error:
             logger.warning("%s: left out: %s", item["case_id"], error)

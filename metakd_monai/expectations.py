@@ -24,9 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from nibabel.affines import voxel_sizes
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from metakd_monai.nifti import voxel_ml
 from metakd_monai.vocabulary import Modality, Region
 
 FILE = "expected.json"
@@ -39,13 +41,13 @@ FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
 DIFFERENCES = {"share": 0.15, "skew": 0.25, "contrast": 0.5}
 
 
-def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> Look:
+def measure_look(image: Tensor, available: Tensor, affine: ArrayLike) -> Look:
     """Measure what tells an unusual case from a usual one; no number depends on the scale of intensities.
 
     Args:
         image: sequences, 0 outside the brain, ``(N, *S)``.
         available: which are there, ``(N,)`` bool.
-        spacing: edges of a voxel in mm.
+        affine: from voxels to mm, ``(4, 4)``.
 
     Returns:
         ``shortest_edge`` and ``longest_edge`` of a voxel in mm; ``brain_ml``, volume of what is not 0;
@@ -58,11 +60,12 @@ def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> 
         with T1 and T1ce, ``contrast``, see :func:`measure_contrast`.
     """
     brain = reduce(torch.logical_or, image[available] != 0)  # any() over the first axis is ten times slower
+    edges = voxel_sizes(np.asarray(affine, dtype=float))
     voxels, box = int(brain.sum()), math.prod(length_along(brain, axis) for axis in range(brain.dim()))
     look = {
-        "shortest_edge": float(min(spacing)),
-        "longest_edge": float(max(spacing)),
-        "brain_ml": voxels * math.prod(spacing) / 1000,
+        "shortest_edge": float(min(edges)),
+        "longest_edge": float(max(edges)),
+        "brain_ml": voxels * voxel_ml(affine),
         "brain_share": voxels / box,
     }
     given = {m: values for m, values, there in zip(Modality, image, available.tolist(), strict=True) if there}
@@ -217,9 +220,9 @@ class Expectations:
         ranges = [f"{region.value} {say_measured(dice[region])}" for region in Region if region.value in dice]
         return f"expected Dice {', '.join(ranges)}" if ranges else ""
 
-    def find_unusual(self, image: Tensor, available: Tensor, spacing: Sequence[float]) -> list[str]:
+    def find_unusual(self, image: Tensor, available: Tensor, affine: ArrayLike) -> list[str]:
         """Return what is unlike the training cases in a case; see :func:`measure_look` and :func:`find_unusual`."""
-        return find_unusual(measure_look(image, available, spacing), self.ranges) if self.ranges else []
+        return find_unusual(measure_look(image, available, affine), self.ranges) if self.ranges else []
 
 
 def read_expectations(weights: str | Path, sha256: str) -> Expectations:

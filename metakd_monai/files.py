@@ -1,4 +1,4 @@
-"""NIfTI files in and out; every file is written whole or not at all."""
+"""JSON in and out; every file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,101 +6,15 @@ import contextlib
 import io
 import json
 import os
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import nibabel as nib
-import numpy as np
-from nibabel.filebasedimages import ImageFileError
-
 from metakd_monai.temporaries import mark_of, remove, remove_temporaries, temporary_of
-from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, UserError, in_one_line
+from metakd_monai.vocabulary import UserError, in_one_line
 
 LONGEST_JSON = 256 << 20  # bytes
 FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # what torch.save says, a RuntimeError
-
-
-def read_nifti(path: str | Path) -> nib.Nifti1Image:
-    """Open a NIfTI file; raises UserError when it is missing or no NIfTI file."""
-    try:
-        return nib.load(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ImageFileError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: unreadable or truncated, expected a NIfTI file ({error})") from None
-
-
-def read_voxels(path: str | Path, image: nib.Nifti1Image | None = None) -> np.ndarray:
-    """Read all voxels as float32; raises UserError when the file is damaged."""
-    image = read_nifti(path) if image is None else image
-    try:
-        return np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{path}: unreadable or truncated, expected a complete NIfTI file ({error})") from None
-
-
-def check_image(path: str | Path, voxels: np.ndarray, what: str) -> None:
-    """Refuse a sequence that cannot be one: raises UserError for values that are not finite or all the same.
-
-    Zeros are no part of the brain: an image of 0 and one other value would be 0 all over once it is normalised.
-    """
-    bad = int(voxels.size - np.isfinite(voxels).sum())
-    if bad:
-        raise UserError(f"{path}: {what} has {bad} voxels that are NaN or infinite; expected finite intensities")
-    if voxels.min() == voxels.max():
-        raise UserError(f"{path}: {what} is constant ({voxels.flat[0]:g} everywhere); expected an image of a brain")
-    brain = voxels[voxels != 0]
-    if brain.min() == brain.max():
-        raise UserError(f"{path}: {what} is constant ({brain[0]:g} or 0 everywhere); expected an image of a brain")
-
-
-def check_labels(values: np.ndarray, where: str, convention: LabelConvention | None = None) -> int | None:
-    """Check the values of a label map; return that of enhancing tumour, or None when it has none.
-
-    Args:
-        values: of the label map, of any shape.
-        where: for messages.
-        convention: what values are allowed; None for those of any BraTS, but not both 3 and 4.
-
-    Raises:
-        UserError: for values outside the allowed ones.
-    """
-    known = convention.values if convention else {int(label) for label in Label}
-    found = {float(value) for value in np.unique(values)}
-    if not found <= known:
-        strange = ", ".join(f"{value:g}" for value in sorted(found - known))
-        allowed = ", ".join(map(str, sorted(known))) if convention else "0, 1, 2 and 4 (or 3, from BraTS 2023 on)"
-        of = f" of {convention.name}" if convention else ""
-        raise UserError(f"{where}: label values {strange} found; expected {allowed}{of}")
-    enhancing = [value for value in ([convention.enhancing] if convention else ET_LABELS) if value in found]
-    if len(enhancing) > 1:
-        raise UserError(f"{where}: labels 3 and 4 found together; expected enhancing tumour to be one of them")
-    return enhancing[0] if enhancing else None
-
-
-def write_like(path: Path, voxels: np.ndarray, reference: str | Path) -> None:
-    """Write voxels on the very grid of a reference file: its affine and header, so that ITK finds them equal.
-
-    Args:
-        path: where to; written under a temporary name, then renamed.
-        voxels: ``(*S)`` or ``(*S, C)``, in the dtype to write.
-        reference: the file whose grid it is.
-    """
-    source = read_nifti(reference)
-    header = source.header.copy()
-    header.set_data_dtype(voxels.dtype)
-    header.set_slope_inter(1, 0)
-    header["cal_min"] = header["cal_max"] = 0
-    image = nib.Nifti1Image(voxels, source.affine, header)
-    # set_sform and set_qform went through floats in the constructor; the bytes of the reference are the grid.
-    for field in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
-        image.header[field] = source.header[field]
-    for field in ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"):
-        image.header[field] = source.header[field]
-    image.header["pixdim"][:4] = source.header["pixdim"][:4]
-    write_safely(path, lambda temporary: nib.save(image, temporary))
 
 
 def read_json(path: str | Path, expected: str) -> Any:

@@ -19,11 +19,12 @@ from metakd_monai import __version__
 from metakd_monai.cases import Case
 from metakd_monai.expectations import read_expectations
 from metakd_monai.exports import load_any, settle_precision, weights_checksum
-from metakd_monai.files import mark_unfinished, read_nifti, read_record, write_json, write_like
+from metakd_monai.files import mark_unfinished, read_record, write_json
 from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
+from metakd_monai.nifti import read_nifti, voxel_ml, write_like
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.temporaries import is_unfinished, mark_finished, refuse_folders, remove
-from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
+from metakd_monai.transforms import NOTE, REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.uncertainty import describe_uncertainty, measure_uncertainty
 from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality, Region, UserError, find_user_error
 from metakd_monai.weights import checksum
@@ -123,9 +124,10 @@ class Predictor:
             postprocessing=str(self.postprocessing),
         )
         self.expectations = read_expectations(weights, weights_checksum(self.network, weights))
+        limit = settled.memory_limit if self.device.type == "cpu" else None  # of the process, on a CPU
         self.load = Compose(
             [
-                LoadImageModalitiesd(modalities=modalities),
+                LoadImageModalitiesd(modalities=modalities, memory_limit=limit, log=False),
                 Orientationd(keys="image", axcodes=WORKING_AXES, labels=None),
             ]
         )
@@ -209,9 +211,11 @@ def predict_case(
     segmented = time.perf_counter()
     used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
     missing = [name for name in MODALITY_NAMES if name not in used]
-    volumes = measure(labels, item["image"].pixdim)
+    volumes = measure(labels, item["image"].affine)
     expectations = predictor.expectations
-    unusual = expectations.find_unusual(item["image"].as_tensor(), item["available"], item["image"].pixdim.tolist())
+    image = item["image"]
+    unusual = expectations.find_unusual(image.as_tensor(), item["available"], image.affine)
+    unusual = [*filter(None, [image.meta.get(NOTE)]), *unusual]
     title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
         f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
@@ -301,9 +305,7 @@ def to_native(volume: torch.Tensor, affine: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(turned)
 
 
-def measure(labels: torch.Tensor, spacing: Sequence[float]) -> dict[str, float]:
-    """Return the volumes of ET, TC and WT in mL of a label map ``(1, *S)`` with a spacing in mm."""
-    voxel_ml = float(np.prod([float(s) for s in spacing])) / 1000
-    return {
-        r.value: round(float(m.sum()) * voxel_ml, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)
-    }
+def measure(labels: torch.Tensor, affine: torch.Tensor) -> dict[str, float]:
+    """Return the volumes of ET, TC and WT in mL of a label map ``(1, *S)`` with an affine ``(4, 4)`` in mm."""
+    each = voxel_ml(affine)
+    return {r.value: round(float(m.sum()) * each, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)}

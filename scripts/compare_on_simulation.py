@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from metakd_monai.benchmark.subsets import SubsetPredictor
 from metakd_monai.cases import find_cases
-from metakd_monai.files import read_voxels, write_json, write_safely
+from metakd_monai.files import write_json, write_safely
+from metakd_monai.nifti import read_voxels
 from metakd_monai.predict import Predictor
 from metakd_monai.simulate import simulate_cohort
 from metakd_monai.transforms import labels_to_regions

@@ -146,7 +146,7 @@ def publish_expectations(weights: Path, expected: Path | None, folders: Sequence
 
 def look_at(item: dict[str, Any]) -> Look:
     """Measure a case as the predictor has read it."""
-    return measure_look(item["image"].as_tensor(), item["available"], item["image"].pixdim.tolist())
+    return measure_look(item["image"].as_tensor(), item["available"], item["image"].affine)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_trunks_agree():
     assert after == ["Invertd", "RegionsToLabelsd", "SaveImageMaskd"]  # a logit above 0, as the command line has it
     image_only = [
         {**t, "keys": "image"} if "keys" in t else t
-        for t in without(train["train"]["deterministic_transforms"], "LabelsToRegionsd", "LoadImaged")
+        for t in without(train["train"]["deterministic_transforms"], "LabelsToRegionsd", "LoadLabeld")
         if t["_target_"] not in ("EnsureChannelFirstd", "CropForegroundd")
     ]
     mine = without(inference["preprocessing"]["transforms"], "EnsureChannelFirstd")

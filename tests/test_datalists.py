@@ -63,7 +63,7 @@ def test_an_msd_file_without_its_channels_is_refused(tmp_path):
     make_layout(tmp_path, "msd", cases=2)
     path = tmp_path / "imagesTr" / "BRATS_001.nii.gz"
     nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj)[..., 0], AFFINE), path)
-    with pytest.raises(UserError, match=r"BRATS_001\.nii\.gz: shape \(16, 18, 14\) found; expected four axes"):
+    with pytest.raises(UserError, match=r"BRATS_001\.nii\.gz: shape \(16, 18, 14\); expected a 4-D file"):
         layout_of(tmp_path, "msd")
 
 

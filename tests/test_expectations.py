@@ -15,8 +15,8 @@ from test_predict import predict
 from metakd_monai.cases import find_cases
 from metakd_monai.expectations import FILE, find_unusual, measure_contrast, measure_look, merge_looks, read_expectations
 from metakd_monai.exports.write import export_network
-from metakd_monai.files import read_voxels
 from metakd_monai.networks import MetaKDUNet
+from metakd_monai.nifti import read_voxels
 from metakd_monai.predict import Predictor
 from metakd_monai.vocabulary import Modality
 from metakd_monai.weights import checksum
@@ -26,7 +26,7 @@ DICE = {"mean": 0.7, "lowest": 0.5, "highest": 0.9, "cases": 3}
 
 
 def look_at(image, spacing=MM):
-    return measure_look(image, (image != 0).flatten(1).any(dim=1), spacing)
+    return measure_look(image, (image != 0).flatten(1).any(dim=1), np.diag([*spacing, 1.0]))
 
 
 def read(folder):
@@ -169,14 +169,17 @@ def test_predict_tells_the_dice_of_the_given_subset(cohort, weights, tmp_path, c
 def test_predict_warns_and_goes_on(cohort, weights, tmp_path, caplog):
     predictor = Predictor(weights)
     items = [predictor.read(case) for case in find_cases(cohort)]
-    looks = [measure_look(i["image"].as_tensor(), i["available"], i["image"].pixdim.tolist()) for i in items]
+    looks = [measure_look(i["image"].as_tensor(), i["available"], i["image"].affine) for i in items]
     describe(weights, training=merge_looks(looks))
     folder = tmp_path / "in" / "one"
     folder.mkdir(parents=True)
     for modality, path in find_cases(cohort)[0].files.items():
         image = nib.load(path)
         affine = image.affine @ np.diag([1, 1, 1.5, 1])
-        nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + 1, affine), folder / f"one_{modality.value}.nii.gz")
+        air = np.random.default_rng(0).integers(1, 4, image.shape)  # noise: a border of one value would be background
+        nib.save(
+            nib.Nifti1Image((image.dataobj + air).astype(np.int16), affine), folder / f"one_{modality.value}.nii.gz"
+        )
     for source in (cohort, folder):
         result = predict(source, tmp_path / "out", weights, "--no-preview")
         assert result.exit_code == 0, result.output

@@ -5,7 +5,8 @@ import pytest
 from conftest import shared
 
 from metakd_monai.cases import Case, find_cases, modality_of
-from metakd_monai.files import check_image, check_labels, read_nifti, read_voxels, write_like, write_safely
+from metakd_monai.files import write_safely
+from metakd_monai.nifti import check_image, check_labels, read_nifti, read_voxels, write_like
 from metakd_monai.vocabulary import Modality, UserError
 
 F, T1, T1CE, T2 = Modality

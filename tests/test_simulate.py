@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from metakd_monai.cases import find_cases
-from metakd_monai.files import read_voxels
+from metakd_monai.nifti import read_voxels
 from metakd_monai.simulate import simulate_cohort
 from metakd_monai.vocabulary import Modality, UserError
 

@@ -8,7 +8,8 @@ import torch
 from test_inferers import Recorder, volume
 
 from metakd_monai.inferers import MIRRORINGS, PRECISIONS, ModalityInferer, choose_precision, paste
-from metakd_monai.inferers.memory import BASE_BYTES, GIB, VOLUME_BYTES, choose_roi, shrink
+from metakd_monai.inferers.memory import choose_roi, shrink
+from metakd_monai.memory import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Compute
 from metakd_monai.vocabulary import UserError, is_out_of_memory

@@ -14,7 +14,7 @@ from grid import to_one_grid
 from monai.data import MetaTensor
 
 from metakd_monai.cases import NIFTI, find_cases, recognise, safe_case_id
-from metakd_monai.files import check_image, read_nifti, read_voxels
+from metakd_monai.nifti import check_image, read_nifti, read_voxels
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality, UserError
 

@@ -17,8 +17,8 @@ import torch
 from metakd_monai.benchmark.subsets import SubsetPredictor, case_of, name_subset
 from metakd_monai.cases import MIXED_ET_NAME
 from metakd_monai.data import files_in
-from metakd_monai.files import check_labels, read_nifti, read_voxels
 from metakd_monai.files import read_record as read_json_record
+from metakd_monai.nifti import AXES, check_grid, check_labels, read_labels, read_nifti
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.predict import Predictor, to_native
 from metakd_monai.scores.cases import measure
@@ -116,17 +116,14 @@ def read_reference(item: Mapping[str, Any], image: str | Path, convention: Conve
     if not path:
         raise UserError(f"{item['case_id']}: no label map; expected one to score against")
     file, grid = read_nifti(path), read_nifti(image)
-    if file.shape != grid.shape[:3]:
-        raise UserError(f"{path}: shape {file.shape} found; expected {grid.shape[:3]} as in {image}")
-    if not np.allclose(file.affine, grid.affine, atol=1e-3):
-        raise UserError(f"{path}: affine differs; expected that of {image}")
-    labels = read_voxels(path, file)
+    check_grid(path, file.shape, file.affine, grid.shape[:AXES], grid.affine, str(image))
+    labels = read_labels(path, file)
     meaning = convention.reference_labels or convention.labels
     if item.get("year"):
         meaning = find_year(str(item["year"])).labels
     check_labels(labels, str(path), meaning)
     masks = labels_to_regions(torch.from_numpy(labels)[None], meaning).bool().numpy()
-    return Reference(masks, tuple(float(step) for step in file.header.get_zooms()[:3]), file.affine)
+    return Reference(masks, file.edges, file.affine)
 
 
 def score_item(predictor: SubsetPredictor, item: Mapping[str, Any], scoring: Scoring) -> dict[str, Any]:

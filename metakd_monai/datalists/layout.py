@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from metakd_monai.cases import NIFTI, Case, NameTable, check_case_id, find_cases, walk
-from metakd_monai.files import check_labels, read_nifti, read_voxels
-from metakd_monai.vocabulary import Modality, UserError, in_one_line
+from metakd_monai.nifti import check_labels, read_nifti
+from metakd_monai.transforms import ReadCase
+from metakd_monai.vocabulary import UserError, in_one_line
 from metakd_monai.years import YEARS, Year, find_year, years_of
 
 logger = logging.getLogger(__name__)
 
 GRADES = ("HGG", "LGG")
+READ = ReadCase()
 MSD_FOLDERS = (("imagesTr", "labelsTr"), ("imagesTs", None))
 
 
@@ -77,7 +78,7 @@ def read_layout(
     found = decide_year(folder, cases) if year == "auto" else find_year(year)
     cases = [case for case in cases if has_enough(case, min_modalities)]
     usable = []
-    for case in tqdm(cases, desc="checking labels", unit="case", disable=None if progress else True):
+    for case in tqdm(cases, desc="checking files", unit="case", disable=None if progress else True):
         try:
             check_case(case, found, by_name=year == "auto")
             usable.append(case)
@@ -150,23 +151,17 @@ def has_enough(case: Case, min_modalities: int) -> bool:
 
 
 def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
-    """Check a case's files and labels; raises UserError for one that cannot be used.
+    """Read all of a case's files and check its labels; raises UserError for one that cannot be used.
 
     Args:
         case: the case.
         year: whose labels it must have; None for those of any BraTS.
         by_name: the year was told by the names, and the user may know better.
     """
-    if case.problem:
-        raise UserError(case.problem)
-    for path in [case.files] if isinstance(case.files, Path) else case.files.values():
-        shape = read_nifti(path).shape
-        if path == case.files and shape[3:] != (len(Modality),):
-            raise UserError(f"{path}: shape {shape} found; expected four axes, {len(Modality)} channels on the last")
+    item = READ(case.as_item())
     if case.label is not None:
-        values = np.unique(read_voxels(case.label))
         try:
-            check_labels(values, str(case.label), year.labels if year else None)
+            check_labels(item["label"].numpy(), str(case.label), year.labels if year else None)
         except UserError as error:
             hint = f" (by the names this is {year.name}; --year overrides)" if year and by_name else ""
             raise UserError(f"{error}{hint}") from None

@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from metakd_monai.memory import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.vocabulary import UserError
 
-GIB = 2**30
-BASE_BYTES = 0.6 * GIB  # of a process with PyTorch and MONAI, before any volume
-VOLUME_BYTES = 44  # for each voxel of the volume: sequences as read and stacked, labels, logits
 UNKNOWN_BYTES = 1024  # for each voxel of a window, of a network that does not say
 STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales, or of the network's if that is longer
 SMALLEST = 32  # voxels along an axis

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from metakd_monai.nifti import check_grid
 from metakd_monai.scores.cases import Measured, fail_case, measure
 from metakd_monai.scores.conventions import Convention, choose_hd95, convention_of, find_convention, region_masks
 from metakd_monai.scores.folders import (
     LabelMap,
-    check_grid,
     find_foreign,
     find_predictions,
     find_references,
@@ -179,7 +179,8 @@ def read_prediction(task: Task, reference: LabelMap) -> LabelMap:
     if task.prediction is None:
         raise UserError("no prediction")
     prediction = read_label_map(task.prediction)
-    check_grid(prediction, reference)
+    grid = reference.labels.shape, reference.affine
+    check_grid("prediction", prediction.labels.shape, prediction.affine, *grid, "the reference")
     return prediction
 
 

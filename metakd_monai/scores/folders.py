@@ -19,14 +19,13 @@ from metakd_monai.cases import (
     recognise,
     walk,
 )
-from metakd_monai.files import check_labels, read_nifti, read_voxels
+from metakd_monai.nifti import AXES, check_labels, read_labels, read_nifti
 from metakd_monai.scores.conventions import Convention
 from metakd_monai.vocabulary import LabelConvention, UserError
 
 BESIDE = OWN_SUFFIXES  # of what metakd predict writes beside masks
 ALONE = ("seg", "segm", "dseg", "segmentation")  # names that say nothing of the case
 SEGMENTATION_END = re.compile(r"[_-]d?seg$", re.IGNORECASE)
-GRID_TOLERANCE = 1e-3  # of the entries of an affine
 
 
 @dataclass(frozen=True)
@@ -130,27 +129,12 @@ def read_label_map(path: Path, labels_of: LabelConvention | None = None) -> Labe
         UserError: when it is unreadable, has not three axes, or has other values (for None: outside 0 to 4, or both 3
             and 4).
     """
-    image = read_nifti(path)
-    voxels = read_voxels(path, image)
-    if voxels.ndim != 3:
-        raise UserError(f"{path}: shape {voxels.shape} found; expected a label map of three axes")
-    with np.errstate(invalid="ignore"):
-        labels = voxels.astype(np.uint8)
-    values = np.concatenate([np.flatnonzero(np.bincount(labels.ravel())), voxels[labels != voxels]])
-    check_labels(values, str(path), labels_of)
-    return LabelMap(labels, image.affine, tuple(float(step) for step in image.header.get_zooms()))
-
-
-def check_grid(prediction: LabelMap, reference: LabelMap) -> None:
-    """Raise UserError when a prediction is not on the grid of its reference."""
-    shape, expected = prediction.labels.shape, reference.labels.shape
-    if shape != expected:
-        raise UserError(f"prediction: shape {shape} found; expected the reference's, {expected}")
-    difference = float(np.abs(prediction.affine - reference.affine).max())
-    if not difference <= GRID_TOLERANCE:
-        raise UserError(
-            f"prediction: affine differs from the reference's by {difference:g}; expected at most {GRID_TOLERANCE:g}"
-        )
+    file = read_nifti(path)
+    if len(file.shape) != AXES:
+        raise UserError(f"{path}: shape {file.shape} found; expected a label map of three axes")
+    labels = read_labels(path, file)
+    check_labels(labels, str(path), labels_of)
+    return LabelMap(labels, file.affine, file.edges)
 
 
 def find_foreign(labels: np.ndarray, convention: Convention, which: str) -> list[str]:
