@@ -8,8 +8,8 @@ wanted=$(cat setup.cfg pyproject.toml constraints.txt | cksum)
 if [ "$(cat .venv/installed 2>/dev/null || true)" = "$wanted" ]; then exit 0; fi
 
 python=${PYTHON:-python3}
-if ! "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'; then
-    echo "setup: $("$python" --version 2>&1) found; expected Python 3.10 to 3.12 (set PYTHON=...)" >&2
+if ! "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'; then
+    echo "setup: $("$python" --version 2>&1) found; expected Python 3.10 to 3.13 (set PYTHON=...)" >&2
     exit 2
 fi
 echo "Setting up .venv (once; a few minutes) ..."

@@ -16,6 +16,7 @@ from metakd_monai.cli.adni import adni_prepare, adni_simulate
 from metakd_monai.cli.avmnist import avmnist
 from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
+from metakd_monai.cli.bundle import bundle
 from metakd_monai.cli.datalist import datalist
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.export import export
@@ -35,7 +36,7 @@ def main() -> None:
     logging.getLogger("metakd_monai").setLevel(logging.INFO)
 
 
-SEGMENTATION = (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission)
+SEGMENTATION = (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission, bundle)
 CLASSIFICATION = (avmnist, adni_prepare, adni_simulate)
 
 for command in (*SEGMENTATION, *CLASSIFICATION):

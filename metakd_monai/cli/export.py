@@ -32,8 +32,8 @@ def export(format: str, weights: Path | None, output: Path | None, bundle: Path 
 
     metakd predict --weights takes what comes out (but TensorRT) in place of model.pt.
     """
-    from metakd_monai.bundle import bundle_root
     from metakd_monai.exports.write import export_network
+    from metakd_monai.shipped import bundle_root
     from metakd_monai.vocabulary import UserError
     from metakd_monai.weights import find_weights
 
