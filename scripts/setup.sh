@@ -14,5 +14,7 @@ if ! "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (
 fi
 echo "Setting up .venv (once; a few minutes) ..."
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-PIP_CONSTRAINT=constraints.txt .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
+pins=constraints.txt
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || pins=/dev/null # some of these have no build for Python 3.10
+PIP_CONSTRAINT=$pins .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
 echo "$wanted" > .venv/installed

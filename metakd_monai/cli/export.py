@@ -20,7 +20,7 @@ FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tenso
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write; default the weights' name with .ts, .onnx or .pt2.",
+    help="File to write; default the weights' name with .ts, .onnx or .pt2; of the bundle's, in the current folder.",
 )
 @click.option(
     "--bundle",
@@ -39,7 +39,8 @@ def export(format: str, weights: Path | None, output: Path | None, bundle: Path 
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
     source = find_weights(weights)
-    target = output or source.with_suffix(FORMATS[format])
+    beside = Path(source.name) if weights is None else source  # nothing is written into an installed package
+    target = output or beside.with_suffix(FORMATS[format])
     if target.suffix != FORMATS[format]:
         meant = next((name for name, end in FORMATS.items() if end == target.suffix), None)
         hint = f", or --format {meant}" if meant else ""
