@@ -1,10 +1,9 @@
-"""What bundle JSON needs and cannot say itself: where the bundle lies, and which cases are for what."""
+"""What bundle JSON needs and cannot say itself: which cases are for what, seeds, processes."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,36 +15,12 @@ from tqdm import tqdm
 from metakd_monai.cases import find_cases, find_labelled, hash_of
 from metakd_monai.data import make_dataset
 from metakd_monai.datalists import META_CASES, count_meta, datalist_part, refuse_missing
+from metakd_monai.shipped import bundle_root as bundle_root  # for bundle JSON
+from metakd_monai.shipped import output_folder as output_folder
 from metakd_monai.transforms import ReadCase
 from metakd_monai.vocabulary import UserError, check_modalities
 
 logger = logging.getLogger(__name__)
-
-SEGMENTATION_BUNDLE = "brats_mri_metakd_segmentation"
-
-
-def bundle_root(name: str = SEGMENTATION_BUNDLE) -> str:
-    """Find the bundle's folder from wherever its configuration is run.
-
-    MONAI tells a configuration neither its own path nor its folder. In this order: the folder of the
-    ``--config_file`` on the command line, a bundle in Python's search path (MONAI Deploy puts it there), the current
-    folder when it is a bundle, the source checkout of this package, the current folder.
-    """
-    here = Path.cwd()
-    checkout = Path(__file__).resolve().parents[1] / "bundles" / name
-    searched = [Path(folder).resolve() for folder in sys.path]
-    roots = [*(path.resolve().parent.parent for path in config_files(sys.argv)), *searched, here, checkout]
-    return str(next((root for root in roots if (root / "configs" / "metadata.json").is_file()), here))
-
-
-def config_files(arguments: Sequence[str]) -> list[Path]:
-    """Return the files given as ``--config_file`` (one, or a list in brackets) on a command line."""
-    for number, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name == "--config_file":
-            value = value or (arguments[number + 1] if number + 1 < len(arguments) else "")
-            return [Path(part.strip(" '\"")) for part in value.strip("[]()").split(",")]
-    return []
 
 
 def split_cases(

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import torch
 
-from metakd_monai.bundle import SEGMENTATION_BUNDLE, bundle_root
 from metakd_monai.networks import MetaKDUNet, infer_architecture
+from metakd_monai.shipped import SEGMENTATION_BUNDLE, bundle_root, shipped_bundles
 from metakd_monai.vocabulary import Modality, Region, UserError, in_one_line
 
 OPTIMIZATIONS = ("auto", "none", "compile")
@@ -129,21 +129,24 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def find_weights(given: str | Path | None) -> Path:
-    """Return the weights that were given, or those in the bundle.
+    """Return the weights that were given, or those that come with this package, whatever the current folder is.
 
     Raises:
         UserError: when there are none, saying where to get or make some.
     """
-    path = Path(given) if given is not None else Path(bundle_root()) / "models" / "model.pt"
-    if path.is_file():
-        return path
     if given is not None:
-        raise UserError(f"weights: {path} not found; expected a file such as model.pt")
-    raise UserError(
-        f"weights: none found at {path}; give them with --weights FILE: those of the project lie in its source"
-        f" folder (bundles/{SEGMENTATION_BUNDLE}/models/model.pt), ./scripts/demo.sh makes some (demo/model.pt), or"
-        " train your own (README, 'Train')"
-    )
+        path = Path(given)
+        if not path.is_file():
+            raise UserError(f"weights: {path} not found; expected a file such as model.pt")
+        return path
+    # A zoo bundle carries this package inside, and no bundles in it: then it is the folder that is being run.
+    path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE, bundle_root())) / "models" / "model.pt"
+    if not path.is_file():
+        raise UserError(
+            f"weights: none found at {path}; give some with --weights FILE, install the project again, which brings"
+            " its own (pip install), or train yours (README, 'Train')"
+        )
+    return path
 
 
 def checksum(path: str | Path) -> str:

