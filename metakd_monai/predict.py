@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from metakd_monai.files import (
     write_json,
     write_like,
 )
-from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
+from metakd_monai.fingerprint import code_fingerprint
+from metakd_monai.inferers import ModalityInferer, Window, inside, keep_memory, paste
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.uncertainty import describe_uncertainty, measure_uncertainty
@@ -45,6 +46,8 @@ class Compute:
         margin: voxels kept around the brain's box.
         mirror: ``"none"``, ``"lr"`` or ``"all"``.
         overlap: of windows, where the box is not one.
+        window: three lengths in voxels, or ``"whole"``, the box; None for the window that goes with the weights. In
+            the settings of a mask it is never None.
     """
 
     precision: str = "auto"
@@ -52,11 +55,15 @@ class Compute:
     margin: int = 4
     mirror: str = "none"
     overlap: float = 0.25
+    window: Window = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a mask, apart from the case; recorded in its report."""
+    """What decides a mask, apart from the case; recorded in its report.
+
+    Masks of other code are other masks: see :mod:`metakd_monai.fingerprint`.
+    """
 
     weights_sha256: str
     modalities: tuple[str, ...] = MODALITY_NAMES
@@ -64,6 +71,7 @@ class Settings:
     compute: Compute = Compute()
     postprocessing: str = "none"
     version: str = __version__
+    code_sha256: str = field(default_factory=code_fingerprint)
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,9 @@ class Predictor:
         given = compute or Compute()
         self.network = load_any(weights, device, optimize)
         settled = replace(given, precision=settle_precision(self.network, given.precision, self.device))
-        self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))
+        how = {name: value for name, value in asdict(settled).items() if name != "window"}
+        self.inferer = ModalityInferer(settled.window, mode="gaussian", **how)
+        settled = replace(settled, window=self.inferer.window_for(self.network))
         self.settings = Settings(
             checksum(weights),
             tuple(m.value for m in modalities),
@@ -205,6 +215,7 @@ def predict_case(
     item = (read or predictor.read)(case)
     was_read = time.perf_counter()
     logits = predictor.segment(item)
+    window, smaller = predictor.inferer.used, predictor.inferer.describe_window()
     labels = predictor.label(item, logits, settings.et_label)
     unsure = predictor.uncertainty(item, logits) if outputs.uncertainty else None
     segmented = time.perf_counter()
@@ -213,6 +224,7 @@ def predict_case(
     volumes = measure(labels, item["image"].pixdim)
     expectations = predictor.expectations
     unusual = expectations.find_unusual(item["image"].as_tensor(), item["available"], item["image"].pixdim.tolist())
+    unusual = [*([] if smaller is None else [smaller]), *unusual]
     title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
         f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
@@ -226,6 +238,7 @@ def predict_case(
         "settings": asdict(settings),
         "weights": str(predictor.weights),
         "device": str(predictor.device),
+        "window": window,
         "files": case.as_item()["image"],
         "modalities": {"used": used, "missing": missing},
         "volumes_ml": volumes,

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
     {"__init__", "vocabulary", "startup"},
-    {"equations", "years", "files", "cases", "data"},
+    {"equations", "years", "files", "cases", "data", "fingerprint"},
     {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"}
     | {"expectations"}
     | {"avmnist", "adni"},
