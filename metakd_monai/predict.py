@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from metakd_monai.cases import Case
 from metakd_monai.expectations import read_expectations
 from metakd_monai.exports import load_any, settle_precision, weights_checksum
 from metakd_monai.files import mark_unfinished, read_record, write_json
-from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
+from metakd_monai.fingerprint import code_fingerprint
+from metakd_monai.inferers import ModalityInferer, Window, inside, keep_memory, paste
 from metakd_monai.nifti import read_nifti, voxel_ml, write_like
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.temporaries import is_unfinished, mark_finished, refuse_folders, remove
@@ -40,6 +41,8 @@ class Compute:
         margin: voxels kept around the brain's box.
         mirror: ``"none"``, ``"lr"`` or ``"all"``.
         overlap: of windows, where the box is not one.
+        window: three lengths in voxels, or ``"whole"``, the box; None for the window that goes with the weights. In
+            the settings of a mask it is never None.
     """
 
     precision: str = "auto"
@@ -47,11 +50,15 @@ class Compute:
     margin: int = 4
     mirror: str = "none"
     overlap: float = 0.25
+    window: Window = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a mask, apart from the case; recorded in its report."""
+    """What decides a mask, apart from the case; recorded in its report.
+
+    Masks of other code are other masks: see :mod:`metakd_monai.fingerprint`.
+    """
 
     weights_sha256: str
     modalities: tuple[str, ...] = MODALITY_NAMES
@@ -59,6 +66,7 @@ class Settings:
     compute: Compute = Compute()
     postprocessing: str = "none"
     version: str = __version__
+    code_sha256: str = field(default_factory=code_fingerprint)
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,9 @@ class Predictor:
         given = compute or Compute()
         self.network = load_any(weights, device, optimize)
         settled = replace(given, precision=settle_precision(self.network, given.precision, self.device))
-        self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))
+        how = {name: value for name, value in asdict(settled).items() if name != "window"}
+        self.inferer = ModalityInferer(settled.window, mode="gaussian", **how)
+        settled = replace(settled, window=self.inferer.window_for(self.network))
         self.settings = Settings(
             checksum(weights),
             tuple(m.value for m in modalities),
@@ -206,6 +216,7 @@ def predict_case(
     item = (read or predictor.read)(case)
     was_read = time.perf_counter()
     logits = predictor.segment(item)
+    window, smaller = predictor.inferer.used, predictor.inferer.describe_window()
     labels = predictor.label(item, logits, settings.et_label)
     unsure = predictor.uncertainty(item, logits) if outputs.uncertainty else None
     segmented = time.perf_counter()
@@ -215,7 +226,7 @@ def predict_case(
     expectations = predictor.expectations
     image = item["image"]
     unusual = expectations.find_unusual(image.as_tensor(), item["available"], image.affine)
-    unusual = [*filter(None, [image.meta.get(NOTE)]), *unusual]
+    unusual = [*filter(None, [image.meta.get(NOTE), smaller]), *unusual]
     title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
         f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
@@ -229,6 +240,7 @@ def predict_case(
         "settings": asdict(settings),
         "weights": str(predictor.weights),
         "device": str(predictor.device),
+        "window": window,
         "files": case.as_item()["image"],
         "notes": list(case.notes),
         "modalities": {"used": used, "missing": missing},

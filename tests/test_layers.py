@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
 FLOORS = [
     {"__init__", "vocabulary"},
     {"endings", "startup", "temporaries"},
-    {"equations", "years", "files", "memory", "nifti", "cases", "data", "workers", "shipped"} | {"spreadsheets"},
+    {"equations", "years", "files", "memory", "nifti", "cases", "data", "workers", "shipped"}
+    | {"spreadsheets", "fingerprint"},
     {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"}
     | {"expectations"}
     | {"avmnist", "adni"},

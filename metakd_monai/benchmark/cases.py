@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from metakd_monai.benchmark.subsets import SubsetPredictor, case_of, name_subset
 from metakd_monai.cases import MIXED_ET_NAME
 from metakd_monai.data import files_in
 from metakd_monai.files import read_record as read_json_record
+from metakd_monai.fingerprint import SCORE_CODE, code_fingerprint
 from metakd_monai.nifti import AXES, check_grid, check_labels, read_labels, read_nifti
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.predict import Predictor, to_native
@@ -26,6 +28,8 @@ from metakd_monai.scores.conventions import Convention, choose_hd95, find_conven
 from metakd_monai.transforms import REFERENCE, labels_to_regions
 from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.years import find_year
+
+logger = logging.getLogger(__name__)
 
 NONE = PostProcessing()
 SEAL = "sha256"  # of a record: the hash over the rest of it
@@ -58,6 +62,7 @@ class Scoring:
         prediction = {name: value for name, value in asdict(predictor.settings).items() if name != "et_label"}
         return {
             **json.loads(json.dumps(prediction)),
+            "code_sha256": code_fingerprint(SCORE_CODE),
             "convention": self.convention.name,
             "hd95": self.hd95,
             "postprocessing": self.postprocessing.as_dict(),
@@ -145,12 +150,15 @@ def score_item(predictor: SubsetPredictor, item: Mapping[str, Any], scoring: Sco
     reference = read_reference(item, volume["image"].meta[REFERENCE], scoring.convention)
     maps = predictor.label_maps(volume, scoring.convention.labels.enhancing)
     segmented = time.perf_counter()
+    if smaller := predictor.predictor.inferer.describe_window():
+        logger.warning("%s: warning: %s", item["case_id"], smaller)
     with ThreadPoolExecutor(scoring.jobs) as pool:
         scores = list(pool.map(lambda labels: score_map(labels, reference, scoring), maps.values()))
     return {
         "case": str(item["case_id"]),
         "available": [m.value for m, there in zip(Modality, volume["available"].tolist(), strict=True) if there],
         "files": fingerprint(item),
+        "window": predictor.predictor.inferer.used,
         "seconds": {"segment": segmented - start, "score": time.perf_counter() - segmented},
         "scores": {name_subset(subset): found for subset, found in zip(maps, scores, strict=True)},
     }

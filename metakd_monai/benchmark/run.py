@@ -22,8 +22,9 @@ from metakd_monai.benchmark.items import Items, check_items
 from metakd_monai.benchmark.subsets import SubsetPredictor
 from metakd_monai.benchmark.tables import MEAN, Score, ScoreTable, make_markdown, write_scores, write_wide
 from metakd_monai.files import check_writable, write_json, write_text
+from metakd_monai.inferers import Window
 from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.predict import Predictor
+from metakd_monai.predict import Compute, Predictor
 from metakd_monai.temporaries import refuse_folders, remove
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, explain, find_user_error
 
@@ -48,6 +49,7 @@ def run_benchmark(
     jobs: int | None = None,
     overwrite: bool = False,
     source: Mapping[str, Any] | None = None,
+    window: Window = None,
 ) -> dict[str, Any]:
     """Score a network on every subset of the sequences of every case; write tables, pictures and a manifest.
 
@@ -68,6 +70,7 @@ def run_benchmark(
         jobs: threads for scoring; None for one for each core, at most 8.
         overwrite: do cases again that were recorded with other settings.
         source: where the items come from, for the manifest.
+        window: see :class:`~metakd_monai.predict.Compute`.
 
     Returns:
         The manifest, as written to ``manifest.json``; ``cases["failed"]`` says what went wrong, by case.
@@ -82,7 +85,7 @@ def run_benchmark(
     reference = None if compare is None else read_reference(compare, compare_method)
     check_writable(folder)
     refuse_folders(*(folder / name for name in (*REWRITTEN, *WRITTEN)))
-    predictor = Predictor(weights, device)
+    predictor = Predictor(weights, device, compute=Compute(window=window))
     settings = scoring.settings(predictor)
     engine = SubsetPredictor(predictor)
     records, failed, resumed = score_cases(engine, items, scoring, folder / "cases", overwrite)

@@ -75,18 +75,35 @@ def tell_notes(cases: Iterable[Any]) -> None:
 
 
 class Sizes(click.ParamType):
-    """Three whole numbers, ``72,88,72``."""
+    """Three whole numbers, ``72,88,72``; or a word that stands for others.
+
+    Args:
+        word: such as ``whole``; None for none.
+    """
 
     name = "X,Y,Z"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+    def __init__(self, word: str | None = None) -> None:
+        self.word = word
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...] | str:
         """Read the numbers."""
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) or value == self.word:
             return value
         try:
             return tuple(int(part) for part in value.replace("x", ",").split(","))
         except ValueError:
-            self.fail(f"{value!r} is not three whole numbers such as 72,88,72", param, ctx)
+            other = f", or {self.word}" if self.word else ""
+            self.fail(f"{value!r} is not three whole numbers such as 72,88,72{other}", param, ctx)
+
+
+window_option = click.option(
+    "--window",
+    type=Sizes("whole"),
+    metavar="X,Y,Z|whole",
+    help="Voxels of the windows that the network sees, left-right, front-back, bottom-top, or whole: the brain's box"
+    " in one. Default what goes with the weights; others change the mask.",
+)
 
 
 class Size(click.FloatRange):

@@ -30,7 +30,8 @@ FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tenso
 def export(format: str, weights: Path | None, output: Path | None, bundle: Path | None) -> None:
     """Write a trained network in a format that runs without this package.
 
-    metakd predict --weights takes what comes out (but TensorRT) in place of model.pt.
+    metakd predict --weights takes TorchScript and ONNX in place of model.pt. TorchScript and torch.export files are
+    programs: whoever loads one runs it.
     """
     from metakd_monai.exports.write import export_network
     from metakd_monai.shipped import bundle_root

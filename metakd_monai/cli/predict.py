@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import OWN_PROCESS, Size, choice_option, choose_device, names_option, tell_notes
+from metakd_monai.cli.base import (
+    OWN_PROCESS,
+    Size,
+    choice_option,
+    choose_device,
+    names_option,
+    tell_notes,
+    window_option,
+)
 from metakd_monai.cli.cohort import cohort_options, read_engine
 from metakd_monai.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
@@ -16,7 +24,7 @@ from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserErr
 PRECISIONS = ("auto", "fp32", "bf16")
 MIRRORINGS = ("none", "lr", "all")
 OPTIMIZATIONS = ("auto", "none", "compile")
-COMPUTE = ("precision", "memory_limit", "margin", "mirror")
+COMPUTE = ("precision", "memory_limit", "margin", "mirror", "window")
 PASSED_ON = ("optimize", "postprocessing")
 
 
@@ -35,7 +43,8 @@ def file_option(modality: Modality) -> Any:
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="Weights (model.pt) or an export of them; default the bundle's models/model.pt (docs/model_card.md).",
+    help="Weights (model.pt), or an export of them (.ts, .onnx); default the bundle's models/model.pt"
+    " (docs/model_card.md). TorchScript (.ts) is a program: run none of a source that you do not trust.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @choice_option(
@@ -60,8 +69,9 @@ def file_option(modality: Modality) -> Any:
     default=3.0,
     show_default=True,
     metavar="GIB",
-    help="Memory of the process on a CPU; smaller windows are computed where it would not do.",
+    help="Memory of the process on a CPU; smaller windows are computed where it would not do, with a warning.",
 )
+@window_option
 @click.option(
     "--margin", type=click.IntRange(min=0), default=4, show_default=True, help="Voxels kept around the brain's box."
 )

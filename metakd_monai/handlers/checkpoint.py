@@ -15,11 +15,14 @@ from ignite.engine import Engine, Events
 
 from metakd_monai import __version__
 from metakd_monai.files import write_json, write_stream
+from metakd_monai.fingerprint import TRAINING_CODE, code_fingerprint
 from metakd_monai.handlers.ranks import is_follower
 from metakd_monai.handlers.soundness import CHECKPOINT, check_states
 from metakd_monai.vocabulary import UserError, in_one_line
 
 logger = logging.getLogger(__name__)
+
+CODE = {"version": __version__, "code_sha256": code_fingerprint(TRAINING_CODE)}
 
 
 class CheckpointHandler:
@@ -34,8 +37,9 @@ class CheckpointHandler:
         objects: what to save, by name; must have ``network``.
         interval: iterations between checkpoints.
         resume: go on from ``checkpoint.pt`` if it is there; else start afresh (and replace it).
-        settings: of the run, plain values. They are written to ``settings.json`` with the version, and a checkpoint
-            of other settings is refused: its run cannot be gone on with exactly.
+        settings: of the run, plain values. They are written to ``settings.json`` with the version and the fingerprint
+            of the code, and a checkpoint of other settings or other training code is refused: its run cannot be gone
+            on with exactly.
     """
 
     FILE = "checkpoint.pt"
@@ -52,7 +56,7 @@ class CheckpointHandler:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.objects, self.interval, self.resume = dict(objects), interval, resume
-        self.settings = json.loads(json.dumps({"version": __version__, **(settings or {})}, default=str))
+        self.settings = json.loads(json.dumps({**CODE, **(settings or {})}, default=str))
 
     def attach(self, engine: Engine) -> None:
         """Load when the engine starts; save as it goes and when it is done."""
@@ -81,8 +85,14 @@ class CheckpointHandler:
                 f"{path}: holds no {missing[0]!r}; expected a checkpoint of this training. Use --resume False."
             )
         settings = state.get("settings", {})
+        if settings.get("code_sha256") != CODE["code_sha256"]:
+            raise UserError(
+                f"{path}: saved by other training code (metakd_monai {settings.get('version')}); expected this one's"
+                f" ({__version__}). Go on with that version, or start anew with --resume False, from these weights with"
+                f" --init_weights {path} too."
+            )
         for name, value in self.settings.items():
-            if (found := settings.get(name)) != value:
+            if name not in CODE and (found := settings.get(name)) != value:
                 raise UserError(
                     f"{path}: {name} was {found}; expected {value} as now. Use --resume False to start anew."
                 )
