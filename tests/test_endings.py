@@ -18,7 +18,6 @@ from test_cohort import group_is_gone, wait_until
 from metakd_monai.cli import main
 from metakd_monai.cli.base import choose_device
 from metakd_monai.endings import Stopped, describe
-from metakd_monai.files import write_stream
 from metakd_monai.vocabulary import UserError, explain
 
 TOLD = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -180,12 +179,24 @@ def test_a_disk_that_is_full_is_told_in_a_line_and_leaves_nothing(tmp_path, coho
     assert not [path for path in (tmp_path / "cohort").rglob("*") if path.is_file()]
 
 
-def test_a_writer_for_streams_writes_whole_or_not_at_all(tmp_path):
-    write_stream(tmp_path / "a", lambda stream: stream.write(b"whole"))
-    assert (tmp_path / "a").read_bytes() == b"whole"
-    with pytest.raises(ZeroDivisionError):
-        write_stream(tmp_path / "b", lambda stream: stream.write(bytes(1 // 0)))
-    assert everything(tmp_path) == {"a"}
+SAVE = """
+import sys, torch
+from pathlib import Path
+from metakd_monai.files import write_safely
+write_safely(Path(sys.argv[1]), lambda path: torch.save(torch.zeros(99_999), path))
+"""
+
+
+def test_a_disk_that_is_full_when_pytorch_writes(tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-c", SAVE, str(tmp_path / "w.pt")],
+        env=environment(),
+        preexec_fn=limit_file_size,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "w.pt: cannot be written (no space left, it seems); expected a" in found.stderr.splitlines()[-1]
+    assert everything(tmp_path) == set()
 
 
 @pytest.mark.parametrize("name", ["meta", "privateuseone", "hpu", "nothing", ""])
