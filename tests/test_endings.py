@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import torch
 from click.testing import CliRunner
 from conftest import REPOSITORY
 from spoilt import everything
@@ -65,16 +66,16 @@ def results(folder):
 @pytest.mark.parametrize(
     ("name", "sent"),
     [
-        ("predict --jobs 2", signal.SIGTERM),
         ("evaluate", signal.SIGKILL),
-        ("benchmark", signal.SIGINT),
+        ("benchmark", signal.SIGTERM),
         ("simulate", signal.SIGKILL),
+        pytest.param("predict --jobs 2", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("predict", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("evaluate", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("export", signal.SIGINT, marks=pytest.mark.slow),
     ],
 )
-def test_a_command_that_is_stopped_leaves_nothing_and_can_be_started_again(tmp_path, commands, name, sent):
+def test_a_command_that_is_stopped_leaves_nothing_and_can_be_started_again(tmp_path, monkeypatch, commands, name, sent):
     arguments, sign = commands[name]
     whole, output = tmp_path / "whole", tmp_path / "stopped" / "out"
     for folder in (whole, output):
@@ -99,9 +100,11 @@ def test_a_command_that_is_stopped_leaves_nothing_and_can_be_started_again(tmp_p
     if process.returncode > 128:
         assert f"metakd: stopped by {TOLD[sent]}; what is finished is kept" in messages.splitlines()[-1]
         assert not [path for path in output.rglob(".*") if not path.name.endswith(".unfinished")]
-    again = run(*arguments, cwd=output.parent)
-    assert again.returncode == 0, again.stderr
-    assert run(*arguments, cwd=whole).returncode == 0
+    torch.set_num_threads(1)  # as in the process above
+    for folder in (output.parent, whole):
+        monkeypatch.chdir(folder)
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exit_code == 0, result.output
     assert results(output) == results(whole / "out")
     assert not list(output.rglob(".*"))
 
@@ -131,25 +134,28 @@ def test_a_fault_of_the_program_is_one_line_and_a_traceback_only_when_asked_for(
     assert result.output.splitlines()[-1].startswith("metakd: internal error: ZeroDivisionError: division by zero")
 
 
-def test_a_closed_or_full_stream_costs_no_mask(tmp_path, cohort, weights):
-    case = cohort / "Simulated_000"
-    start = " ".join(command("predict", case, "--weights", weights, "--device", "cpu", "-o"))
-    ends = {"closed 2>&-": 0, "gone 2>&- >&-": 0, "full >/dev/full": 2}
-    for end, status in ends.items():
-        found = subprocess.run(
-            f"{start} {end}",
-            shell=True,
-            cwd=tmp_path,
-            env=environment(),
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        assert (found.returncode, "Traceback" in found.stderr) == (status, False), end
-        assert everything(tmp_path / end.split()[0]) == {
-            f"Simulated_000{name}" for name in (".nii.gz", ".json", ".png")
-        }
-    assert "standard output or a file: cannot be used (No space left on device)" in found.stderr
+@pytest.mark.parametrize(
+    ("streams", "status", "said"),
+    [
+        ("2>&-", 0, ""),
+        ("2>&- >&- <&-", 0, ""),
+        (">/dev/full", 2, "standard output or a file: cannot be used (No space left on device)"),
+        ("| true", 0, ""),
+    ],
+)
+def test_a_closed_or_full_stream_costs_no_result(tmp_path, cohort, streams, status, said):
+    start = " ".join(command("datalist", cohort, "--folds", 2, "-o", "out/list.json"))
+    found = subprocess.run(
+        f"{start} {streams}",
+        shell=True,
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, "Traceback" in found.stderr, said in found.stderr) == (status, False, True)
+    assert everything(tmp_path / "out") == {"list.json"}
 
 
 def test_a_working_folder_that_is_gone(tmp_path, cohort):
