@@ -14,7 +14,7 @@ from multiprocessing import parent_process
 from types import FrameType
 from typing import Any, TextIO
 
-from metakd_monai.vocabulary import explain, find_user_error, in_one_line, is_out_of_memory
+from metakd_monai.vocabulary import explain, find_cause, find_user_error, in_one_line, is_out_of_memory
 
 ALL_DONE, SOME_FAILED, UNUSABLE, UNFORESEEN, SIGNALLED = 0, 1, 2, 3, 128  # exit statuses; the last plus the signal's
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -125,6 +125,7 @@ def describe(error: BaseException) -> tuple[str | None, int]:
     known = find_user_error(error)
     if known is not None:
         return str(known), UNUSABLE
+    error = find_cause(error)
     if isinstance(error, BrokenPipeError):  # who read the output has seen enough
         return None, SOME_FAILED
     if is_out_of_memory(error):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from metakd_monai.files import write_safely
 
-FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # how a cell begins that a spreadsheet would run, or that was quoted for it
-QUOTED = re.compile(r"'+[=+\-@\t\r\n]")
+FORMULA = re.compile(r"'*[=+\-@\t\n]")  # how a cell begins that a spreadsheet would run, or that was quoted for it
+QUOTED = re.compile(r"'+[=+\-@\t\n]")
 
 
 def write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
@@ -36,7 +36,7 @@ def spell(cell: object) -> str:
     """Spell a cell."""
     if isinstance(cell, float):
         return "" if math.isnan(cell) else f"{cell:.10g}"
-    text = str(cell)
+    text = str(cell).replace("\r", "\\r")  # which Python before 3.13 writes without quotes, as if the line ended
     return f"'{text}" if FORMULA.match(text) and not is_number(text) else text
 
 

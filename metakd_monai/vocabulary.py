@@ -80,8 +80,16 @@ MODALITY_TOKENS: dict[str, Modality] = {
 }
 
 
-# What PyTorch and oneDNN say when memory runs out, lower case.
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a primitive")
+# What PyTorch, oneDNN, C++ and the loader of libraries say when memory runs out, lower case.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "could not create a primitive",
+    "bad_alloc",
+    "failed to map segment",
+)
 
 
 class UserError(ValueError):
@@ -104,10 +112,21 @@ def in_one_line(reason: object, longest: int = 200) -> str:
     return " ".join(str(reason).split())[:longest]
 
 
+def find_cause(error: BaseException) -> BaseException:
+    """Return what an exception was raised from in the first place: MONAI's Compose wraps what a transform raises."""
+    seen: set[int] = set()
+    while error.__cause__ is not None and id(error) not in seen:
+        seen.add(id(error))
+        error = error.__cause__
+    return error
+
+
 def explain(error: BaseException) -> str:
-    """Return what went wrong in one line."""
-    if isinstance(error, UserError):
-        return str(error)
+    """Return what went wrong in one line: the UserError that it was raised from, or else the first cause."""
+    known = find_user_error(error)
+    if known is not None:
+        return str(known)
+    error = find_cause(error)
     words = f"{type(error).__name__}: {in_one_line(error, 300)}".removesuffix(": ")
     if is_out_of_memory(error):
         return f"out of memory ({words}); expected more memory, fewer --jobs or smaller images"
@@ -118,7 +137,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether a device or the process ran out of memory."""
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    known = isinstance(error, (RuntimeError, OSError, ImportError))
+    return known and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:

@@ -26,7 +26,7 @@ from metakd_monai.inferers import Window
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.predict import Compute, Predictor
 from metakd_monai.temporaries import refuse_folders, remove
-from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, explain, find_user_error
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, explain
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def score_cases(
         try:
             record = {"settings": settings, **score_item(engine, item, scoring)}
         except Exception as error:  # whatever is wrong with one case, the others are done
-            failed[name] = explain(find_user_error(error) or error)
+            failed[name] = explain(error)
             logger.error("%s: failed: %s", name, failed[name])
             logger.debug("traceback of %s", name, exc_info=True)
             continue

@@ -15,7 +15,7 @@ import torch
 from metakd_monai.cases import Case
 from metakd_monai.predict import Outputs, Predictor, mask_path, predict_case
 from metakd_monai.temporaries import remove_temporaries
-from metakd_monai.vocabulary import explain, find_user_error
+from metakd_monai.vocabulary import explain
 from metakd_monai.workers import Crew, Shift
 
 MakePredictor = Callable[..., Predictor]  # picklable, such as partial(Predictor, weights, device=...)
@@ -71,7 +71,7 @@ class Worker:
         try:
             return Outcome(case.case_id, predict_case(self.predictor, case, self.outputs, self.read))
         except Exception as error:  # whatever is wrong with one case, the others are done
-            reason = explain(find_user_error(error) or error)
+            reason = explain(error)
             return Outcome(case.case_id, reason, failed=True, details=traceback.format_exc())
 
     def read(self, case: Case) -> dict[str, Any]:
