@@ -93,7 +93,7 @@ class MetaKDTrainer(SupervisedTrainer):
     def run(self) -> None:
         """Run as MONAI's trainer does, with the GradScaler that there is; MONAI's would be new, and for CUDA.
 
-        After an error this process leaves the others of torch.distributed, which end then too.
+        After an error this process leaves the others of torch.distributed without waiting, and they fail in turn.
 
         Raises:
             UserError: for a loss that is not finite, and when another process has ended.

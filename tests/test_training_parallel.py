@@ -143,6 +143,19 @@ def test_two_processes_train_where_nobody_has_some_modality(nine_cases, tmp_path
         assert list(map(float, one.values())) == pytest.approx(list(map(float, other.values())), rel=1e-3, abs=1e-4)
 
 
+def test_an_error_in_one_process_ends_all(nine_cases, tmp_path):
+    """The loss of the second process alone is NaN, in its second iteration; the first is waiting for it then."""
+    arguments = ["--overlay", "multi_gpu_train.json", "--dataset_dir", nine_cases, "--output_dir", tmp_path, *ARGUMENTS]
+    arguments += ["--batch_size", "1", "--alpha", "$float('nan') if dist.get_rank() else 0.1", "--alpha_warm_up", "1"]
+    command = [sys.executable, "-W", "ignore", *LAUNCHER, "-m", "metakd_monai", "train", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("metakd: ")]
+    assert any(line.startswith("metakd: training: loss is nan at iteration 2") for line in lines)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
 def worker_of(launcher: int, rank: int) -> int:
     """Find the process that torchrun started as this rank."""
     for folder in Path("/proc").glob("[0-9]*"):

@@ -91,8 +91,10 @@ def find_config(name: str) -> Path:
 def read_settings(words: Sequence[str]) -> dict[str, Any]:
     """Read ``--name value`` and ``--name=value``; values as python-fire, which is MONAI's command line, reads them.
 
+    Of a name that is given twice the last value counts.
+
     Raises:
-        UserError: for words that are neither, a name without a value, and one that is given twice.
+        UserError: for words that are neither, and a name without a value.
     """
     from fire.parser import DefaultParseValue
 
@@ -107,10 +109,7 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
             if not rest or rest[0].startswith("--"):
                 raise UserError(f"{name}: no value found; expected {name} VALUE")
             value = rest.pop(0)
-        key = name[2:].replace("-", "_").replace("::", "#")
-        if key in found:
-            raise UserError(f"--{key}: found twice; expected it once")
-        found[key] = DefaultParseValue(value)
+        found[name[2:].replace("-", "_").replace("::", "#")] = DefaultParseValue(value)
     return found
 
 
@@ -167,9 +166,11 @@ def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]
 def tell_failure(error: BaseException) -> str:
     """Return in one line what went wrong under MONAI's wrappers, or in a process that loads cases."""
     known = find_user_error(error)
-    if known is not None:  # from another process it comes after that one's traceback
-        return str(known).splitlines()[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
-    cause = error
-    while cause.__cause__ is not None and cause.__cause__ is not cause:
+    cause: BaseException = error if known is None else known
+    while known is None and cause.__cause__ is not None and cause.__cause__ is not cause:
         cause = cause.__cause__
-    return f"training failed: {explain(cause)} ({DEBUG}=1 shows where)"
+    line = explain(cause)
+    if "Original Traceback" in str(cause):  # from another process; its last line says what it was
+        line = in_one_line(str(cause).strip().splitlines()[-1], 1000)
+    line = line.removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
+    return line if known else f"training failed: {line} ({DEBUG}=1 shows where)"

@@ -142,10 +142,10 @@ def read_checkpoint(path: Path, device: torch.device | str) -> dict[str, Any]:
     """Read what :class:`CheckpointHandler` wrote; raises UserError when it is damaged, or something else."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # of a damaged archive, PyTorch raises all kinds
-        reason = in_one_line(error) or "it is empty"
+    except Exception:  # of a damaged archive, PyTorch raises all kinds
+        what = "unreadable or cut off" if path.stat().st_size else "empty"
         raise UserError(
-            f"{path}: damaged ({reason}); expected a checkpoint of this training. Delete it, or use --resume False."
+            f"{path}: {what}; expected a checkpoint of this training. Delete it, or use --resume False, to start anew."
         ) from None
     if not isinstance(state, dict):
         raise UserError(f"{path}: holds a {type(state).__name__}; expected a checkpoint. Use --resume False.")

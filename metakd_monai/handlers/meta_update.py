@@ -99,7 +99,8 @@ class MetaUpdateHandler:
         loss = self.loss_function(logits, label)
         loss.backward(inputs=list(self.importance.parameters()))
         several = available & (available.sum(dim=1, keepdim=True) > 1)  # what fill_error is a mean over
-        means = torch.cat([loss.detach().reshape(1), distances, similarities]).nan_to_num()
+        errors = torch.cat([distances, similarities]).nan_to_num()  # NaN where there is nothing to be a mean of
+        means = torch.cat([loss.detach().reshape(1), errors])
         numbers = torch.cat([loss.new_tensor([len(available)]), several.sum(0).repeat(2)])
         return torch.stack([means * numbers, numbers])
 

@@ -17,12 +17,15 @@ def is_follower(engine: Engine) -> bool:
 
 
 def leave_at_once() -> None:
-    """Leave the other processes after an error, without waiting for them, so that they fail too and do not wait."""
+    """Leave the other processes after an error, without waiting for them, as the end of a process would with NCCL.
+
+    They fail in turn: with NCCL at once, with gloo when this process ends.
+    """
     if not (dist.is_available() and dist.is_initialized()):
         return
     abort = getattr(dist.distributed_c10d, "_abort_process_group", dist.destroy_process_group)  # PyTorch 2.6
     with contextlib.suppress(RuntimeError, ValueError):
-        (abort if dist.get_backend() == "nccl" else dist.destroy_process_group)()
+        abort()
 
 
 def is_lost_peer(error: RuntimeError) -> bool:

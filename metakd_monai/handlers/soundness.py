@@ -55,7 +55,7 @@ def come_to_nothing(engine: Engine, what: str, optimizer: Optimizer | None) -> U
     """Return the error of a training whose numbers are not finite."""
     rate = f" (learning rate {optimizer.param_groups[0]['lr']:g})" if optimizer else ""
     kept = getattr(engine.state, CHECKPOINT, None)
-    advice = f"{kept} is from before" if kept else "there is no checkpoint from before"
+    advice = f"{kept} is from before" if kept else "There is no checkpoint from before"
     return UserError(
         f"training: {what} at iteration {engine.state.iteration}{rate}; expected finite numbers. {advice};"
         " try a lower learning rate"
