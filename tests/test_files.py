@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from metakd_monai.cases import Case, find_cases, modality_of
+from metakd_monai.cases import Case, find_cases, recognise
 from metakd_monai.files import check_image, check_labels, read_nifti, read_voxels, write_like, write_safely
 from metakd_monai.vocabulary import Modality, UserError
 
@@ -43,7 +43,7 @@ def save(path, shape=(4, 5, 6), affine=BRATS_AFFINE, value=None):
     ],
 )
 def test_modality_by_whole_tokens(name, expected):
-    assert modality_of(name) is expected
+    assert recognise(name) is expected
 
 
 @pytest.mark.parametrize(

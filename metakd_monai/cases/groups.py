@@ -9,30 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from metakd_monai.cases.labels import LabelName, choose_label, read_label
 from metakd_monai.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
-from metakd_monai.cases.shared import read_together
+from metakd_monai.cases.shared import ImageName, read_together
 from metakd_monai.cases.tables import LABEL, NONE, NameTable
 from metakd_monai.cases.words import Kind, read_words
 from metakd_monai.vocabulary import Modality
 
 MOST_NAMED = 4  # files of one reason that a line names
 SERIES = re.compile(r"(?:s|se|ser|series)?[_ -]?\d+", re.IGNORECASE)  # numbers of a scanner's series, no patient's
-
-
-@dataclass(frozen=True)
-class ImageName:
-    """A file name that names a sequence, or may name several.
-
-    Attributes:
-        name: of the file.
-        prefix: the case's part of it.
-        reading: what it names.
-        given: whether the user's own table says so, which goes before other files of the sequence.
-    """
-
-    name: str
-    prefix: str
-    reading: Reading
-    given: bool = False
 
 
 @dataclass(frozen=True)

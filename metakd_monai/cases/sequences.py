@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from metakd_monai.cases.words import ABOUT_LABELS, Kind, Word, read_words
 from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
@@ -46,14 +47,7 @@ def recognise(text: str) -> Modality | Ambiguous | None:
     return read_sequence(NIFTI.sub("", text)).found
 
 
-def modality_of(name: str) -> Modality | None:
-    """Return the sequence that one file name alone names; None for none, for a label map, and where it is ambiguous."""
-    from metakd_monai.cases.labels import is_label
-
-    found = recognise(name)
-    return found if isinstance(found, Modality) and not is_label(name) else None
-
-
+@lru_cache(maxsize=4096)
 def read_sequence(text: str) -> Reading:
     """Read a text; see :class:`Reading`."""
     words = read_words(text)

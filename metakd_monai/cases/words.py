@@ -184,7 +184,8 @@ def take_apart(text: str) -> tuple[str, ...]:
     return pieces if alone or named else (text,)
 
 
-def read_words(text: str) -> list[Word]:
+@lru_cache(maxsize=4096)
+def read_words(text: str) -> tuple[Word, ...]:
     """Return the words of a text: of a file name without its ending, or of a series description."""
     words: list[Word] = []
     for match in PIECES.finditer(text):
@@ -199,7 +200,7 @@ def read_words(text: str) -> list[Word]:
         for piece in take_apart(found):
             words.append(Word(piece, KNOWN.get(piece, frozenset({Kind.UNKNOWN})), start, start + len(piece)))
             start += len(piece)
-    return join_pairs(words)
+    return tuple(join_pairs(words))
 
 
 def read_entity(found: str, start: int, kind: Kind) -> list[Word]:
