@@ -17,14 +17,14 @@ SPELLED = {
     "post_contrast_T1|T1_POSTCONTRAST|T1 weighted post contrast|T1postGD|T1wPostContrast|AX POST T1|post_T1|mprage_gd|"
     "3D_T1_MPRAGE_post|SAG T1 FSPGR C+|AX 3D T1 SPACE +C|T1_enhanced|T1_inj|T1_mdc|T1_gd_preop|P01_post_op_T1_gd|"
     "UCSD-PTGBM-0002_01_T1post|UPENN-GBM-00001_11_T1GD_unstripped|MR_T1c.36613|T1_Gd_to_T2|T1CE_to_FLAIR|reg_T1_mprage_gd|"
-    "sub-01_ce-GD_T1w|sub-01_acq-postGd_T1w|t1ce2flair|T1_gd_2_FLAIR",
+    "sub-01_ce-GD_T1w|T1_pc|contrast-enhanced_T1|T1mitKM|MPRAGE+C|T1W_CONTRAST|T1_Gd_DTPA|sT1W_3D_TFE_GD|sub-01_acq-postGd_T1w|t1ce2flair|T1_gd_2_FLAIR",
     T1: "T1_pre|T1_native|T1_nativ|nativ_T1|T1_without_contrast|t1_no_contrast|T1_noCE|T1_nonGd|T1 W/O|T1 C-|T1preGD|"
     "AX T1 PRE CONTRAST|pre_contrast_T1|T1 ohne KM|T1 vor KM|T1_unenhanced|T1_preop|P01_post-op_T1|P01_postop_T1|3DT1|"
     "MPRAGE|t1_mprage_sag|T1_to_T1ce|T1_reg_T1ce|t12t1ce|r_T1_FLAIR|rT1|sub-01_ses-post_T1w|sub-01_ce-none_T1w|Phase_2_T1|"
-    "P_2_T1|UCSD-PTGBM-0002_01_T1pre|MU-Glioma-Post_0003_T1n|t1_brain_mask_applied|mask-P2_t1|since_T1|T1-w|T1_n4|T1_1",
+    "P_2_T1|T1_MNI|mT1|T1_001|UCSD-PTGBM-0002_01_T1pre|MU-Glioma-Post_0003_T1n|t1_brain_mask_applied|mask-P2_t1|since_T1|T1-w|T1_n4|T1_1",
     T2: "T2w|T2_gd|T22T1|T2-coreg-T1|T2_on_T1|T2_in_FLAIR_space|t2_space_sag|sub-01_ses-t1_T2w|reg_T2_T1|T2_2|AX T2",
     FLAIR: "FLAIR_to_T1|FLAIR_reg_T1|FLAIR_in_T1_space|FLAIR_to_SRI|space-T1w_FLAIR|T2_FLAIR|FLAIR_T2 axial|flair2t1|"
-    "r_FLAIR_T1|rFLAIR|FLAIR_registered_to_T1|FLAIR-to-T1w_registered|t2_tirm_tra_dark-fluid|t2_space_da-fl_sag|"
+    "r_FLAIR_T1|rFLAIR|wFLAIR_T1|FLAIR2MNI|FLAIRtoT1|FLAIR_inT1|xFLAIRy|FLAIR_registered_to_T1|FLAIR-to-T1w_registered|t2_tirm_tra_dark-fluid|t2_space_da-fl_sag|"
     "P1_mask_flair|label_03_flair|FLAIR_post_gd|FLAIR_t2|BraTS-SSA-00002-000-t2f|P01-run-FLAIR|FLAIR2|VSD.O.MR_Flair.3661",
     None: "T2star|T2*|T2*w|sub-01_T2starw|T1map|T1_map|T1rho|sub-01_dwi|SWI|DTI_eddy_FA|ADC_reg_T1|dwi_to_T1|ASL_to_T1|"
     "T1_DCE|T1_sub|dT1|P01_to_T1|P01_in_T1_space|not2day|scan|T12|",
@@ -43,6 +43,8 @@ UNCLEAR = {
     "T1_Gd_pre": (T1, T1CE),
     "T1_w_and_wo_contrast": (T1, T1CE),
     "T1 and T2": (T1, T2),
+    "T1_xyz": (T1, T1CE),
+    "FLAIR_T1_reg": (FLAIR, T1),
 }
 
 
@@ -161,6 +163,7 @@ def test_what_is_passed_over_is_said_in_one_line(names, chosen, passed):
         (["P1_dseg", "P1_seg"], "P1_seg", "P1_dseg.nii.gz (not of the tumour)"),
         (["P1_seg", "P1_seg_resampled"], "P1_seg", "P1_seg_resampled.nii.gz (not the label)"),
         (["P1_mask"], None, "P1_mask.nii.gz (a mask, not said of what)"),
+        (["P1_manual_seg", "P1_fast_seg"], "P1_manual_seg", "P1_fast_seg.nii.gz (of what? fast)"),
         (["P1_ET_mask", "P1_lesion_mask"], "P1_lesion_mask", "P1_ET_mask.nii.gz (of a part of the tumour)"),
     ],
 )

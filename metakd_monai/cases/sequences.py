@@ -174,9 +174,16 @@ def evidence(words: Sequence[Word], n: int, named: Word, after_case: bool) -> se
         return {T1, T1CE} if after_case and word.start < named.start and not following else {T1CE}
     if word.says(Kind.CONTRAST):
         return {T1} if turned else {T1CE}
+    if is_abbreviation(word) and n > 0 and words[n - 1] is named:
+        return {T1, T1CE}
     if word.says(Kind.LETTER):
         return {T1CE} if n > 0 and words[n - 1] is named else {T1, T1CE}
     return set()
+
+
+def is_abbreviation(word: Word) -> bool:
+    """Tell whether a word may be somebody's abbreviation of a contrast agent: two or three letters, not known."""
+    return word.says(Kind.UNKNOWN) and word.text.isalpha() and len(word.text) in (2, 3)
 
 
 def leading(words: Sequence[Word], n: int) -> list[Word]:
