@@ -13,6 +13,7 @@ from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 CASE_WORDS = frozenset({Kind.UNKNOWN, Kind.CASE, *ABOUT_LABELS})  # end the words that belong to a sequence
 NAMING = (Kind.SEQUENCE, Kind.DARK_FLUID)
+AGENT = re.compile("gd|gad|contr|enhanc|post")  # in an unknown word
 FLAIR, T1, T1CE, T2 = Modality
 
 
@@ -174,16 +175,20 @@ def evidence(words: Sequence[Word], n: int, named: Word, after_case: bool) -> se
         return {T1, T1CE} if after_case and word.start < named.start and not following else {T1CE}
     if word.says(Kind.CONTRAST):
         return {T1} if turned else {T1CE}
-    if is_abbreviation(word) and n > 0 and words[n - 1] is named:
+    if (
+        word.says(Kind.UNKNOWN)
+        and word.start > named.start
+        and may_be_contrast(word, right_after=words[n - 1] is named)
+    ):
         return {T1, T1CE}
     if word.says(Kind.LETTER):
         return {T1CE} if n > 0 and words[n - 1] is named else {T1, T1CE}
     return set()
 
 
-def is_abbreviation(word: Word) -> bool:
-    """Tell whether a word may be somebody's abbreviation of a contrast agent: two or three letters, not known."""
-    return word.says(Kind.UNKNOWN) and word.text.isalpha() and len(word.text) in (2, 3)
+def may_be_contrast(word: Word, right_after: bool) -> bool:
+    """Tell whether an unknown word may be somebody's for a contrast agent: by its letters, or two or three after T1."""
+    return AGENT.search(word.text) is not None or (right_after and word.text.isalpha() and len(word.text) in (2, 3))
 
 
 def leading(words: Sequence[Word], n: int) -> list[Word]:

@@ -51,7 +51,7 @@ TABLE = {
     Kind.CONTRAST: (
         "ce gd gad gado gadolinium gadovist gadavist gadobutrol dotarem magnevist multihance prohance "
         "omniscan dtpa gddtpa contrast contrasted contraste contrasto kontrast kontrastmittel contr km cm mdc "
-        "civ enhanced enhance enh gbca pc pgd ctr cont inj injected injection injecte plusc cplus"
+        "civ enhanced enhance enh gbca plus pc pg pgd ctr cont inj injected injection injecte plusc cplus"
     ),
     Kind.POST: "post after nach apres dopo",
     Kind.PRE: "pre before vor avant prima",
