@@ -1,5 +1,6 @@
 """Which sequence and which label a name spells; the page for users is tested row by row."""
 
+import random
 import re
 
 import pytest
@@ -189,3 +190,33 @@ def test_patients_in_one_folder_are_grouped_by_how_names_begin():
         "t1": "401_T1",
         "t1ce": "501_T1_gd",
     }
+
+
+def test_any_row_of_words_is_read_and_no_file_is_lost():
+    draw = random.Random(0)
+    words = [word for known in WORDS.values() for word in known]
+    words += [
+        "P1",
+        "001",
+        "x",
+        "ü",
+        "sub-1",
+        "ses-t1",
+        "space-T1w",
+        "ce-gd",
+        "run-2",
+        "+c",
+        "c-",
+        "w/o",
+        "*",
+        "Gd" * 60,
+    ]
+    for _ in range(1000):
+        names = {"".join(draw.choice(words) + draw.choice("_-. ") for _ in range(4)) + f"{n}.nii" for n in range(3)}
+        groups = group_names(sorted(names))
+        used = [name for one in groups for name in one.files.values()]
+        assert len(used) == len(set(used))
+        assert set(used) <= names
+        for one in groups:
+            told = " ".join((*one.notes, one.problem or "", one.label_problem or ""))
+            assert one.problem or len(groups) > 1 or all(n in told or n in (*used, one.label) for n in names)

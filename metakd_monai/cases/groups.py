@@ -215,7 +215,7 @@ def describe_passed(passed: Sequence[tuple[str, str]], files: Mapping[Modality, 
         return ()
     told = [f"{', '.join(shorten(names))} ({reason})" for reason, names in reasons.items()]
     option = f"--{next(iter(files), Modality.FLAIR).value} FILE"
-    return (f"passed over {'; '.join(told)}; {option} and so on, or --names TABLE, takes another",)
+    return (f"passed over {'; '.join(told)}; --names TABLE, or {option} for one case, takes another",)
 
 
 def shorten(names: Sequence[str]) -> list[str]:
