@@ -141,12 +141,9 @@ class Word:
         return not self.kinds.isdisjoint(kinds)
 
 
-def kinds_of(word: str) -> frozenset[Kind]:
-    """Return all that a word in lower case may say; nothing for one that is not in the table."""
-    return frozenset(kind for kind, words in WORDS.items() if word in words)
-
-
-KNOWN = {word: kinds_of(word) for words in WORDS.values() for word in words}
+KNOWN = {  # all that a word may say
+    word: frozenset(kind for kind, row in WORDS.items() if word in row) for words in WORDS.values() for word in words
+}
 MOVED = re.compile(r"[rwms]{1,3}(?=flair|fla|t1|t2|ct1)")  # SPM's letters for an image that was moved, rT1, wmFLAIR
 STEPS = re.compile(r"2(?=(?:flair|fla|t1|t2|ct1))")  # t12flair: t1 to flair
 
