@@ -75,7 +75,7 @@ MSD_LABELS = LabelConvention("MSD Task01", necrosis=2, oedema=1, enhancing=3)
 MODALITY_TOKENS: dict[str, Modality] = {
     **dict.fromkeys(("flair", "fla", "t2f", "t2flair"), Modality.FLAIR),
     **dict.fromkeys(("t1", "t1n", "t1w", "t1wi"), Modality.T1),
-    **dict.fromkeys(("t1ce", "t1c", "t1gd", "t1post", "ct1"), Modality.T1CE),
+    **dict.fromkeys(("t1ce", "t1c", "t1gd", "t1post", "t1wc", "ct1"), Modality.T1CE),
     **dict.fromkeys(("t2", "t2w", "t2wi"), Modality.T2),
 }
 

@@ -12,7 +12,7 @@ from conftest import BUNDLE, REPOSITORY
 from monai.bundle import ConfigParser, verify_metadata
 
 from metakd_monai import __version__
-from metakd_monai.bundle import bundle_root, choose_part, config_files, join_parts, list_cases, split_cases
+from metakd_monai.bundle import choose_part, join_parts, list_cases, split_cases
 from metakd_monai.datalists import count_meta
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Compute

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from metakd_monai.cases import Case, find_cases, modality_of
-from metakd_monai.files import write_safely
+from metakd_monai.cases import Case, find_cases, modality_of, recognise
+from metakd_monai.files import check_image, check_labels, read_nifti, read_voxels, write_like, write_safely
 from metakd_monai.nifti import check_image, check_labels, read_nifti, read_voxels, write_like
 from metakd_monai.vocabulary import Modality, UserError
 
@@ -44,7 +44,7 @@ def save(path, shape=(4, 5, 6), affine=BRATS_AFFINE, value=None):
     ],
 )
 def test_modality_by_whole_tokens(name, expected):
-    assert modality_of(name) is expected
+    assert recognise(name) is expected
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from metakd_monai.cases.groups import group_names
 from metakd_monai.cases.ids import OWN_SUFFIXES, check_case_id, safe_case_id
 from metakd_monai.cases.labels import is_label, read_label
 from metakd_monai.cases.naming import name_files
-from metakd_monai.cases.sequences import NIFTI, Ambiguous, modality_of, recognise
+from metakd_monai.cases.sequences import NIFTI, Ambiguous, recognise
 from metakd_monai.cases.tables import NameTable, read_name_table
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "group_names",
     "hash_of",
     "is_label",
-    "modality_of",
     "name_files",
     "name_sequences",
     "nifti_names",

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metakd_monai.cases.case import Case
-from metakd_monai.cases.folders import nifti_names, shorten, walk
-from metakd_monai.cases.groups import Group, ImageName, group_names
+from metakd_monai.cases.folders import nifti_names, printable, shorten, walk
+from metakd_monai.cases.groups import Group, group_names
 from metakd_monai.cases.ids import check_case_id
 from metakd_monai.cases.labels import is_label
 from metakd_monai.cases.naming import GENERIC, Found, drop_derived, name_apart
 from metakd_monai.cases.sequences import NIFTI, Ambiguous, read_sequence, recognise
-from metakd_monai.cases.shared import read_together
+from metakd_monai.cases.shared import ImageName, read_together
 from metakd_monai.cases.tables import NameTable
 from metakd_monai.vocabulary import Modality, UserError, in_one_line
 
@@ -96,7 +96,7 @@ def check_source(source: str | Path) -> Path:
         raise UserError(f"input: {in_one_line(repr(str(source)), 60)} is no path ({in_one_line(error, 60)})") from None
     if not there:
         raise UserError(
-            f"{path}: no such file or folder; expected a case folder, a folder of cases or a 4-D NIfTI file"
+            f"{printable(path)}: no such file or folder; expected a case folder, a folder of cases or a 4-D NIfTI file"
         )
     return path
 
@@ -118,18 +118,21 @@ def tell_without(folders: Sequence[Path], top: Path) -> None:
 def join_series(found: Sequence[Found], top: Path) -> list[Found]:
     """Join the sequences of a case of which each lies in a folder of its own that is named after it.
 
-    ``EGD-0001/1_T1/NIFTI/T1.nii.gz``, ``EGD-0001/3_FLAIR/NIFTI/FLAIR.nii.gz``.
+    ``EGD-0001/1_T1/NIFTI/T1.nii.gz`` with ``EGD-0001/3_FLAIR/NIFTI/FLAIR.nii.gz``; ``t1/P1_t1.nii.gz`` with
+    ``flair/P1_flair.nii.gz``.
     """
-    homes: dict[Path, list[Found]] = {}
+    homes: dict[tuple[Path, str], list[Found]] = {}
     for case in found:
-        homes.setdefault(home_of(case, top), []).append(case)
+        homes.setdefault((home_of(case, top), case.group.prefix), []).append(case)
     joined = []
-    for home, members in homes.items():
+    for (home, prefix), members in homes.items():
         sequences = [modality for case in members for modality in case.files]
         if len(members) == 1 or len(set(sequences)) < len(sequences) or any(case.folder == home for case in members):
             joined += members
             continue
-        whole = Found(home, top, Group("", notes=tuple(note for case in members for note in case.group.notes)))
+        labels = [case.folder.relative_to(home) / case.group.label for case in members if case.group.label]
+        label = str(labels[0]) if len(labels) == 1 else None
+        whole = Found(home, top, Group(prefix, label=label, notes=sum((case.group.notes for case in members), ())))
         files = {modality: path for case in members for modality, path in case.files.items()}
         whole.files = {modality: files[modality] for modality in Modality if modality in files}
         joined.append(whole)

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from metakd_monai.cases.labels import LabelName, choose_label, read_label
+from metakd_monai.cases.labels import BEHIND, LabelName, choose_label, read_label
 from metakd_monai.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
-from metakd_monai.cases.shared import read_together
+from metakd_monai.cases.shared import ImageName, read_together
 from metakd_monai.cases.tables import LABEL, NONE, NameTable
 from metakd_monai.cases.words import Kind, read_words
 from metakd_monai.vocabulary import Modality
 
 MOST_NAMED = 4  # files of one reason that a line names
 SERIES = re.compile(r"(?:s|se|ser|series)?[_ -]?\d+", re.IGNORECASE)  # numbers of a scanner's series, no patient's
-
-
-@dataclass(frozen=True)
-class ImageName:
-    """A file name that names a sequence, or may name several.
-
-    Attributes:
-        name: of the file.
-        prefix: the case's part of it.
-        reading: what it names.
-        given: whether the user's own table says so, which goes before other files of the sequence.
-    """
-
-    name: str
-    prefix: str
-    reading: Reading
-    given: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +57,8 @@ def group_names(names: Sequence[str], table: NameTable | None = None) -> list[Gr
     rest = {prefix: members for prefix, members in parts.items() if prefix not in maps}
     groups = []
     for number, (prefix, members) in enumerate(rest.items()):
-        mine = [label for label in labels if len(rest) == 1 or clean(label.name[: label.start]) == prefix]
+        mine = labels if len(rest) == 1 else [label for label in labels if owner_of(label, rest) == prefix]
+        mine = [question_label(label, prefix) for label in mine]
         strangers = [] if number or len(rest) == 1 else strange_labels(labels, rest)
         groups.append(make_group(prefix, members, mine, passed + strangers if not number else []))
     return [replace(group, problem=problem) for group in groups] if problem else groups
@@ -151,7 +135,20 @@ def is_label_map(prefix: str, parts: Mapping[str, Sequence[ImageName]]) -> bool:
 
 def strange_labels(labels: Sequence[LabelName], groups: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return the label maps that belong to none of several cases."""
-    return [(m.name, "a label map of none of the cases") for m in labels if clean(m.name[: m.start]) not in groups]
+    return [(m.name, "a label map of none of the cases") for m in labels if owner_of(m, groups) is None]
+
+
+def owner_of(label: LabelName, groups: Iterable[str]) -> str | None:
+    """Return the longest beginning of a case's names that a label map's name has too; None where there is none."""
+    fitting = [p for p in groups if label.name.startswith(p) and not label.name[len(p) : len(p) + 1].isalnum()]
+    return max(fitting, key=len, default=None)
+
+
+def question_label(label: LabelName, prefix: str) -> LabelName:
+    """Refuse a label map whose name goes on with unknown words behind the case's: ``P1_fast_seg`` of ``P1``."""
+    between = read_words(label.name[len(prefix) : label.start]) if prefix and label.name.startswith(prefix) else ()
+    odd = [word.text for word in between if not BEHIND.fullmatch(word.text)]
+    return replace(label, reason=f"of what? {' '.join(odd)}") if odd and not (label.reason or label.given) else label
 
 
 def make_group(
@@ -218,7 +215,7 @@ def describe_passed(passed: Sequence[tuple[str, str]], files: Mapping[Modality, 
         return ()
     told = [f"{', '.join(shorten(names))} ({reason})" for reason, names in reasons.items()]
     option = f"--{next(iter(files), Modality.FLAIR).value} FILE"
-    return (f"passed over {'; '.join(told)}; {option} and so on, or --names TABLE, takes another",)
+    return (f"passed over {'; '.join(told)}; --names TABLE, or {option} for one case, takes another",)
 
 
 def shorten(names: Sequence[str]) -> list[str]:

@@ -52,6 +52,7 @@ def read_label(name: str) -> LabelName | None:
     Only the last words count: a case may be called ``label_03``, and ``brain_mask_applied`` is an image.
     """
     words = before_target(read_words(NIFTI.sub("", name)))
+    everything = words
     while words and not words[-1].says(*ABOUT_LABELS) and is_behind(words[-1]):
         words = words[:-1]
     if not words or not words[-1].says(Kind.LABEL, Kind.TUMOUR):
@@ -59,7 +60,8 @@ def read_label(name: str) -> LabelName | None:
     row = row_of(words)
     if not words[-1].says(Kind.LABEL) and any(w.says(Kind.SEQUENCE, Kind.T1_METHOD) for w in row):
         return None  # P01_T1_tumor: an image
-    marks = frozenset(w.text for w in row if w.says(Kind.DERIVED, Kind.REGISTERED, Kind.ENTITY))
+    said = [*row, *everything[len(words) :]]
+    marks = frozenset(w.text for w in said if w.says(Kind.DERIVED, Kind.REGISTERED, Kind.ENTITY))
     return LabelName(name, why_not(row), marks, row[0].start)
 
 

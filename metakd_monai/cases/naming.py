@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,9 +68,12 @@ def drop_derived(found: Sequence[Found]) -> list[Found]:
 
     The one that is kept notes which were passed over.
     """
+    alike: dict[str, list[Found]] = {}
+    for case in found:
+        alike.setdefault(case.group.prefix, []).append(case)
     kept = []
     for case in found:
-        same = [other for other in found if other.group.prefix and other.group.prefix == case.group.prefix]
+        same = alike[case.group.prefix] if case.group.prefix else []
         if case.group.marks and any(not other.group.marks for other in same):
             continue
         derived = [other for other in same if other.group.marks] if not case.group.marks else []
@@ -87,8 +91,8 @@ def name_apart(found: Sequence[Found], top: Path) -> None:
     Raises:
         UserError: when two cases cannot be told apart.
     """
-    names = [case.name for case in found]
-    alike = [case for case in found if names.count(case.name) > 1]
+    counts = Counter(case.name for case in found)
+    alike = [case for case in found if counts[case.name] > 1]
     if not alike:
         return
     taken = {case.name for case in found} - {case.name for case in alike}

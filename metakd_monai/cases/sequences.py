@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from metakd_monai.cases.words import ABOUT_LABELS, Kind, Word, read_words
 from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
@@ -12,6 +13,7 @@ from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 CASE_WORDS = frozenset({Kind.UNKNOWN, Kind.CASE, *ABOUT_LABELS})  # end the words that belong to a sequence
 NAMING = (Kind.SEQUENCE, Kind.DARK_FLUID)
+AGENT = re.compile("gd|gad|contr|enhanc|post")  # in an unknown word
 FLAIR, T1, T1CE, T2 = Modality
 
 
@@ -46,14 +48,7 @@ def recognise(text: str) -> Modality | Ambiguous | None:
     return read_sequence(NIFTI.sub("", text)).found
 
 
-def modality_of(name: str) -> Modality | None:
-    """Return the sequence that one file name alone names; None for none, for a label map, and where it is ambiguous."""
-    from metakd_monai.cases.labels import is_label
-
-    found = recognise(name)
-    return found if isinstance(found, Modality) and not is_label(name) else None
-
-
+@lru_cache(maxsize=4096)
 def read_sequence(text: str) -> Reading:
     """Read a text; see :class:`Reading`."""
     words = read_words(text)
@@ -180,9 +175,20 @@ def evidence(words: Sequence[Word], n: int, named: Word, after_case: bool) -> se
         return {T1, T1CE} if after_case and word.start < named.start and not following else {T1CE}
     if word.says(Kind.CONTRAST):
         return {T1} if turned else {T1CE}
+    if (
+        word.says(Kind.UNKNOWN)
+        and word.start > named.start
+        and may_be_contrast(word, right_after=words[n - 1] is named)
+    ):
+        return {T1, T1CE}
     if word.says(Kind.LETTER):
         return {T1CE} if n > 0 and words[n - 1] is named else {T1, T1CE}
     return set()
+
+
+def may_be_contrast(word: Word, right_after: bool) -> bool:
+    """Tell whether an unknown word may be somebody's for a contrast agent: by its letters, or two or three after T1."""
+    return AGENT.search(word.text) is not None or (right_after and word.text.isalpha() and len(word.text) in (2, 3))
 
 
 def leading(words: Sequence[Word], n: int) -> list[Word]:

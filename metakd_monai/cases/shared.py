@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from metakd_monai.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
 from metakd_monai.cases.words import Kind, Word, read_words
 from metakd_monai.vocabulary import Modality
 
-if TYPE_CHECKING:
-    from metakd_monai.cases.groups import ImageName
-
 TIMES = ("t1", "t2")  # a sequence, or a time point
 NO_TIMES = {Modality.FLAIR, Modality.T1CE}
 KEPT = (Kind.CONTRAST, Kind.WITHOUT, Kind.NATIVE, Kind.LETTER, Kind.ONTO, Kind.REGISTERED, Kind.OTHER)
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """A file name that names a sequence, or may name several.
+
+    Attributes:
+        name: of the file.
+        prefix: the case's part of it.
+        reading: what it names.
+        given: whether the user's own table says so, which goes before other files of the sequence.
+    """
+
+    name: str
+    prefix: str
+    reading: Reading
+    given: bool = False
 
 
 def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:

@@ -13,11 +13,6 @@ from metakd_monai.cases.sequences import NIFTI
 from metakd_monai.files import read_json
 from metakd_monai.vocabulary import MODALITY_NAMES, MODALITY_TOKENS, Modality, UserError, in_one_line
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 EXPECTED = 'a table of names in TOML or JSON, such as "*_spc_*" = "flair"'
 LABEL, NONE = "label", "none"  # what else a name may be: the tumour's segmentation, or nothing
 LONGEST = 1 << 20  # bytes
@@ -79,6 +74,10 @@ def parse_target(path: str | Path, pattern: str, value: Any) -> Modality | str:
 
 def read_toml(path: Path) -> Any:
     """Read TOML that somebody else may have written; raises UserError as :func:`~metakd_monai.files.read_json` does."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         if not path.is_file():
             reason = "not a file" if path.exists() else "no such file"

@@ -51,7 +51,7 @@ TABLE = {
     Kind.CONTRAST: (
         "ce gd gad gado gadolinium gadovist gadavist gadobutrol dotarem magnevist multihance prohance "
         "omniscan dtpa gddtpa contrast contrasted contraste contrasto kontrast kontrastmittel contr km cm mdc "
-        "civ enhanced enh inj injected injection injecte plusc cplus"
+        "civ enhanced enhance enh gbca plus pc pg pgd ctr cont inj injected injection injecte plusc cplus"
     ),
     Kind.POST: "post after nach apres dopo",
     Kind.PRE: "pre before vor avant prima",
@@ -76,12 +76,12 @@ TABLE = {
         "bias biascorr biascorrected n4 n4itk corrected corr brain bet hdbet stripped skullstripped ss "
         "unstripped noskull withskull skull masked applied norm normalized normalised zscore histmatch "
         "preproc preprocessed processed proc denoised smoothed smooth cropped crop defaced deface upsampled "
-        "downsampled copy"
+        "downsampled copy mni mni152 sri sri24 std"
     ),
     Kind.NEUTRAL: (
         "ax axial tra trans transversal sag sagittal cor coronal 2d 3d iso isotropic se tse fse ffe tfe tfl "
         "ir fl flash gre cube space spc vista vibe blade propeller fs fatsat w wi weighted with mit avec con "
-        "mri mr brats and anat orig original"
+        "mri mr brats and anat orig original raw new final hires high res lps ras"
     ),
     Kind.LABEL: (
         "seg segm segs segmentation segmentations segmented dseg label labels labelmap mask masks brainmask "
@@ -105,7 +105,7 @@ TABLE = {
 WORDS = {kind: tuple(words.split()) for kind, words in TABLE.items()}
 WORDS[Kind.SEQUENCE] = tuple(word for word in MODALITY_TOKENS if word not in ("t1post", "t2flair"))
 ABOUT_LABELS = (Kind.LABEL, Kind.TUMOUR, Kind.NO_TUMOUR, Kind.PART, Kind.MACHINE)
-ENTITY = r"(?<![^\W_])(?:run|task|dir|rec|echo|part|inv|hemi|chunk|space|res|den|acq|ce)-[^\W_]+"
+ENTITY = r"(?<![^\W_])(?:run|task|dir|rec|echo|part|inv|hemi|chunk|space|res|den|desc|acq|ce)-[^\W_]+"
 CASE = r"(?<![^\W_])(?:sub|ses)-[^\W_]+"
 SIGNS = (  # spellings with signs, and the words that they stand for; the star of T2* is another
     ("without", r"(?<![^\W_])w\s?/\s?o"),
@@ -141,12 +141,10 @@ class Word:
         return not self.kinds.isdisjoint(kinds)
 
 
-def kinds_of(word: str) -> frozenset[Kind]:
-    """Return all that a word in lower case may say; nothing for one that is not in the table."""
-    return frozenset(kind for kind, words in WORDS.items() if word in words)
-
-
-KNOWN = {word: kinds_of(word) for words in WORDS.values() for word in words}
+KNOWN = {  # all that a word may say
+    word: frozenset(kind for kind, row in WORDS.items() if word in row) for words in WORDS.values() for word in words
+}
+MOVED = re.compile(r"[rwms]{1,3}(?=flair|fla|t1|t2|ct1)")  # SPM's letters for an image that was moved, rT1, wmFLAIR
 STEPS = re.compile(r"2(?=(?:flair|fla|t1|t2|ct1))")  # t12flair: t1 to flair
 
 
@@ -159,7 +157,7 @@ def split_glued(text: str) -> tuple[str, ...] | None:
         return (text,)
     for end in range(1, len(text) + 1):
         piece, rest = text[:end], text[end:]
-        usable = STEPS.match(text) if piece == "2" else piece in KNOWN and (len(piece) > 1 or piece == "r")
+        usable = STEPS.match(text) if piece == "2" else piece in KNOWN and len(piece) > 1
         if not usable or (piece[-1].isdigit() and rest[:1].isdigit() and not STEPS.match(rest)):
             continue
         following = split_glued(rest)
@@ -172,19 +170,30 @@ def take_apart(text: str) -> tuple[str, ...]:
     """Return the words that a run of letters and digits in lower case is made of; itself where it is one."""
     if text in KNOWN or len(text) > 40:
         return (text,)
+    front = MOVED.match(text)
+    behind: tuple[str, ...] | None = take_apart(text[front.end() :]) if front else None
+    if front and behind and behind[0] in KNOWN:
+        return (front.group(), *behind)
     pieces = split_glued(text)
     if pieces is None and (digits := re.match(r"\d+(?=[a-z])", text)):
         behind = split_glued(text[digits.end() :])
         pieces = None if behind is None else (digits.group(), *behind)
     if pieces is None:
-        return (text,)
+        return around_flair(text)
     said = [KNOWN.get(piece, frozenset()) for piece in pieces]
     alone = all(kinds & GLUED_ALONE for kinds in said)
     named = any(kinds & {Kind.SEQUENCE, Kind.LABEL, Kind.T1_METHOD} for kinds in said)
     return pieces if alone or named else (text,)
 
 
-def read_words(text: str) -> list[Word]:
+def around_flair(text: str) -> tuple[str, ...]:
+    """Return a word that holds ``flair`` as that and what is around it, so that what stands beside is not taken."""
+    front, flair, behind = text.partition("flair")
+    return tuple(piece for piece in (front, flair, behind) if piece) if flair else (text,)
+
+
+@lru_cache(maxsize=4096)
+def read_words(text: str) -> tuple[Word, ...]:
     """Return the words of a text: of a file name without its ending, or of a series description."""
     words: list[Word] = []
     for match in PIECES.finditer(text):
@@ -196,10 +205,13 @@ def read_words(text: str) -> list[Word]:
             spelled = group.split("_")[0]
             words.append(Word(spelled, KNOWN[spelled], start, match.end()))
             continue
-        for piece in take_apart(found):
-            words.append(Word(piece, KNOWN.get(piece, frozenset({Kind.UNKNOWN})), start, start + len(piece)))
+        pieces = take_apart(found)
+        moved = len(pieces) > 1 and MOVED.match(found) is not None
+        for n, piece in enumerate(pieces):
+            kinds = KNOWN["r"] if moved and n == 0 else KNOWN.get(piece, frozenset({Kind.UNKNOWN}))
+            words.append(Word(piece, kinds, start, start + len(piece)))
             start += len(piece)
-    return join_pairs(words)
+    return tuple(join_pairs(words))
 
 
 def read_entity(found: str, start: int, kind: Kind) -> list[Word]:
@@ -220,7 +232,7 @@ def read_entity(found: str, start: int, kind: Kind) -> list[Word]:
     return [whole, *(Word(w.text, w.kinds, w.start + skipped, w.end + skipped) for w in inside if w.says(*INSIDE))]
 
 
-INSIDE = (Kind.SEQUENCE, Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.OTHER)
+INSIDE = (*ABOUT_LABELS, Kind.DERIVED, Kind.SEQUENCE, Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.OTHER)
 PAIRS = {("dark", "fluid"): Kind.DARK_FLUID, ("da", "fl"): Kind.DARK_FLUID}
 
 
