@@ -7,14 +7,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from metakd_monai.nifti import describe_file
 from metakd_monai.vocabulary import ET_LABELS, LABEL_TOKENS, MODALITY_TOKENS, Modality, UserError
 
 NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 CONTRAST = re.compile(r"[_-]ce-[A-Za-z0-9]+", re.IGNORECASE)  # BIDS: sub-01_ce-gadolinium_T1w
 TOKEN = re.compile(r"[A-Za-z0-9]+")
+MOST_FILES = 1000  # of a folder without a sequence that are looked at for other formats
 MIXED_ET_NAME = re.compile(r"^BraTS-[A-Z]", re.IGNORECASE)  # BraTS-GLI-00000-000: 2023 and later
 
 
@@ -121,7 +124,8 @@ def find_cases(source: str | Path) -> list[Case]:
     path = Path(source)
     if path.is_file():
         if not NIFTI.search(path.name):
-            raise UserError(f"{path}: not a NIfTI file; expected .nii or .nii.gz, or a folder of cases")
+            found = describe_file(path) or "not a NIfTI file; expected .nii or .nii.gz"
+            raise UserError(f"{path}: {found}, or a folder of cases")
         return [Case(NIFTI.sub("", path.name), path)]
     if not path.is_dir():
         raise UserError(
@@ -129,9 +133,12 @@ def find_cases(source: str | Path) -> list[Case]:
         )
     cases = [case for folder in walk(path) if (case := read_subfolder(folder, path)) is not None]
     if not cases:
+        told = (
+            f"; {file.name}: {kind}" for file in islice(path.rglob("*"), MOST_FILES) if (kind := describe_file(file))
+        )
         raise UserError(
             f"{path}: no modality found; expected files such as <case>_flair.nii.gz, <case>_t1.nii.gz,"
-            " <case>_t1ce.nii.gz, <case>_t2.nii.gz"
+            f" <case>_t1ce.nii.gz, <case>_t2.nii.gz{next(told, '')}"
         )
     seen: dict[str, Case] = {}
     for case in cases:
