@@ -211,6 +211,7 @@ def test_the_memory_limit_is_for_reading_too(tmp_path, weights, caplog, monkeypa
     header = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)).header
     header.set_data_shape((480, 480, 480))
     header.set_data_offset(352)
+    header["scl_slope"], header["scl_inter"] = 1, 0  # on disk; in memory nibabel has NaN
     (folder / "a_t1.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(4 + 480**3), 1))
     monkeypatch.setattr("metakd_monai.nifti.voxels.read_to_end", lambda *_: pytest.fail("unpacked"))
     assert predict(tmp_path / "in", tmp_path / "out", weights).exit_code == 1
