@@ -104,6 +104,15 @@ def test_find_cases_refuses(tmp_path, make, message):
         find_cases(tmp_path)
 
 
+def test_a_folder_of_another_format_is_told_which(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a_t1.nrrd").write_bytes(b"NRRD0004\n")
+    with pytest.raises(UserError, match=r"no modality found; expected .*; a_t1\.nrrd: NRRD found; expected NIfTI"):
+        find_cases(tmp_path)
+    with pytest.raises(UserError, match=r"a_t1\.nrrd: NRRD found; expected NIfTI.*, or a folder of cases"):
+        find_cases(tmp_path / "a" / "a_t1.nrrd")
+
+
 def test_find_cases_refuses_what_is_no_folder(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         find_cases(tmp_path / "nowhere")
