@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.data import Dataset
+from monai.transforms import Compose
 from tqdm import tqdm
 
 from metakd_monai.cases import find_cases, find_labelled, hash_of
@@ -17,8 +18,8 @@ from metakd_monai.data import make_dataset
 from metakd_monai.datalists import META_CASES, count_meta, datalist_part, refuse_missing
 from metakd_monai.shipped import bundle_root as bundle_root  # for bundle JSON
 from metakd_monai.shipped import output_folder as output_folder
-from metakd_monai.transforms import ReadCase
-from metakd_monai.vocabulary import UserError, check_modalities
+from metakd_monai.transforms import LoadImageModalitiesd, LoadLabeld
+from metakd_monai.vocabulary import UserError, check_modalities, find_user_error
 
 logger = logging.getLogger(__name__)
 
@@ -243,13 +244,17 @@ def leave_processes() -> None:
 
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the items that can be read, label map and grid too; each other one is named in a warning."""
-    read, readable = ReadCase(), []
+    load = Compose([LoadImageModalitiesd(log=False), LoadLabeld("label", allow_missing_keys=True)])
+    readable = []
     for item in tqdm(items, desc="checking files", unit="case", disable=None):
         try:
-            read(item)
+            load(item)
             readable.append(item)
-        except UserError as error:
-            logger.warning("%s: left out: %s", item["case_id"], error)
+        except (UserError, RuntimeError) as error:  # Compose wraps what a transform raised
+            known = find_user_error(error)
+            if known is None:
+                raise
+            logger.warning("%s: left out: %s", item["case_id"], known)
     return readable
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from metakd_monai.temporaries import mark_of, remove, remove_temporaries, temporary_of
 from metakd_monai.vocabulary import UserError, in_one_line
@@ -57,6 +58,16 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8, under a temporary name first; names of files that are no text are spelled out."""
     write_safely(path, lambda temporary: temporary.write_bytes(text.encode("utf-8", "backslashreplace")))
+
+
+def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write what is made for a stream, as :func:`write_safely`, from memory.
+
+    For writers in C++ (``torch.save``, ``torch.jit.save``), which end the process when the disk is full.
+    """
+    stream = io.BytesIO()
+    write(stream)
+    write_safely(path, lambda temporary: temporary.write_bytes(stream.getbuffer()))
 
 
 def check_writable(folder: Path) -> None:

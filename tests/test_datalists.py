@@ -233,6 +233,30 @@ def test_a_damaged_label_is_named_and_skipped_when_asked(tmp_path, caplog):
     assert f"{names[1]}: left out" in caplog.text
 
 
+def test_a_sequence_that_is_cut_short_is_found(tmp_path, caplog):
+    """The header is whole, and so are the voxels: the checksum is cut."""
+    names = make_layout(tmp_path, "2021", cases=3)
+    path = tmp_path / names[1] / f"{names[1]}_t2.nii.gz"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(UserError, match=rf"{names[1]}_t2\.nii\.gz: unreadable or truncated"):
+        layout_of(tmp_path, "auto")
+    assert len(layout_of(tmp_path, "auto", skip_damaged=True).entries) == 2
+    assert f"{names[1]}: left out" in caplog.text
+
+
+@pytest.mark.parametrize("shift", [0, 60])
+def test_a_label_map_on_another_grid_is_refused(tmp_path, shift):
+    names = make_layout(tmp_path, "2021", cases=3)
+    path = tmp_path / names[1] / f"{names[1]}_seg.nii.gz"
+    image = nib.load(path)
+    voxels, affine = np.asarray(image.dataobj), image.affine.copy()
+    affine[:3, 3] += shift
+    nib.save(nib.Nifti1Image(voxels if shift else voxels[:-2], affine), path)
+    found = "affine differs by 60 from" if shift else r"shape .* found; expected .* as in"
+    with pytest.raises(UserError, match=rf"{names[1]}_seg\.nii\.gz: {found} .*the images of its case"):
+        layout_of(tmp_path, "auto")
+
+
 def test_a_damaged_first_file_does_not_hide_the_year(tmp_path):
     names = make_layout(tmp_path, "2023", cases=4)
     (tmp_path / names[0] / f"{names[0]}-t1c.nii.gz").write_bytes(b"damaged")

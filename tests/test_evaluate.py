@@ -150,6 +150,13 @@ def test_an_affine_off_by_rounding_is_the_same_grid(folders: tuple[Path, Path]) 
     assert run(folders)["b"] == (1, "ok")
 
 
+@pytest.mark.parametrize("kind", ["noise", "a fourth axis", "doubles"])
+def test_a_label_map_stored_in_another_way_is_the_same(folders: tuple[Path, Path], kind: str) -> None:
+    labels = {"noise": TUMOUR * np.float32(0.9999), "a fourth axis": TUMOUR[..., None], "doubles": TUMOUR.astype(float)}
+    nib.save(nib.Nifti1Image(labels[kind], AFFINE), folders[0] / "a.nii.gz")
+    assert run(folders)["a"] == (1.0, "ok")
+
+
 def test_a_bad_reference_leaves_its_case_out(folders: tuple[Path, Path]) -> None:
     (folders[1] / "b_seg.nii.gz").write_bytes(b"no image")
     dice, status = run(folders)["b"]

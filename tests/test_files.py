@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from metakd_monai.cases import Case, find_cases, modality_of, recognise
-from metakd_monai.files import check_image, check_labels, read_nifti, read_voxels, write_like, write_safely
+from metakd_monai.cases import Case, find_cases, recognise
+from metakd_monai.files import write_safely
 from metakd_monai.nifti import check_image, check_labels, read_nifti, read_voxels, write_like
 from metakd_monai.vocabulary import Modality, UserError
 
@@ -101,6 +101,15 @@ def test_find_cases_refuses(tmp_path, make, message):
     make(tmp_path)
     with pytest.raises(UserError, match=message):
         find_cases(tmp_path)
+
+
+def test_a_folder_of_another_format_is_told_which(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a_t1.nrrd").write_bytes(b"NRRD0004\n")
+    with pytest.raises(UserError, match=r"no modality found; expected .*; a_t1\.nrrd: NRRD found; expected NIfTI"):
+        find_cases(tmp_path)
+    with pytest.raises(UserError, match=r"a_t1\.nrrd: NRRD found; expected NIfTI.*, or a folder of cases"):
+        find_cases(tmp_path / "a" / "a_t1.nrrd")
 
 
 def test_find_cases_refuses_what_is_no_folder(tmp_path):

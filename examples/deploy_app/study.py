@@ -14,7 +14,7 @@ from grid import to_one_grid
 from monai.data import MetaTensor
 
 from metakd_monai.cases import NIFTI, find_cases, recognise, safe_case_id
-from metakd_monai.nifti import check_image, read_nifti, read_voxels
+from metakd_monai.nifti import check_image, read_sequences
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality, UserError
 
@@ -90,9 +90,5 @@ def read_files(path: Path) -> Study:
 
 def read_image(path: Path, modality: Modality) -> MetaTensor:
     """Read one sequence as ``(1, *S)``."""
-    image = read_nifti(path)
-    if len(image.shape) != 3:
-        raise UserError(f"{path}: shape {image.shape}; expected a 3-D volume")
-    voxels = read_voxels(path, image)
-    check_image(path, voxels, modality.value)
-    return MetaTensor(torch.from_numpy(voxels)[None], affine=torch.as_tensor(image.affine))
+    read = read_sequences({modality: path})
+    return MetaTensor(torch.from_numpy(read.channels[modality])[None], affine=torch.as_tensor(read.affine))

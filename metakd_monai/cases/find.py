@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from metakd_monai.cases.case import Case
@@ -15,9 +16,12 @@ from metakd_monai.cases.naming import GENERIC, Found, drop_derived, name_apart
 from metakd_monai.cases.sequences import NIFTI, Ambiguous, read_sequence, recognise
 from metakd_monai.cases.shared import ImageName, read_together
 from metakd_monai.cases.tables import NameTable
+from metakd_monai.nifti import describe_file
 from metakd_monai.vocabulary import Modality, UserError, in_one_line
 
 logger = logging.getLogger(__name__)
+
+MOST_FILES = 1000  # of a folder without a sequence that are looked at for other formats
 
 
 def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]:
@@ -36,7 +40,8 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
     path = check_source(source)
     if path.is_file():
         if not NIFTI.search(path.name):
-            raise UserError(f"{path}: not a NIfTI file; expected .nii or .nii.gz, or a folder of cases")
+            kind = describe_file(path) or "not a NIfTI file; expected .nii or .nii.gz"
+            raise UserError(f"{path}: {kind}, or a folder of cases")
         return [Case(check_case_id(NIFTI.sub("", path.name), f"{path}: name of the case"), path)]
     found: list[Found] = []
     without: list[Path] = []
@@ -49,7 +54,7 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
     if not found:
         raise UserError(
             f"{path}: no modality found; expected files such as <case>_flair.nii.gz, <case>_t1.nii.gz,"
-            " <case>_t1ce.nii.gz, <case>_t2.nii.gz"
+            f" <case>_t1ce.nii.gz, <case>_t2.nii.gz{name_foreign(path)}"
         )
     tell_without(without, path)
     found = drop_derived(join_series(found, path))
@@ -58,6 +63,12 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
     if len(cases) == 1 and cases[0].problem and found[0].folder == path:
         raise UserError(cases[0].problem)
     return cases
+
+
+def name_foreign(folder: Path) -> str:
+    """Say which file below a folder is of another format; nothing where none of the first ones is."""
+    files = islice((file for place in walk(folder) for file in sorted(place.iterdir()) if file.is_file()), MOST_FILES)
+    return next((f"; {file.name}: {kind}" for file in files if (kind := describe_file(file))), "")
 
 
 def find_labelled(source: str | Path, names: NameTable | None = None) -> list[Case]:

@@ -12,15 +12,13 @@ from typing import Any
 from tqdm import tqdm
 
 from metakd_monai.cases import NIFTI, Case, NameTable, check_case_id, find_cases, walk
-from metakd_monai.nifti import check_labels, read_nifti
-from metakd_monai.transforms import ReadCase
+from metakd_monai.nifti import AXES, check_labels, read_label_of, read_nifti, verify_sequences
 from metakd_monai.vocabulary import UserError, in_one_line
 from metakd_monai.years import YEARS, Year, find_year, years_of
 
 logger = logging.getLogger(__name__)
 
 GRADES = ("HGG", "LGG")
-READ = ReadCase()
 MSD_FOLDERS = (("imagesTr", "labelsTr"), ("imagesTs", None))
 
 
@@ -158,10 +156,12 @@ def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
         year: whose labels it must have; None for those of any BraTS.
         by_name: the year was told by the names, and the user may know better.
     """
-    item = READ(case.as_item())
+    case.as_item()  # raises the case's problem
+    images = verify_sequences(case.files)
     if case.label is not None:
+        labels = read_label_of(case.label, images.shape[:AXES], images.affine)
         try:
-            check_labels(item["label"].numpy(), str(case.label), year.labels if year else None)
+            check_labels(labels, str(case.label), year.labels if year else None)
         except UserError as error:
             hint = f" (by the names this is {year.name}; --year overrides)" if year and by_name else ""
             raise UserError(f"{error}{hint}") from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 
 from metakd_monai.nifti.stream import START, DamageError, read_start
@@ -50,8 +48,10 @@ def describe_format(path: Path, start: bytes) -> str | None:
         start: its first bytes, unpacked where it is a gzip file.
     """
     if start[:4] in NUMBERED and len(start) >= ANALYZE_BYTES:
-        magics = (start[344:347], start[4:7])
-        kind = PAIR if {b"ni1", b"ni2"} & set(magics) else ANALYZE
+        magics = {start[344:347], start[4:7]}
+        if magics & {b"n+1", b"n+2"}:
+            return None
+        kind = PAIR if magics & {b"ni1", b"ni2"} else ANALYZE
     else:
         signs = (sign[2:] for sign in SIGNS if start[sign[0] : sign[0] + len(sign[1])] == sign[1])
         found = next(signs, None) or BY_NAME.get(path.suffix.lower())
@@ -65,5 +65,5 @@ def describe_file(path: Path) -> str | None:
     """Say which other format a file has, as :func:`describe_format` does; None also for what cannot be read."""
     try:
         return describe_format(path, read_start(path, START))
-    except (DamageError, OSError, gzip.BadGzipFile, zlib.error):
+    except (DamageError, OSError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,8 @@ from isal.igzip_lib import IsalError
 GZIP = b"\x1f\x8b"
 WITH_GZIP_HEADER = 31  # wbits: header, deflate stream, CRC-32 and length
 RESERVED = 0xE0  # flags of a gzip header that mean nothing, and that isal does not look at
-CHUNK = 1 << 20
+CHUNK = 1 << 17  # bytes that are read at once
+MOST = 1 << 20  # bytes that are unpacked at once: a chunk of zeros unpacks to a thousand times its size
 START = 1024  # bytes in which the header of any format is
 
 
@@ -58,34 +60,45 @@ def read_to_end(path: Path, size: int) -> np.ndarray:
         DamageError: when it holds fewer or more, or is damaged.
         OSError: when it cannot be read.
     """
-    content = np.empty(size, np.uint8)
-    with open_file(path) as file:
-        gzipped = file.read(2) == GZIP
-        file.seek(0)
-        filled = (fill_unpacked if gzipped else fill_plain)(file, content.data)
-    if filled < size:
-        raise DamageError(f"{filled} bytes of the {size} that its header declares")
+    content, filled = np.empty(size, np.uint8), 0
+    for part in read_parts(path, size):
+        content[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+        filled += len(part)
     return content
 
 
-def fill_plain(file: BinaryIO, content: memoryview) -> int:
-    """Fill bytes from a file that is not packed and return how many; raises DamageError when the file has more."""
-    filled = file.readinto(content)  # type: ignore[attr-defined]
-    if file.read(1):
-        raise DamageError(f"more bytes than the {len(content)} that its header declares")
-    return int(filled)
+def verify(path: Path, size: int) -> None:
+    """Read a file to its end and keep nothing; as :func:`read_to_end` otherwise."""
+    for _ in read_parts(path, size):
+        pass
 
 
-def fill_unpacked(file: BinaryIO, content: memoryview) -> int:
-    """Fill bytes from all members of a gzip file and return how many; raises DamageError, also when there are more."""
-    packed = file.read(CHUNK)
-    filled, member = 0, begin_member(packed)
+def read_parts(path: Path, size: int) -> Iterator[bytes]:
+    """Yield the bytes of a file piece by piece; see :func:`read_to_end`."""
+    filled = 0
+    with open_file(path) as file:
+        packed = file.read(CHUNK)
+        for part in unpack_members(file, packed) if packed[: len(GZIP)] == GZIP else read_plain(file, packed):
+            filled += len(part)
+            if filled > size:
+                raise DamageError(f"more bytes than the {size} that its header declares")
+            yield part
+    if filled < size:
+        raise DamageError(f"{filled} bytes of the {size} that its header declares")
+
+
+def read_plain(file: BinaryIO, chunk: bytes) -> Iterator[bytes]:
+    """Yield a first chunk and the rest of a file."""
+    while chunk:
+        yield chunk
+        chunk = file.read(CHUNK)
+
+
+def unpack_members(file: BinaryIO, packed: bytes) -> Iterator[bytes]:
+    """Yield what is in all members of a gzip file, given its first chunk; raises DamageError when it is not sound."""
+    member = begin_member(packed)
     while packed:
-        part = unpack(member, packed, len(content) - filled + 1)
-        if filled + len(part) > len(content):
-            raise DamageError(f"more bytes than the {len(content)} that its header declares")
-        content[filled : filled + len(part)] = part
-        filled += len(part)
+        yield unpack(member, packed, MOST)
         if member.eof:
             packed = skip_zeros(file, member.unused_data)
             if packed:
@@ -94,7 +107,6 @@ def fill_unpacked(file: BinaryIO, content: memoryview) -> int:
             packed = member.unconsumed_tail or file.read(CHUNK)
     if not member.eof:
         raise DamageError("its gzip stream ends too early")
-    return filled
 
 
 def begin_member(packed: bytes) -> isal_zlib.Decompress:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +14,7 @@ from nibabel.volumeutils import apply_read_scaling
 from metakd_monai.files import write_safely
 from metakd_monai.memory import check_memory
 from metakd_monai.nifti.header import NiftiFile, read_nifti
-from metakd_monai.nifti.stream import DamageError, read_to_end
+from metakd_monai.nifti.stream import DamageError, read_to_end, verify
 from metakd_monai.vocabulary import UserError
 
 WHOLE = 1e-3  # how far from a whole number a label may be
@@ -71,14 +73,24 @@ def read_stored(file: NiftiFile) -> np.ndarray:
     """Return the voxels as they are stored, not scaled, first axis fastest; see :func:`read_voxels`."""
     sizes = file.dtype.itemsize + (12 if file.is_scaled else 4)  # as stored, and as read
     check_memory(file.path, file.offset + math.prod(file.shape) * sizes)
+    content = run_to_end(read_to_end, file)
+    return np.ndarray(file.shape, file.dtype, content.data, file.offset, order="F")
+
+
+def verify_voxels(file: NiftiFile) -> None:
+    """Read a file to its end and keep nothing; raises UserError when it does not hold what its header declares."""
+    run_to_end(verify, file)
+
+
+def run_to_end(read: Callable[[Path, int], Any], file: NiftiFile) -> Any:
+    """Run a function of :mod:`~metakd_monai.nifti.stream` on a file; whatever is wrong is a UserError."""
     try:
-        content = read_to_end(file.path, file.bytes)
+        return read(file.path, file.bytes)
+    except MemoryError:
+        raise UserError(f"{file.path}: its header declares {file.bytes} bytes; expected what fits in memory") from None
     except (DamageError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{file.path}: unreadable or truncated, expected a complete NIfTI file ({reason})") from None
-    except MemoryError:
-        raise UserError(f"{file.path}: its header declares {file.bytes} bytes; expected what fits in memory") from None
-    return np.ndarray(file.shape, file.dtype, content.data, file.offset, order="F")
 
 
 def write_like(path: Path, voxels: np.ndarray, reference: str | Path) -> None:
@@ -90,13 +102,14 @@ def write_like(path: Path, voxels: np.ndarray, reference: str | Path) -> None:
         reference: the file whose grid it is.
     """
     source = read_nifti(reference)
-    header = source.header.copy()
+    is_old = not isinstance(source.header, nib.Nifti2Header)
+    header = source.header.copy() if is_old else nib.Nifti1Header()  # which ITK reads, as it does not NIfTI-2
     header.set_data_dtype(voxels.dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
     image = nib.Nifti1Image(voxels, source.affine, header)
     # set_sform and set_qform went through floats in the constructor; the bytes of the reference are the grid.
-    for field in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
+    for field in ("xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
         image.header[field] = source.header[field]
     for field in ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"):
         image.header[field] = source.header[field]

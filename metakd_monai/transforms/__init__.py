@@ -2,7 +2,7 @@
 
 from metakd_monai.transforms.dropping import RandDropModalitiesd
 from metakd_monai.transforms.images import CASE_ID, NOTE, REFERENCE, LoadImageModalitiesd, SaveImageMaskd
-from metakd_monai.transforms.labels import LoadLabeld, ReadCase
+from metakd_monai.transforms.labels import LoadLabeld
 from metakd_monai.transforms.regions import LabelsToRegionsd, RegionsToLabelsd, labels_to_regions, regions_to_labels
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "LoadImageModalitiesd",
     "LoadLabeld",
     "RandDropModalitiesd",
-    "ReadCase",
     "RegionsToLabelsd",
     "SaveImageMaskd",
     "labels_to_regions",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Hashable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,12 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImaged, Transform
 
 from metakd_monai.cases import check_case_id, find_cases, name_sequences
-from metakd_monai.memory import check_volume
-from metakd_monai.nifti import NiftiFile, check_grid, check_image, clear_background, read_nifti, read_voxels, write_like
+from metakd_monai.nifti import (
+    Sequences,
+    read_sequences,
+    split_channels,
+    write_like,
+)
 from metakd_monai.vocabulary import Modality, UserError, parse_modalities, parse_modality
 
 logger = logging.getLogger(__name__)
@@ -64,116 +65,38 @@ class LoadImageModalitiesd(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with ``image`` ``(N, *S)`` float32 and ``available`` ``(N,)``."""
-        loaded = self.read(data[self.key])
-        if not loaded.channels:
-            expected = ", ".join(m.value for m in self.modalities)
-            raise UserError(f"{loaded.reference}: no modality left; expected at least one of {expected}")
-        found = ", ".join(f"{modality.value} {value}" for modality, value in loaded.backgrounds.items())
-        note = f"background of {found} found; taken for the outside of the brain and set to 0" if found else ""
-        if note and self.log:
-            logger.warning("%s: %s", loaded.reference, note)
-        shape = next(iter(loaded.channels.values())).shape
-        stack = np.stack([loaded.channels.get(m, np.zeros(shape, np.float32)) for m in Modality])
+        source = data[self.key]
+        is_array = isinstance(source, (np.ndarray, torch.Tensor))
+        loaded = self.split(source) if is_array else self.read(source)
+        if loaded.note and self.log:
+            logger.warning("%s: %s", loaded.where, loaded.note)
+        empty = np.zeros(loaded.shape, np.float32)
+        stack = np.stack([loaded.channels.get(m, empty) for m in Modality])
         affine = torch.as_tensor(np.asarray(loaded.affine), dtype=torch.float64)
         meta = {
-            REFERENCE: loaded.reference,
+            REFERENCE: loaded.where,
             "original_affine": affine.clone(),
             "original_channel_dim": 0,
-            "spatial_shape": np.asarray(shape),
+            "spatial_shape": np.asarray(loaded.shape),
             CASE_ID: data.get(CASE_ID),
-            NOTE: note,
+            NOTE: loaded.note,
         }
-        if loaded.is_file:
-            meta["filename_or_obj"] = loaded.reference
+        if not is_array:
+            meta["filename_or_obj"] = loaded.where
         image = MetaTensor(torch.from_numpy(stack), affine=affine, meta=meta)
         available = torch.tensor([m in loaded.channels for m in Modality])
         return {**data, self.key: image, "available": available}
 
-    def read(self, source: Any) -> Loaded:
-        """Read what an item may name as its image."""
-        if isinstance(source, (np.ndarray, torch.Tensor)):
-            voxels = np.asarray(source, dtype=np.float32)
-            affine = source.affine if isinstance(source, MetaTensor) else np.eye(voxels.ndim)
-            return self.split(voxels, affine, self.key)
-        if isinstance(source, (str, Path)) and not Path(source).is_dir():
-            return self.read_stack(read_nifti(source))
-        return self.read_files(files_of(source))
+    def split(self, source: np.ndarray | torch.Tensor) -> Sequences:
+        """Return what is in an array ``(N, *S)``."""
+        voxels = np.asarray(source, dtype=np.float32)
+        affine = source.affine if isinstance(source, MetaTensor) else np.eye(voxels.ndim)
+        return split_channels(voxels, affine, self.key, self.modalities)
 
-    def read_files(self, files: Mapping[Modality, Path]) -> Loaded:
-        """Read one file for each modality, at the same time; all must be on one grid."""
-        wanted = {m: read_nifti(files[m]) for m in self.modalities if m in files}
-        first = next(iter(wanted.values()), None)
-        if first is None:
-            return Loaded({}, {}, None, str(next(iter(files.values()))))
-        for file in wanted.values():
-            check_grid(file.path, file.shape, file.affine, first.shape, first.affine, "the case's other modalities")
-        check_volume(first.path, math.prod(first.shape), self.memory_limit)
-
-        def read(modality: Modality) -> tuple[np.ndarray, str | None]:
-            file = wanted[modality]
-            return prepare(file.path, read_voxels(file.path, file), modality.value)
-
-        with ThreadPoolExecutor(len(Modality)) as pool:  # unpacking lets other threads run
-            done = dict(zip(wanted, pool.map(read, wanted), strict=True))
-        return Loaded(*split_pairs(done), first.affine, str(first.path), is_file=True)
-
-    def read_stack(self, file: NiftiFile) -> Loaded:
-        """Read a 4-D file."""
-        if len(file.shape) != 4 or file.shape[-1] != len(Modality):
-            names = ", ".join(m.value for m in Modality)
-            raise UserError(
-                f"{file.path}: shape {file.shape}; expected a 4-D file with {len(Modality)} channels ({names}),"
-                " or a folder with one file for each modality"
-            )
-        check_volume(file.path, math.prod(file.shape[:-1]), self.memory_limit)
-        voxels = np.moveaxis(read_voxels(file.path, file), -1, 0)
-        return replace(self.split(voxels, file.affine, str(file.path)), is_file=True)
-
-    def split(self, voxels: np.ndarray, affine: Any, where: str) -> Loaded:
-        """Split ``(N, *S)`` into the channels that are there: those that are not 0 or NaN all over."""
-        if len(voxels) != len(Modality):
-            names = ", ".join(m.value for m in Modality)
-            raise UserError(f"{where}: shape {voxels.shape}; expected {len(Modality)} channels first ({names})")
-        done = {}
-        for number, modality in enumerate(Modality):
-            channel = voxels[number]
-            if modality in self.modalities and ((channel != 0) & ~np.isnan(channel)).any():
-                what = f"channel {number} ({modality.value})"
-                done[modality] = prepare(where, np.ascontiguousarray(channel), what)
-        return Loaded(*split_pairs(done), affine, where)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What was read of a case.
-
-    Attributes:
-        channels: ``(*S)`` float32 of each modality that is there.
-        backgrounds: what was around the brain in those where it was not 0, for the user.
-        affine: ``(4, 4)``.
-        reference: the file whose grid it is, or the item's key.
-        is_file: whether it is a file.
-    """
-
-    channels: Mapping[Modality, np.ndarray]
-    backgrounds: Mapping[Modality, str]
-    affine: Any
-    reference: str
-    is_file: bool = False
-
-
-def prepare(where: str | Path, voxels: np.ndarray, what: str) -> tuple[np.ndarray, str | None]:
-    """Check a sequence ``(*S)`` and set its background to 0; return it, and what that was if not 0."""
-    voxels, background = clear_background(voxels)
-    check_image(where, voxels, what)
-    return voxels, background
-
-
-def split_pairs(
-    done: Mapping[Modality, tuple[np.ndarray, str | None]],
-) -> tuple[dict[Modality, np.ndarray], dict[Modality, str]]:
-    """Return the voxels by modality, and the backgrounds of those where it was not 0."""
-    return {m: voxels for m, (voxels, _) in done.items()}, {m: value for m, (_, value) in done.items() if value}
+    def read(self, source: Any) -> Sequences:
+        """Return what is in the files that an item may name as its image."""
+        is_stack = isinstance(source, (str, Path)) and not Path(source).is_dir()
+        return read_sequences(Path(source) if is_stack else files_of(source), self.modalities, self.memory_limit)
 
 
 def files_of(source: Mapping[str, str] | Iterable[str] | str | Path) -> dict[Modality, Path]:

@@ -11,24 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from metakd_monai.nifti import check_grid, read_labels, read_nifti
-from metakd_monai.transforms.images import LoadImageModalitiesd
-
-
-class ReadCase:
-    """Read an item of a datalist as training does, to see whether it can be: image, and label map where there is one.
-
-    Raises:
-        UserError: (on call) for what :class:`LoadImageModalitiesd` and :class:`LoadLabeld` refuse.
-    """
-
-    def __init__(self) -> None:
-        self.load_image = LoadImageModalitiesd()
-        self.load_label = LoadLabeld("label", allow_missing_keys=True)
-
-    def __call__(self, item: Mapping[Any, Any]) -> dict[Hashable, Any]:
-        """Return the item with what was read."""
-        return self.load_label(self.load_image(item))
+from metakd_monai.nifti import read_label_of, read_nifti
 
 
 class LoadLabeld(MapTransform):
@@ -58,8 +41,8 @@ class LoadLabeld(MapTransform):
     def read(self, path: str, image: Any) -> MetaTensor:
         """Read one label map; ``image`` is what it must be on the grid of."""
         file = read_nifti(path)
-        if isinstance(image, MetaTensor):
-            check_grid(path, file.shape, file.affine, image.shape[1:], image.affine.numpy(), "the images of its case")
+        grid = (image.shape[1:], image.affine.numpy()) if isinstance(image, MetaTensor) else (file.shape, file.affine)
+        labels = np.ascontiguousarray(read_label_of(path, *grid))
         affine = torch.as_tensor(file.affine, dtype=torch.float64)
         meta = {
             "filename_or_obj": path,
@@ -67,5 +50,4 @@ class LoadLabeld(MapTransform):
             "original_channel_dim": 0,
             "spatial_shape": np.asarray(file.shape),
         }
-        labels = np.ascontiguousarray(read_labels(path, file))
         return MetaTensor(torch.from_numpy(labels)[None], affine=affine, meta=meta)
