@@ -1,7 +1,6 @@
 """The words of a file name or of a series description, and what each says. Text alone, no files.
 
-:data:`TABLE` is the one table, with what sequences are called in one word (``MODALITY_TOKENS`` of the vocabulary).
-``docs/file-names.md`` shows it.
+:data:`TABLE` and the vocabulary's ``MODALITY_TOKENS`` are the one table; ``docs/file-names.md`` shows it.
 """
 
 from __future__ import annotations
