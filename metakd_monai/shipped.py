@@ -76,21 +76,17 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
 
 
 def output_folder(root: str | Path, name: str) -> str:
-    """Return the folder of a bundle that its configuration writes to where no ``output_dir`` is given.
+    """Return the folder that a bundle's configuration writes to where no ``output_dir`` is given.
+
+    It is one of the bundle's own, as is MONAI's habit; but for a bundle that comes with this package, whose weights a
+    training would write over, ``metakd_NAME`` in the current folder.
 
     Args:
         root: the bundle's folder.
         name: of the folder in it.
-
-    Raises:
-        UserError: for a bundle that comes with this package, whose weights would be overwritten.
     """
-    if Path(root).resolve().parent in PLACES:
-        raise UserError(
-            f"output_dir: none given, and {root} is part of the installed project; expected --output_dir FOLDER,"
-            " or the configuration of a copy (metakd bundle COPY)"
-        )
-    return f"{root}/{name}"
+    shipped = Path(root).resolve().parent in PLACES
+    return str(Path.cwd() / f"metakd_{name}") if shipped else f"{root}/{name}"
 
 
 def copy_bundle(target: Path, name: str = SEGMENTATION_BUNDLE, overwrite: bool = False) -> None:

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-wanted=$(cat setup.cfg pyproject.toml constraints.txt | cksum)
+wanted=$(cat setup.py setup.cfg pyproject.toml constraints.txt | cksum)
 if [ "$(cat .venv/installed 2>/dev/null || true)" = "$wanted" ]; then exit 0; fi
 
 python=${PYTHON:-python3}

@@ -16,7 +16,7 @@ from metakd_monai.bundle import choose_part, join_parts, list_cases, split_cases
 from metakd_monai.datalists import count_meta
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Compute
-from metakd_monai.shipped import bundle_root, config_files
+from metakd_monai.shipped import bundle_root, config_files, is_bundle
 from metakd_monai.transforms import regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
 
@@ -202,6 +202,7 @@ def test_config_files_on_a_command_line(arguments, expected):
 
 def test_bundle_root_is_found_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["x"])
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if not is_bundle(Path(folder))])  # of other tests
     monkeypatch.chdir(tmp_path)
     assert bundle_root() == str(BUNDLE)  # the source checkout
     assert bundle_root("no_such_bundle") == str(tmp_path)

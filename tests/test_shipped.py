@@ -12,8 +12,7 @@ from conftest import BUNDLE, REPOSITORY
 from monai.bundle import ConfigParser
 
 from metakd_monai.cli import main
-from metakd_monai.shipped import SEGMENTATION_BUNDLE, output_folder, shipped_bundle, shipped_bundles
-from metakd_monai.vocabulary import UserError
+from metakd_monai.shipped import SEGMENTATION_BUNDLE, shipped_bundle, shipped_bundles
 
 BUNDLES = ["adni_metakd_classification", "avmnist_metakd_classification", SEGMENTATION_BUNDLE]
 
@@ -130,7 +129,7 @@ def test_a_copy_is_whole_or_not_there(tmp_path, monkeypatch, existing):
     def fill_the_disk(source, target):
         if written:
             raise OSError(28, "No space left on device")
-        written.append(shutil.copy(source, target))
+        written.append(target.write_bytes(source.read_bytes()))
 
     monkeypatch.setattr("metakd_monai.shipped.shutil.copyfile", fill_the_disk)
     result = run(copy, "--overwrite")
@@ -152,10 +151,12 @@ def test_either_a_folder_or_path(arguments, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", BUNDLES)
 @pytest.mark.parametrize(("config", "folder"), [("train.json", "models"), ("inference.json", "eval")])
-def test_runs_write_into_a_copy_unasked_and_never_into_the_package(tmp_path, name, config, folder):
+def test_runs_write_into_a_copy_and_never_into_the_package(tmp_path, monkeypatch, name, config, folder):
     parser = ConfigParser()
     parser.read_config(BUNDLE.parent / name / "configs" / config)
     parser["bundle_root"] = str(tmp_path)
     assert parser.get_parsed_content("output_dir") == str(tmp_path / folder)
-    with pytest.raises(UserError, match=rf"output_dir: none given, and .*{name} is part of .*; expected --output_dir"):
-        output_folder(BUNDLE.parent / name, folder)
+    monkeypatch.chdir(tmp_path)
+    parser.read_config(BUNDLE.parent / name / "configs" / config)
+    parser["bundle_root"] = str(BUNDLE.parent / name)
+    assert parser.get_parsed_content("output_dir") == str(tmp_path / f"metakd_{folder}")
