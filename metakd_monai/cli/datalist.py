@@ -17,7 +17,7 @@ from metakd_monai.years import YEARS
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSON to write.")
 @click.option("--year", type=click.Choice(["auto", *YEARS]), default="auto", show_default=True, help="Data set.")
 @click.option("--folds", default=5, show_default=True, help="Folds of the training part.")
-@click.option("--meta-fraction", default=0.05, show_default=True, help="Share of patients for meta-validation.")
+@click.option("--meta-cases", default=5, show_default=True, help="Patients for meta-validation, at most a third.")
 @click.option("--test-fraction", default=0.2, show_default=True, help="Share of patients for testing.")
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @click.option("--splits", type=click.Path(path_type=Path), help="Folder of published train/val/test lists to follow.")
