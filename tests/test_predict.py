@@ -337,7 +337,7 @@ def test_ways_to_compute_are_recorded_and_not_mixed(tmp_path, case, weights):
     more = ["--mirror", "lr", "--margin", 2, "--memory-limit", 4]
     assert predict(case, tmp_path / "out", weights, *options, *more).exit_code == 0
     report = json.loads(next((tmp_path / "out").glob("*.json")).read_text())
-    expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25}
+    expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25, "window": "whole"}
     assert report["settings"]["compute"] == expected
     assert predict(case, tmp_path / "out", weights, *options).exit_code == 1  # a mask of other settings is left alone
 
