@@ -32,11 +32,11 @@ from metakd_monai.vocabulary import Modality, Region, UserError
 FILE = "expected.json"
 Look = dict[str, float]
 Ranges = Mapping[str, Sequence[float]]
-USUAL = (0.01, 0.99)  # of the training cases lie within a range
+USUAL = (0.005, 0.995)  # of the training cases lie within a range
 ENOUGH = 500_000  # voxels of a volume for percentiles
 # How far outside the range of the training cases is still usual: a factor, or a difference.
 FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
-DIFFERENCES = {"share": 0.15, "skew": 0.25, "contrast": 0.5}
+DIFFERENCES = {"share": 0.15, "skew": 0.25, "contrast": 0.5, "cover": 0.1}
 KINDS = (*FACTORS, *DIFFERENCES)
 NEEDED = ("shortest_edge", "longest_edge", "brain_ml", "brain_share")  # among the ranges
 FEWEST_CASES = 3  # that a Dice is measured on, to be said
@@ -56,11 +56,13 @@ def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> 
         for each sequence that is there, of its values in the brain, with their percentiles p:
 
         - ``<sequence>_skew``, (p95 + p5 - 2 p50) / (p95 - p5), which changes sign when contrast is reversed,
-        - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values;
+        - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values,
+        - ``<sequence>_cover``, the share of the brain in which it is not 0, small where only a part was scanned;
 
         with T1 and T1ce, ``contrast``, see :func:`measure_contrast`.
     """
-    brain = reduce(torch.logical_or, image[available] != 0)  # any() over the first axis is ten times slower
+    filled = image != 0
+    brain = reduce(torch.logical_or, filled[available])  # any() over the first axis is ten times slower
     voxels, box = int(brain.sum()), math.prod(length_along(brain, axis) for axis in range(brain.dim()))
     look = {
         "shortest_edge": float(min(spacing)),
@@ -71,6 +73,7 @@ def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> 
     given = {m: values for m, values, there in zip(Modality, image, available.tolist(), strict=True) if there}
     for modality, values in given.items():
         look |= {f"{modality.value}_{name}": value for name, value in measure_values(values).items()}
+        look[f"{modality.value}_cover"] = int(filled[list(Modality).index(modality)].sum()) / voxels
     if {Modality.T1, Modality.T1CE} <= given.keys():
         look["contrast"] = measure_contrast(given[Modality.T1], given[Modality.T1CE])
     return look
@@ -148,7 +151,7 @@ def find_unusual(look: Look, ranges: Ranges) -> list[str]:
 
 
 def find_odd_values(look: Look, ranges: Ranges, sides: Mapping[str, int]) -> list[str]:
-    """Return a line for each sequence with unusual intensities, and one where T1 and T1ce seem exchanged.
+    """Return a line for each sequence that is partial or of unusual intensities, and one for T1 and T1ce exchanged.
 
     ``sides`` are those of :func:`side_of`, by name.
     """
@@ -157,6 +160,10 @@ def find_odd_values(look: Look, ranges: Ranges, sides: Mapping[str, int]) -> lis
         found = f"{look['contrast']:.2f} (in training {say(ranges['contrast'], '.2f')})"
         lines.append(f"t1 and t1ce exchanged? what t1ce adds to t1 has skewness {found}")
     for modality in Modality:
+        cover = f"{modality.value}_cover"
+        if sides.get(cover, 0) < 0:
+            found = f"{look[cover]:.0%} of the brain (in training {say(ranges[cover], '.0%')})"
+            lines.append(f"{modality.value} covers {found}, only a part was scanned?")
         odd = [name for name in (f"{modality.value}_skew", f"{modality.value}_tails") if sides.get(name)]
         numbers = [f"{name.split('_')[1]} {look[name]:.2f} (in training {say(ranges[name], '.2f')})" for name in odd]
         if odd:
