@@ -16,7 +16,7 @@ from metakd_monai.vocabulary import UserError
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.append(str(REPOSITORY / "tests"))
 
-from golden import FILE, agrees, golden_masks  # noqa: E402  # a module of the tests
+from golden import FILE, agrees, golden_masks  # type: ignore[import-not-found]  # noqa: E402
 
 
 def main() -> int:

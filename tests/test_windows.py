@@ -96,7 +96,7 @@ def test_the_window_is_that_of_the_weights_unless_another_is_given(given, of_wei
 
 @pytest.mark.parametrize("wrong", ["16,24", "a", [1, 2], 0, "0,1,2", [16, 16, "x"], 2.5])
 def test_what_is_no_window(wrong):
-    with pytest.raises(UserError, match="window: .* found; expected three numbers of voxels such as"):
+    with pytest.raises(UserError, match=r"window: .* found; expected three numbers of voxels such as"):
         ModalityInferer(wrong)
 
 
