@@ -30,7 +30,7 @@ MASK_CODE = (
     "years",
 )
 # What a mask's code imports too, and what cannot change one voxel of it.
-BESIDE_MASKS = ("__init__", "bundle", "expectations", "fingerprint", "preview", "uncertainty")
+BESIDE_MASKS = ("__init__", "bundle", "datalists", "expectations", "fingerprint", "preview", "uncertainty")
 # What decides a record of ``metakd benchmark``.
 SCORE_CODE = (*MASK_CODE, "benchmark", "scores")
 # What decides the next step of a training that goes on from its checkpoint.
@@ -41,6 +41,7 @@ TRAINING_CODE = (
     "cases",
     "classification",
     "data",
+    "datalists",
     "equations",
     "files",
     "handlers",

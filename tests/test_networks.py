@@ -237,6 +237,7 @@ def test_infer_architecture_reads_shapes_back():
         "deep_supervision": True,
         "input_stride": 1,
         "own_scales": 0,
+        "window": None,
     }
 
 

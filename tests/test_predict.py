@@ -397,9 +397,23 @@ def test_ways_to_compute_are_recorded_and_not_mixed(tmp_path, case, weights):
     more = ["--mirror", "lr", "--margin", 2, "--memory-limit", 4]
     assert predict(case, tmp_path / "out", weights, *options, *more).exit_code == 0
     report = json.loads(next((tmp_path / "out").glob("*.json")).read_text())
-    expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25}
+    expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25, "window": "whole"}
     assert report["settings"]["compute"] == expected
     assert predict(case, tmp_path / "out", weights, *options).exit_code == 1  # a mask of other settings is left alone
+
+
+def test_the_window_is_the_weights_or_the_user_s_and_in_the_report(tmp_path, case, network):
+    network.set_window((16, 16, 16))
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    for name, options, settled in (("own", [], [16, 16, 16]), ("other", ["--window", "whole"], "whole")):
+        result = predict(case, tmp_path / name, tmp_path / "model.pt", "--no-preview", *options)
+        assert result.exit_code == 0, result.output
+        report = json.loads(next((tmp_path / name).glob("*.json")).read_text())
+        assert report["settings"]["compute"]["window"] == settled
+        assert report["window"] == [16, 16, 16] if name == "own" else max(report["window"]) > 16
+    assert predict(case, tmp_path / "own", tmp_path / "model.pt", "--window", "whole").exit_code == 1
+    result = predict(case, tmp_path / "x", tmp_path / "model.pt", "--window", "small")
+    assert "'small' is not three whole numbers such as 72,88,72, or whole" in result.output
 
 
 def test_postprocessing_drops_what_lies_apart(tmp_path, case, weights):

@@ -22,6 +22,7 @@ from metakd_monai import __version__
 from metakd_monai.data import StreamSampler
 from metakd_monai.equations import distillation
 from metakd_monai.files import write_safely
+from metakd_monai.fingerprint import TRAINING_CODE, code_fingerprint
 from metakd_monai.handlers import (
     CheckpointHandler,
     DropModalitiesHandler,
@@ -384,11 +385,29 @@ def test_checkpoint_of_another_training_is_refused(tmp_path):
         Run(tmp_path).trainer.run()
 
 
+@pytest.mark.parametrize("change", [{"code_sha256": "0" * 64, "version": "0.1.0"}, None], ids=["other code", "0.1.0's"])
+def test_checkpoint_of_other_code_is_refused_with_ways_out(tmp_path, change):
+    Run(tmp_path).trainer.run()
+    path = tmp_path / CheckpointHandler.FILE
+    state = torch.load(path)
+    if change is None:
+        del state["settings"]["code_sha256"]
+    state["settings"] |= change or {"version": "0.1.0"}
+    torch.save(state, path)
+    line = rf"by other training code \(metakd_monai 0\.1\.0\); .*{__version__}.*--resume False, .*--init_weights"
+    with pytest.raises(UserError, match=line):
+        Run(tmp_path).trainer.run()
+    state["settings"] = {"version": "0.0.9", "code_sha256": code_fingerprint(TRAINING_CODE), "alpha": 0.1}
+    torch.save(state, path)
+    Run(tmp_path).trainer.run()  # another version with the same code
+
+
 def test_checkpoint_of_other_settings_is_refused(tmp_path):
     Run(tmp_path, max_iterations=1).trainer.run()
     with pytest.raises(UserError, match=r"alpha was 0\.1; expected 0\.5 as now. Use --resume False"):
         Run(tmp_path, alpha=0.5).trainer.run()
-    assert json.loads((tmp_path / "settings.json").read_text()) == {"version": __version__, "alpha": 0.1}
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings == {"version": __version__, "code_sha256": code_fingerprint(TRAINING_CODE), "alpha": 0.1}
     Run(tmp_path, alpha=0.5, resume=False).trainer.run()
 
 

@@ -73,7 +73,9 @@ class Origin:
 
 def is_number(value: Any) -> bool:
     """Tell whether a value of JSON is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, int) or math.isfinite(value)  # an int may be larger than any float
 
 
 def load_object(text: str | bytes) -> dict[str, Any]:

@@ -44,11 +44,10 @@ def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str
         UserError: for a file that ``metakd export`` did not write, weights that are not finite, a device or
             ``optimize`` that its format does not have, a ``.pt2``, and missing packages.
     """
-    if Path(path).suffix == PROGRAM:
-        raise UserError(
-            f"{path}: torch.export program found; expected model.pt, .ts or .onnx: {PROGRAM} runs on reading"
-        )
-    read = READERS.get(Path(path).suffix)
+    end = Path(path).suffix.lower()
+    if end == PROGRAM:
+        raise UserError(f"{path}: a program, parts of which run when it is read; expected model.pt, .ts or .onnx")
+    read = READERS.get(end)
     if read is None:
         return load_network(path, device, optimize)
     if optimize == "compile":
@@ -201,5 +200,5 @@ READERS: dict[str, Callable[[Path, torch.device, str], Network]] = {
 
 def check_shareable(path: str | Path) -> None:
     """Raise UserError for the name of an exported network, whose features cannot be shared among subsets."""
-    if Path(path).suffix in (*READERS, PROGRAM):
+    if Path(path).suffix.lower() in (*READERS, PROGRAM):
         raise UserError(f"{path}: exported network found; expected weights such as model.pt for an uncertainty map")

@@ -30,6 +30,8 @@ def parse_window(window: Window) -> tuple[int, ...] | str | None:
     parts = window.replace("x", ",").split(",") if isinstance(window, str) else window
     try:
         lengths = [int(part) for part in parts] if isinstance(parts, Sequence) else [int(parts)] * 3
+        if not isinstance(window, str) and lengths != list(parts if isinstance(parts, Sequence) else [parts] * 3):
+            lengths = []  # of numbers that are not whole
     except (TypeError, ValueError):
         lengths = []
     if len(lengths) != 3 or min(lengths) < 1:
