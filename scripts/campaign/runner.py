@@ -24,6 +24,7 @@ ADDRESSES, LARGEST_FILE = 6 * GIB, 4 * GIB
 PREPARING = 90.0  # seconds that making an input may take
 PATIENCE = 5.0  # seconds that children may outlive their command
 SPOILT = 97  # status of a trial whose own making failed
+OWN = {"tmp", "home", "stdout", "stderr", "before", ".plan", "plan", "found.json", "canary", "plan.table.md"}  # of a trial's folder
 Snapshot = dict[str, tuple[int, ...]]
 
 
@@ -99,7 +100,7 @@ class Running:
         found.plan, before = pickle.loads((root / "plan").read_bytes()), pickle.loads((root / "before").read_bytes())
         found.outside = differences(before, snapshot(root))
         hidden = hidden_in(self.place.work / "out") - hidden_before(before)
-        found.litter = sorted([*hidden, *(f"tmp/{path.name}" for path in (root / "tmp").iterdir())])
+        found.litter = sorted([*hidden, *(f"tmp/{path.name}" for path in (root / "tmp").iterdir() if path.name != ".ses")])
         found.canary = self.place.canary.exists()
         report = root / "found.json"
         found.found = [tuple(pair) for pair in json.loads(report.read_text())] if report.exists() else []
@@ -150,9 +151,11 @@ def without_action(plan: Plan) -> Plan:
 
 
 def snapshot(root: Path) -> Snapshot:
-    """Return size, time of change and kind of everything below a trial's levels, links not followed."""
+    """Return size, time of change and kind of everything in a trial's folder but its own, links not followed."""
     found: Snapshot = {}
-    for folder, folders, files in os.walk(root / "a"):
+    for folder, folders, files in os.walk(root):
+        if folder == str(root):
+            folders[:], files[:] = sorted({*folders} - OWN), sorted({*files} - OWN)
         for name in (*folders, *files):
             path = os.path.join(folder, name)
             try:

@@ -51,6 +51,13 @@ def with_label(value: float) -> Callable[[np.ndarray, np.random.Generator], np.n
     return change
 
 
+def with_first(labels: np.ndarray, *values: int) -> np.ndarray:
+    """Return labels whose first voxels are these."""
+    changed = labels.copy()
+    changed.flat[: len(values)] = values
+    return changed
+
+
 VALUES = {
     "moved by as much as 1e-7": (noisy(1e-7), RIGHT),
     "moved by as much as 2e-4": (noisy(2e-4), RIGHT),
@@ -66,7 +73,7 @@ VALUES = {
     "as one slice": (lambda labels, _: labels[:, :, 10:11], REFUSED),
     "without the last row": (lambda labels, _: labels[:-1], REFUSED),
     "with rows before it": (lambda labels, _: np.pad(labels, ((2, 0), (0, 0), (0, 0))), REFUSED),
-    "with both 3 and 4": (lambda labels, _: np.where(np.arange(labels.size).reshape(labels.shape) == 0, 3, labels + 4 * (np.arange(labels.size).reshape(labels.shape) == 1)), REFUSED),
+    "with both 3 and 4": (lambda labels, _: with_first(labels, 3, 4), REFUSED),
     **{f"with one {v:g}": (with_label(v), REFUSED) for v in (5.0, -1.0, 255.0, 0.5, 256.0, 260.0, 1e20, float("nan"), float("inf"))},
 }  # fmt: skip
 

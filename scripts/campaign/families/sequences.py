@@ -76,7 +76,7 @@ def spelled(truth: str, spelling: str, beside: Sequence[str], expect: str) -> Pr
         path.write_bytes(place.sound.file("c1", truth).read_bytes())
         passed = (spelling, place.sound.mask("c1", beside)) if beside else None
         same = {"out/*.nii.gz": place.sound.mask("c1", [*beside, truth])}
-        return Plan(place.predict(), expect, (path.name, "P01"), same=same, passed=passed)
+        return Plan(place.predict(), expect, (path.name, "P01", "metakd: in: "), same=same, passed=passed)
 
     return prepare
 
