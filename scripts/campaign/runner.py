@@ -153,20 +153,25 @@ def without_action(plan: Plan) -> Plan:
 def snapshot(root: Path) -> Snapshot:
     """Return size, time of change and kind of everything in a trial's folder but its own, links not followed."""
     found: Snapshot = {}
-    for folder, folders, files in os.walk(root):
-        if folder == str(root):
-            folders[:], files[:] = sorted({*folders} - OWN), sorted({*files} - OWN)
-        for name in (*folders, *files):
-            path = os.path.join(folder, name)
-            try:
-                state = os.lstat(path)
-            except OSError:  # a path of more than 4,096 letters
-                continue
-            is_folder = os.path.isdir(path)
-            found[os.path.relpath(path, root)] = (state.st_mode, 0 if is_folder else state.st_size, state.st_ino)
-            if not is_folder:
-                found[os.path.relpath(path, root)] += (state.st_mtime_ns,)
+    for entry in entries_below(root):
+        name = os.path.relpath(entry.path, root)
+        if name.split("/", 1)[0] in OWN:
+            continue
+        state, is_folder = entry.stat(follow_symlinks=False), entry.is_dir(follow_symlinks=False)
+        found[name] = (state.st_mode, state.st_ino, *(() if is_folder else (state.st_size, state.st_mtime_ns)))
     return found
+
+
+def entries_below(root: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield everything below a folder, as deep as paths may be long; links are not followed."""
+    waiting = [str(root)]
+    while waiting:
+        try:
+            found = list(os.scandir(waiting.pop()))
+        except OSError:  # gone, not readable, or a path of more than 4,096 letters
+            continue
+        yield from found
+        waiting += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
 
 
 def differences(before: Snapshot, after: Snapshot) -> list[str]:
@@ -177,10 +182,7 @@ def differences(before: Snapshot, after: Snapshot) -> list[str]:
 
 def hidden_in(folder: Path) -> set[str]:
     """Return the hidden files and folders below a folder, relative to it."""
-    found = set()
-    for place, folders, files in os.walk(folder):
-        found |= {os.path.relpath(os.path.join(place, n), folder) for n in (*folders, *files) if n.startswith(".")}
-    return found
+    return {os.path.relpath(entry.path, folder) for entry in entries_below(folder) if entry.name.startswith(".")}
 
 
 def hidden_before(before: Snapshot) -> set[str]:

@@ -51,6 +51,13 @@ def run_metakd(arguments: list[str]) -> None:
     start()
 
 
+def has_train() -> bool:
+    """Tell whether ``metakd train`` is there."""
+    from metakd_monai.cli import main
+
+    return "train" in main.commands
+
+
 def run_bundle(arguments: list[str]) -> None:
     """Be ``python -m monai.bundle`` with these arguments."""
     import runpy

@@ -11,7 +11,7 @@ import numpy as np
 
 from campaign.trials import Family, Trial
 
-MODULES = ("damage", "headers", "volumes", "names", "sequences", "labels", "records", "weights", "files", "options")
+MODULES = ("damage", "headers", "volumes", "names", "sequences", "labels", "records", "weights", "files", "options", "tables", "training")
 
 
 def families() -> dict[str, tuple[Family, int]]:

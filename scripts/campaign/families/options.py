@@ -119,7 +119,8 @@ def with_path(command: str, form: str, path: str) -> Prepare:
 
     def prepare(place: Place) -> Plan:
         place.case("c1")
-        return Plan([command, *(path if word == "{p}" else word for word in form.split())], REFUSED)
+        arguments = [command, *(path if word == "{p}" else word for word in form.split())]
+        return Plan(arguments, REFUSED if path else ANY)  # "" is the folder that one is in
 
     return prepare
 
