@@ -22,12 +22,12 @@ from pathlib import Path
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before PyTorch is imported
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from campaign.families import choose  # noqa: E402
-from campaign.report import Report  # noqa: E402
-from campaign.runner import run_trials  # noqa: E402
-from campaign.sound import Sound  # noqa: E402
-from campaign.verdicts import judge  # noqa: E402
-from campaign.zygote import call_here, run_here, warm_up  # noqa: E402
+from campaign.families import choose
+from campaign.report import Report
+from campaign.runner import run_trials
+from campaign.sound import Sound
+from campaign.verdicts import judge
+from campaign.zygote import call_here, run_here, warm_up
 
 SECONDS = 25.0
 

@@ -24,7 +24,18 @@ ADDRESSES, LARGEST_FILE = 6 * GIB, 4 * GIB
 PREPARING = 90.0  # seconds that making an input may take
 PATIENCE = 5.0  # seconds that children may outlive their command
 SPOILT = 97  # status of a trial whose own making failed
-OWN = {"tmp", "home", "stdout", "stderr", "before", ".plan", "plan", "found.json", "canary", "plan.table.md"}  # of a trial's folder
+OWN = {
+    "tmp",
+    "home",
+    "stdout",
+    "stderr",
+    "before",
+    ".plan",
+    "plan",
+    "found.json",
+    "canary",
+    "plan.table.md",
+}  # of a trial's folder
 Snapshot = dict[str, tuple[int, ...]]
 
 
@@ -100,7 +111,9 @@ class Running:
         found.plan, before = pickle.loads((root / "plan").read_bytes()), pickle.loads((root / "before").read_bytes())
         found.outside = differences(before, snapshot(root))
         hidden = hidden_in(self.place.work / "out") - hidden_before(before)
-        found.litter = sorted([*hidden, *(f"tmp/{path.name}" for path in (root / "tmp").iterdir() if path.name != ".ses")])
+        found.litter = sorted(
+            [*hidden, *(f"tmp/{path.name}" for path in (root / "tmp").iterdir() if path.name != ".ses")]
+        )
         found.canary = self.place.canary.exists()
         report = root / "found.json"
         found.found = [tuple(pair) for pair in json.loads(report.read_text())] if report.exists() else []

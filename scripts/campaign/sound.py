@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property
@@ -84,6 +86,15 @@ class Sound:
                 copy(self.file(case, "seg"), folder / "in" / case / f"{case}_seg.nii.gz")
             self.make("evaluate", folder / "pred", folder / "in", "-o", folder / "scores.csv", "--jobs", 1)
         return folder / "scores.csv"
+
+    def adni(self) -> Path:
+        """Return a small simulated cohort as ADNI's downloads look."""
+        raw, new = self.folder / "adni", self.folder / f"adni.{os.getpid()}"
+        if not raw.exists():
+            self.make("adni-simulate", new, "--subjects", 60)
+            with contextlib.suppress(OSError):  # another trial was first
+                new.rename(raw)
+        return raw
 
     def export(self, end: str) -> Path:
         """Return the small network exported: ``.ts``, ``.onnx`` or ``.pt2``."""

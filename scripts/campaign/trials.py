@@ -33,8 +33,9 @@ class Plan:
         passed: a name and a mask: a success may also be that mask, where a line says that the name was passed over.
         absent: what must not be there after a refusal.
         program: ``metakd``, or ``bundle`` for MONAI's bundle command.
-        action: in place of a command, a function that tries something itself and returns what it found wrong, as
-            ``(kind, words)``.
+        action: in place of a command, a function that tries something itself, anywhere in the trial's folder, and
+            returns what it found wrong, as ``(kind, words)``.
+        is_action: there is one.
         seconds: limit; None for the campaign's.
         memory: most GiB that the command may take, None for no limit of its own.
     """
@@ -49,6 +50,7 @@ class Plan:
     absent: tuple[str, ...] = ()
     program: str = "metakd"
     action: Callable[[], list[tuple[str, str]]] | None = None
+    is_action: bool = False
     seconds: float | None = None
     memory: float | None = None
 
@@ -76,7 +78,9 @@ class Place:
 
     def cohort(self, folder: str = "in", cases: Iterable[str] = CASES) -> Path:
         """Copy several sound cases and return the folder that holds theirs."""
-        return [self.case(case, folder) for case in cases][0].parent
+        for case in cases:
+            self.case(case, folder)
+        return self.work / folder
 
     def masks(self, folder: str = "pred", cases: Iterable[str] = CASES[:2]) -> Path:
         """Copy masks that were made of sound cases, as predict names them."""

@@ -50,7 +50,7 @@ def find_escapes(outcome: Outcome) -> list[tuple[str, str]]:
         found.append(("code run", "the canary was made"))
     if outcome.status is None:
         found.append(("hang", f"ended after {outcome.seconds:.0f} s"))
-    if outcome.outside:
+    if outcome.outside and not outcome.plan.is_action:
         found.append(("wrote outside", ", ".join(outcome.outside[:4])))
     if outcome.orphans:
         found.append(("orphan", f"{outcome.orphans} processes outlived the command"))
@@ -99,7 +99,7 @@ def was_passed_over(outcome: Outcome, work: Path) -> bool:
 def find_unclear(outcome: Outcome) -> list[tuple[str, str]]:
     """Find a refusal that does not say what was wrong in a line, and litter."""
     found = [("litter", ", ".join(outcome.litter[:4]))] if outcome.litter else []
-    if outcome.status == 0 or outcome.plan.action:
+    if outcome.status == 0 or outcome.plan.is_action:
         return found
     lines = [line for line in outcome.said.splitlines() if not NOISE.search(line)]
     naming = [line for line in lines if names(line, outcome.plan)]
@@ -162,5 +162,3 @@ def differs_as_mask(path: Path, reference: Path) -> str:
     if share > DIFFERENT:
         return f"differs in {100 * share:.1f} % of its voxels"
     return ""
-
-

@@ -71,7 +71,7 @@ PROGRAMS: dict[str, Callable[[list[str]], None]] = {"metakd": run_metakd, "bundl
 
 
 def end_as_python(function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function as a whole program: its status, its traceback, its threads and handlers at exit. Never returns."""
+    """Call a function as a whole program, with its status, its traceback and its handlers at exit. Never returns."""
     status = 0
     try:
         function(*arguments)

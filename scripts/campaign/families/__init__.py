@@ -11,7 +11,21 @@ import numpy as np
 
 from campaign.trials import Family, Trial
 
-MODULES = ("damage", "headers", "volumes", "names", "sequences", "labels", "records", "weights", "files", "options", "tables", "training")
+MODULES = (
+    "damage",
+    "headers",
+    "volumes",
+    "names",
+    "sequences",
+    "labels",
+    "records",
+    "weights",
+    "files",
+    "options",
+    "tables",
+    "training",
+    "processes",
+)
 
 
 def families() -> dict[str, tuple[Family, int]]:

@@ -6,6 +6,7 @@ import gzip
 import itertools
 import zlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,11 @@ def draw_cut(rng: np.random.Generator) -> tuple[str, Damage, str]:
     share = float(rng.uniform(0.01, 0.99))
     if kind == 2:
         recipe = f"zeros from {100 * share:.1f} % on"
-        return recipe, lambda _, data: data[: int(share * len(data))] + bytes(len(data) - int(share * len(data))), REFUSED
+        return (
+            recipe,
+            lambda _, data: data[: int(share * len(data))] + bytes(len(data) - int(share * len(data))),
+            REFUSED,
+        )
     if kind == 3:
         recipe = f"a hole of 64 bytes at {100 * share:.1f} %"
         return recipe, lambda _, data: data[: int(share * len(data))] + data[int(share * len(data)) + 64 :], REFUSED
@@ -103,7 +108,7 @@ def trailing(rng: np.random.Generator) -> Inputs:
         "an empty member": lambda _, data: data + pack(b""),
         "itself again": lambda _, data: data + data,
         "its stream in three members": lambda _, data: b"".join(
-            pack(part) for part in np.array_split(np.frombuffer(gzip.decompress(data), np.uint8), 3)
+            pack(part.tobytes()) for part in np.array_split(np.frombuffer(gzip.decompress(data), np.uint8), 3)
         ),
     }
     for recipe, damage in itertools.cycle(tails.items()):
@@ -149,7 +154,7 @@ def deep_json(rng: np.random.Generator) -> Inputs:
         depth = int(rng.integers(2_000, 2_000_000))
         text = ('{"a":' if brackets == "{" else "[") * depth
         for name, prepare in (("benchmark", deep_datalist), ("expected.json", deep_expected)):
-            yield f"{name}: {depth} times {brackets}", lambda place, p=prepare, t=text: p(place, t)  # type: ignore[misc]
+            yield f"{name}: {depth} times {brackets}", partial(prepare, text=text)
 
 
 def deep_datalist(place: Place, text: str) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ THINGS: dict[str, Put] = {
     "a link to /dev/stdin": lambda path, _: path.symlink_to("/dev/stdin"),
     "a link to /proc/self/mem": lambda path, _: path.symlink_to("/proc/self/mem"),
     "an empty file": lambda path, _: path.touch(),
-    "a sparse file of 3 TB": lambda path, _: (path.touch(), os.truncate(path, 3 * 2**40)),
+    "a sparse file of 3 TB": lambda path, _: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 3 * 2**40),
     "a text": lambda path, _: path.write_text("see the other folder\n"),
 }
 
@@ -53,7 +54,7 @@ def inputs(rng: np.random.Generator) -> Inputs:
     readers = (as_sequence, as_label, as_weights, as_datalist, as_mask, as_mapping, as_beside, as_splits)
     for recipe, put in THINGS.items():
         for reader in readers:
-            yield f"{reader.__name__[3:]} is {recipe}", lambda place, p=put, r=reader: r(place, p)  # type: ignore[misc]
+            yield f"{reader.__name__[3:]} is {recipe}", partial(reader, put=put)
 
 
 def as_sequence(place: Place, put: Put) -> Plan:
@@ -125,7 +126,15 @@ def as_splits(place: Place, put: Put) -> Plan:
 
 def outputs(rng: np.random.Generator) -> Inputs:
     """Put each thing where something is written: nothing behind a link is changed."""
-    names = ("c1.nii.gz", "c1.json", ".c1.nii.gz.unfinished", "", ".999999.c1.nii.gz", ".99999999999999999999.c1.json", "scores.csv")
+    names = (
+        "c1.nii.gz",
+        "c1.json",
+        ".c1.nii.gz.unfinished",
+        "",
+        ".999999.c1.nii.gz",
+        ".99999999999999999999.c1.json",
+        "scores.csv",
+    )
     for name in names:
         for recipe, put in THINGS.items():
             if "sparse" not in recipe:
@@ -163,7 +172,7 @@ TREES: dict[str, Callable[[Place], object]] = {
     "four links to folders above and beside": lambda place: loop(place, 4),
     "folders 300 deep": lambda place: (place.work / "in" / "/".join(["d"] * 300)).mkdir(parents=True),
     "folders 1,500 deep": lambda place: deepen(place.work / "in", 1500),
-    "2,000 empty folders": lambda place: [(place.work / f"in/e{n}").mkdir() for n in range(2000)],
+    "2,000 empty folders": lambda place: list(map(os.mkdir, (place.work / f"in/e{n}" for n in range(2000)))),
     "a case given twice by a link": lambda place: (place.work / "in/again").symlink_to("c1"),
     "litter of other systems": lambda place: [
         (place.work / "in/c1" / name).write_bytes(b"x" * 300)

@@ -9,8 +9,10 @@ import numpy as np
 from campaign.families.roles import Role, evaluated, listed, scored
 from campaign.trials import EITHER, REFUSED, RIGHT, Inputs, Place, Plan, Prepare, save
 
-NO_LABELS = ("brainmask", "brain_mask", "mask", "dseg", "tissue_seg", "auto_seg", "brain_segmentation", "parenchyma_mask",
-             "wmparc", "aseg", "hdbet_mask", "label-brain_mask", "ventricle_seg", "T1_mask", "roi", "edema_mask")  # fmt: skip
+NO_LABELS = ("brainmask", "brain_mask", "mask", "dseg", "tissue_seg", "auto_seg", "brain_segmentation",
+    "parenchyma_mask",
+             "wmparc", "aseg", "hdbet_mask", "label-brain_mask", "ventricle_seg", "T1_mask", "roi",
+             "edema_mask")  # fmt: skip
 
 
 def choices(rng: np.random.Generator) -> Inputs:
@@ -74,7 +76,8 @@ VALUES = {
     "without the last row": (lambda labels, _: labels[:-1], REFUSED),
     "with rows before it": (lambda labels, _: np.pad(labels, ((2, 0), (0, 0), (0, 0))), REFUSED),
     "with both 3 and 4": (lambda labels, _: with_first(labels, 3, 4), REFUSED),
-    **{f"with one {v:g}": (with_label(v), REFUSED) for v in (5.0, -1.0, 255.0, 0.5, 256.0, 260.0, 1e20, float("nan"), float("inf"))},
+    **{f"with one {v:g}": (with_label(v), REFUSED) for v in (5.0, -1.0, 255.0, 0.5, 256.0, 260.0, 1e20, float("nan"),
+        float("inf"))},
 }  # fmt: skip
 
 
@@ -86,9 +89,7 @@ def values(rng: np.random.Generator) -> Inputs:
             yield f"{role.name}: {recipe}", with_values(role, change, expect)
 
 
-def with_values(
-    role: Role, change: Callable[[np.ndarray, np.random.Generator], np.ndarray], expect: str
-) -> Prepare:
+def with_values(role: Role, change: Callable[[np.ndarray, np.random.Generator], np.ndarray], expect: str) -> Prepare:
     """Return what makes the label map of a role with changed values."""
 
     def prepare(place: Place) -> Plan:

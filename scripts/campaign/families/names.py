@@ -13,14 +13,29 @@ from campaign.sound import SEQUENCES
 from campaign.trials import ANY, EITHER, REFUSED, RIGHT, Inputs, Place, Plan, Prepare, strings
 
 PLAIN = (
-    "Bär", "患者七", "Пациент-5", "مريض", "naïve café", "🧠scan", "e\u0301te\u0301", "x\u200dy", "a b c", "it's", 'say"hi"',
-    "100%", "%s%d%n", "{0}{x}", "%(name)s", "$(touch canary)", "`touch canary`", "a;touch canary", "a&b|c", "[abc]", "s*r",
-    "q?", "~root", "#1", "x=y", "(copy)", "a,b", "a:b", "c++", "label_9", "mask7", "P3_mask", "Q_label", "seg-12",
-    "t1_study", "flair", "Mean", "StdDev", "summary", "CON", "nul", "x.nii", "v1.2.3", "0", "00012", "1e5", "NaN", "None",
+    "Bär", "患者七", "Пациент-5", "مريض", "naïve café", "🧠scan", "e\u0301te\u0301", "x\u200dy",
+    "a b c", "it's", 'say"hi"', "100%", "%s%d%n", "{0}{x}", "%(name)s", "$(touch canary)", "`touch canary`",
+    "a;touch canary", "a&b|c", "[abc]", "s*r", "q?", "~root", "#1", "x=y", "(copy)", "a,b", "a:b", "c++",
+    "label_9", "mask7", "P3_mask", "Q_label", "seg-12",
+    "t1_study", "flair", "Mean", "StdDev", "summary", "CON", "nul", "x.nii", "v1.2.3", "0", "00012", "1e5", "NaN",
+    "None",
 )  # fmt: skip
 FORMULAE = ("=2+5", "+7", "@SUM(A1:A9)", "=HYPERLINK(1)", "=cmd|'C calc'!A0", "-3+4")
 MATHTEXT = ("$\\frac{7$", "$", "a$b$c", "$x_$", "$\\undefined$", "{$^$}", "\\alpha$\\sqrt{$", "_{^")
-ODD = ("two\nlines", "bell\x07", "\x1b[31mred", "tab\there", "\u202egnp", "end ", " start", "dot.", "under_", "-rf", "--help", "\x7f")
+ODD = (
+    "two\nlines",
+    "bell\x07",
+    "\x1b[31mred",
+    "tab\there",
+    "\u202egnp",
+    "end ",
+    " start",
+    "dot.",
+    "under_",
+    "-rf",
+    "--help",
+    "\x7f",
+)
 CLASHES = ("c1_uncertainty", "c1_probabilities", "C1", ".c1", "..c1", "...")
 
 
@@ -104,7 +119,22 @@ def listed(name: str, expect: str) -> Prepare:
 def case_ids(rng: np.random.Generator) -> Inputs:
     """Give names by --case-id that are paths, empty, too long, or hold what no name may."""
     climbs = ["../" * number + "x" for number in (1, 2, 3, 4)]
-    bad = [*climbs, "..", ".", "", "a/b", "/", "x/", "./x", "x/../../y", "..\\x", "\\x", "a\\..\\b", "ABSOLUTE", "CHILD"]
+    bad = [
+        *climbs,
+        "..",
+        ".",
+        "",
+        "a/b",
+        "/",
+        "x/",
+        "./x",
+        "x/../../y",
+        "..\\x",
+        "\\x",
+        "a\\..\\b",
+        "ABSOLUTE",
+        "CHILD",
+    ]
     letters = ["n" * int(length) for length in rng.integers(256, 9000, 3)]
     for name in (*bad, *letters):
         yield f"--case-id {name[:40]!r} of {len(name)}", with_case_id(name, REFUSED)

@@ -3,46 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from campaign.sound import CASES
 from campaign.trials import ANY, REFUSED, Inputs, Place, Plan, Prepare, strings
 
-NUMBERS = ("nan", "inf", "-inf", "-1", "1e400", "abc", "", "0x10", "1,5", "٣", "--", "None", "1e-320", "99999999999999999999")
-SIZES = ("0,0,0", "16,16", "16,16,16,16", "a,b,c", "-32,40,32", "1e2,40,32", "100000,100000,100000", "15,16,16", ",,", "nan,nan,nan")
-NAMES = ("metakd", "t1", "x" * 3000, "../x", "", "\t", "ÜBER", "none:x=1", "components", "components:voxels=nan", "small_et",
-         "small_et:threshold=-1", "components:share=inf", "components:share=2", "small_et:threshold=1e99,target=7")  # fmt: skip
+NUMBERS = (
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "1e400",
+    "abc",
+    "",
+    "0x10",
+    "1,5",
+    "٣",
+    "--",
+    "None",
+    "1e-320",
+    "99999999999999999999",
+)
+SIZES = (
+    "0,0,0",
+    "16,16",
+    "16,16,16,16",
+    "a,b,c",
+    "-32,40,32",
+    "1e2,40,32",
+    "100000,100000,100000",
+    "15,16,16",
+    ",,",
+    "nan,nan,nan",
+)
+NAMES = ("metakd", "t1", "x" * 3000, "../x", "", "\t", "ÜBER", "none:x=1", "components", "components:voxels=nan",
+    "small_et",
+         "small_et:threshold=-1", "components:share=inf", "components:share=2",
+         "small_et:threshold=1e99,target=7")  # fmt: skip
 DEVICES = ("meta", "privateuseone", "cuda:99", "cpu:7", "", "tpu", "mps", "xla", "vulkan", "hpu", "cpu;ls", "ipu")
 MODALITIES = ("", ",", "t3", "flair;t1", "all", "flair,swi", "FLAIR t1", "t1ce" * 500, "\x00", "flaire")
 
 Options = dict[str, Sequence[str]]
 PREDICT: Options = {
-    "--memory-limit": NUMBERS, "--margin": NUMBERS, "--device": DEVICES, "--modalities": MODALITIES, "--et-label": ("5", "1", "x"),
+    "--memory-limit": NUMBERS, "--margin": NUMBERS, "--device": DEVICES, "--modalities": MODALITIES,
+        "--et-label": ("5", "1", "x"),
     "--precision": ("fp16", "bf32", ""), "--mirror": ("x", "LR2"), "--optimize": ("fast",), "--postprocessing": NAMES,
-    "--jobs": NUMBERS[:6], "--engine": ("spark", ""), "--window": ("0,0,0", "x", "-1,-1,-1", "nan"), "--weights": ("", "nowhere.pt", "/", "."),
+    "--jobs": NUMBERS[:6], "--engine": ("spark", ""), "--window": ("0,0,0", "x", "-1,-1,-1", "nan"), "--weights": ("",
+        "nowhere.pt", "/", "."),
     "--case-id": ("x",), "--flair": ("in/c1/c1_t1.nii.gz",), "--outptu": ("x",), "--address": ("x:y",),
 }  # fmt: skip
 EVALUATE: Options = {"--convention": ("brats2019", ""), "--hd95": ("x",), "--jobs": NUMBERS[:6], "--overwrit": ("x",)}
 DATALIST: Options = {
-    "--year": ("2017", "x"), "--folds": NUMBERS, "--meta-fraction": NUMBERS, "--test-fraction": (*NUMBERS, "0.5", "1", "-0.1"),
+    "--year": ("2017", "x"), "--folds": NUMBERS, "--meta-fraction": NUMBERS, "--test-fraction": (*NUMBERS, "0.5", "1",
+        "-0.1"),
     "--seed": NUMBERS, "--splits": ("nowhere", ""), "--min-modalities": ("0", "5", "x"),
 }  # fmt: skip
 BENCHMARK: Options = {
-    "--fold": NUMBERS[3:7], "--part": ("training", ""), "--hd95": ("x",), "--convention": ("x",), "--compare": ("nowhere.csv", "/", "in"),
-    "--compare-method": ("x",), "--postprocessing": NAMES, "--jobs": ("0", "-3"), "--device": DEVICES[:4], "--datalist": ("list.json",),
+    "--fold": NUMBERS[3:7], "--part": ("training", ""), "--hd95": ("x",), "--convention": ("x",),
+        "--compare": ("nowhere.csv", "/", "in"),
+    "--compare-method": ("x",), "--postprocessing": NAMES, "--jobs": ("0", "-3"), "--device": DEVICES[:4],
+        "--datalist": ("list.json",),
 }  # fmt: skip
 SIMULATE: Options = {
-    "--cases": (*NUMBERS, "0", "-5", "1000000000000"), "--seed": (*NUMBERS, "-1"), "--shape": SIZES, "--spacing": (*NUMBERS, "0", "0.1", "11"),
+    "--cases": (*NUMBERS, "0", "-5", "1000000000000"), "--seed": (*NUMBERS, "-1"), "--shape": SIZES,
+        "--spacing": (*NUMBERS, "0", "0.1", "11"),
     "--atlas": ("nowhere", "in"), "--real": ("nowhere",), "--realistick": ("x",),
 }  # fmt: skip
 EXPORT: Options = {
-    "--format": ("keras", "", "onnx", "tensorrt", "torch-export"), "--weights": ("nowhere.pt", "", "/", "in"), "--bundle": ("nowhere", "in"),
+    "--format": ("keras", "", "onnx", "tensorrt", "torch-export"), "--weights": ("nowhere.pt", "", "/", "in"),
+        "--bundle": ("nowhere", "in"),
 }  # fmt: skip
 SUBMISSION: Options = {"--year": ("2017", "2025", "x"), "--inputs": ("nowhere", ""), "--unknown": ("x",)}
-HARMLESS = {("--seed", "99999999999999999999"), ("--device", "cpu:7"), ("--optimize", "none"), ("--postprocessing", "metakd")}
-MAYBE = {"--device", "--window", "--postprocessing", "--memory-limit", "--margin", "--spacing", "--jobs", "--seed", "--modalities", "--shape",
-         "--meta-fraction", "--test-fraction", "--folds", "--cases", "--compare-method", "--fold", "--format", "--bundle", "--part"}  # fmt: skip
+HARMLESS = {
+    ("--seed", "99999999999999999999"),
+    ("--device", "cpu:7"),
+    ("--optimize", "none"),
+    ("--postprocessing", "metakd"),
+}
+MAYBE = {"--device", "--window", "--postprocessing", "--memory-limit", "--margin", "--spacing", "--jobs", "--seed",
+    "--modalities", "--shape",
+         "--meta-fraction", "--test-fraction", "--folds", "--cases", "--compare-method", "--fold", "--format",
+         "--bundle", "--part"}  # fmt: skip
 IMPOSSIBLE = {"nan", "-inf", "-1", "abc", "", "0x10", "1,5", "--", "None", "inf", "1e400", "100000,100000,100000"}
 
 
@@ -77,7 +120,9 @@ def with_option(name: str, option: str, value: str) -> Prepare:
     def prepare(place: Place) -> Plan:
         sure = option not in MAYBE or (value in IMPOSSIBLE and option not in ("--device", "--format", "--part"))
         expect = ANY if (option, value) in HARMLESS or not sure else REFUSED
-        return Plan([*command_of(name, place), option, value], expect, (option, option.strip("-"), value or option, "Error"))
+        return Plan(
+            [*command_of(name, place), option, value], expect, (option, option.strip("-"), value or option, "Error")
+        )
 
     return prepare
 
@@ -85,7 +130,8 @@ def with_option(name: str, option: str, value: str) -> Prepare:
 def options(rng: np.random.Generator) -> Inputs:
     """Try every option of the commands for segmentation."""
     given = {
-        "predict": PREDICT, "evaluate": EVALUATE, "datalist": DATALIST, "benchmark": BENCHMARK, "export": EXPORT, "submission": SUBMISSION,
+        "predict": PREDICT, "evaluate": EVALUATE, "datalist": DATALIST, "benchmark": BENCHMARK, "export": EXPORT,
+        "submission": SUBMISSION,
     }  # fmt: skip
     made = [trial for name, known in given.items() for trial in values_of(name, known)]
     for index in rng.permutation(len(made)):
@@ -97,12 +143,16 @@ def simulations(rng: np.random.Generator) -> Inputs:
     yield from values_of("simulate", SIMULATE)
 
 
-PATHS = ("x" * 5000, "\x00", "a\x00b", "", "/", "~", "-", "file:///tmp", "http://localhost/x.nii.gz", "in/../../../../../../../..x", "\udcff", "/root/none",
+PATHS = ("x" * 5000, "\x00", "a\x00b", "", "/", "~", "-", "file:///tmp", "http://localhost/x.nii.gz",
+    "in/../../../../../../../..x", "\udcff", "/root/none",
          "/proc/self/cmdline", "/dev/fd/0", "in/c1/c1_t1.nii.gz/x", "con:", "$HOME", "*")  # fmt: skip
 COMMANDS = {
-    "predict": "{p} -o out", "evaluate": "{p} in -o out/x.csv", "evaluate ": "in {p} -o out/x.csv", "datalist": "{p} -o out/l.json",
-    "benchmark": "--cases {p} -o out", "benchmark ": "--datalist {p} -o out", "submission": "{p} --inputs in --year 2020 -o out/u",
-    "tune-postprocessing": "--datalist {p} -o out", "adni-prepare": "{p} -o out", "avmnist": "--mnist {p} --fsdd {p} -o out",
+    "predict": "{p} -o out", "evaluate": "{p} in -o out/x.csv", "evaluate ": "in {p} -o out/x.csv",
+    "datalist": "{p} -o out/l.json",
+    "benchmark": "--cases {p} -o out", "benchmark ": "--datalist {p} -o out",
+    "submission": "{p} --inputs in --year 2020 -o out/u",
+    "tune-postprocessing": "--datalist {p} -o out", "adni-prepare": "{p} -o out",
+    "avmnist": "--mnist {p} --fsdd {p} -o out",
     "export": "--weights {p} -o out/x.ts",
 }  # fmt: skip
 
@@ -127,11 +177,25 @@ def with_path(command: str, form: str, path: str) -> Prepare:
 
 def missing(rng: np.random.Generator) -> Inputs:
     """Leave out what is needed, give too much, ask for commands that there are not."""
-    lines = ("", "predict", "predict in", "evaluate in", "evaluate in in", "datalist", "benchmark -o out", "simulate", "submission in", "tune-postprocessing",
-             "export extra", "predicct in -o out", "predict in in -o out", "predict in -o", "benchmark --cases in --datalist x -o out", "--nothing",
-             "predict in -o out --modalities", "-x", "evaluate -o out/x.csv", "adni-simulate", "avmnist", "adni-prepare in", "datalist in -o out --folds")  # fmt: skip
+    lines = ("", "predict", "predict in", "evaluate in", "evaluate in in", "datalist", "benchmark -o out", "simulate",
+        "submission in", "tune-postprocessing",
+             "export extra", "predicct in -o out", "predict in in -o out", "predict in -o",
+             "benchmark --cases in --datalist x -o out", "--nothing",
+             "predict in -o out --modalities", "-x", "evaluate -o out/x.csv", "adni-simulate", "avmnist",
+             "adni-prepare in", "datalist in -o out --folds")  # fmt: skip
     for line in lines:
-        yield f"metakd {line}", lambda place, line=line: (place.case("c1"), Plan(line.split(), ANY if line in ("", "evaluate -o out/x.csv") else REFUSED))[1]  # type: ignore[misc]
+        yield f"metakd {line}", partial(with_line, line=line)
 
 
-FAMILIES = {"option": (options, 110), "simulate option": (simulations, 55), "path": (paths, 100), "arguments": (missing, 23)}
+def with_line(place: Place, line: str) -> Plan:
+    """Give these arguments."""
+    place.case("c1")
+    return Plan(line.split(), REFUSED if line else ANY)  # without any, help is shown
+
+
+FAMILIES = {
+    "option": (options, 110),
+    "simulate option": (simulations, 55),
+    "path": (paths, 100),
+    "arguments": (missing, 23),
+}

@@ -16,10 +16,13 @@ from campaign.trials import ANY, EITHER, REFUSED, RIGHT, Inputs, Place, Plan, Pr
 Json = Any
 WRONG: tuple[Json, ...] = (
     None, True, -1, 0, 3.7, 1e308, float("nan"), float("inf"), 10**40, "", "x", "\x00", "../../../escape", "/dev/zero",
-    "\ud83d", "a" * 5000, [], [[]], [None], {}, {"a": {}}, [1, "two"], [[[[[[]]]]]], "$__import__('os').system('touch canary')",
+    "\ud83d", "a" * 5000, [], [[]], [None], {}, {"a": {}}, [1, "two"], [[[[[[]]]]]],
+    "$__import__('os').system('touch canary')",
 )  # fmt: skip
-TEXTS = (b"", b"{", b"null", b"[]", b'"text"', b"12", b"{}", b"\xff\xfe{\x00}\x00", b"\x00" * 64, b"{'a': 1}", b'{"a": 1,}',
-         b"NaN", b"[" * 5000, b"\xef\xbb\xbf{}", b'{"settings": null}', b'{"settings": []}', b'{"settings": "x"}')  # fmt: skip
+TEXTS = (b"", b"{", b"null", b"[]", b'"text"', b"12", b"{}", b"\xff\xfe{\x00}\x00", b"\x00" * 64, b"{'a': 1}",
+    b'{"a": 1,}',
+         b"NaN", b"[" * 5000, b"\xef\xbb\xbf{}", b'{"settings": null}', b'{"settings": []}',
+         b'{"settings": "x"}')  # fmt: skip
 
 
 def places_in(content: Json, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""File names that spell a sequence: contrast in every word order, what is registered to what, derived and other maps."""
+"""File names that spell a sequence: contrast in every word order, what is registered to what, derived maps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,50 @@ from campaign.sound import SEQUENCES
 from campaign.trials import EITHER, RIGHT, Inputs, Place, Plan, Prepare, save
 
 USUAL: Mapping[str, Sequence[str]] = {
-    "t1ce": ("T1ce", "t1c", "T1Gd", "T1_Gd", "T1-post", "CT1", "T1w_ce", "ce_T1", "T1_CE", "ce-gadolinium_T1w", "T1C", "t1wce"),
+    "t1ce": ("T1ce", "t1c", "T1Gd", "T1_Gd", "T1-post", "CT1", "T1w_ce", "ce_T1", "T1_CE", "ce-gadolinium_T1w", "T1C",
+        "t1wce"),
     "t1": ("T1", "t1n", "T1w", "t1_native", "T1_pre", "T1-pre-contrast"),
     "t2": ("T2", "t2w", "T2W", "t2_tse"),
     "flair": ("FLAIR", "t2f", "T2-FLAIR", "t2_flair", "Flair_3D", "T2_tirm_dark-fluid", "FLAIR_tra"),
 }  # fmt: skip
-CONTRAST = ("Gd", "gad", "gado", "post", "CE", "contrast", "km", "postGd", "Gadolinium", "enhanced", "+C", "wContrast", "POST_CONTRAST")
+CONTRAST = (
+    "Gd",
+    "gad",
+    "gado",
+    "post",
+    "CE",
+    "contrast",
+    "km",
+    "postGd",
+    "Gadolinium",
+    "enhanced",
+    "+C",
+    "wContrast",
+    "POST_CONTRAST",
+)
 WEIGHTING = ("T1", "T1w", "t1", "T1-weighted", "MPRAGE_T1", "T1_mprage", "3D_T1", "ax_T1", "T1_SPGR", "T1_tse_tra")
-RELATIONS = ("{x}_to_{y}", "{x}_reg_{y}", "{x}_in_{y}_space", "{x}_registered_to_{y}", "r_{x}_{y}", "{x}2{y}", "{x}_on_{y}",
+RELATIONS = ("{x}_to_{y}", "{x}_reg_{y}", "{x}_in_{y}_space", "{x}_registered_to_{y}", "r_{x}_{y}", "{x}2{y}",
+    "{x}_on_{y}",
              "{x}-coreg-{y}", "space-{y}_{x}", "{x}To{y}", "{x}_aligned_to_{y}", "{x}_reg2{y}")  # fmt: skip
 CERTAIN = 4  # of the relations that must be understood
-DERIVED = ("bias", "unstripped", "brain", "mask", "N4", "resampled", "bet", "norm", "old", "orig", "warped", "copy", "brain_mask", "seg")
-OTHERS = ("SWI", "DWI", "ADC", "T2star", "T2starw", "T1map", "T1rho", "T2map", "ASL", "DTI_FA", "PERF", "DSC", "PD", "dwi_b1000",
+DERIVED = (
+    "bias",
+    "unstripped",
+    "brain",
+    "mask",
+    "N4",
+    "resampled",
+    "bet",
+    "norm",
+    "old",
+    "orig",
+    "warped",
+    "copy",
+    "brain_mask",
+    "seg",
+)
+OTHERS = ("SWI", "DWI", "ADC", "T2star", "T2starw", "T1map", "T1rho", "T2map", "ASL", "DTI_FA", "PERF", "DSC", "PD",
+    "dwi_b1000",
           "T2_star", "FA", "MD", "CBV", "T1_map", "bold")  # fmt: skip
 SPELLED = {"flair": "FLAIR", "t1": "T1", "t1ce": "T1ce", "t2": "T2"}
 
@@ -86,7 +118,10 @@ def derived(rng: np.random.Generator) -> Inputs:
     for word in DERIVED:
         for form in ("P01_{s}_{w}", "P01_{w}_{s}"):
             s = str(rng.choice(SEQUENCES))
-            yield f"{form.format(s=SPELLED[s], w=word)} beside all four", neighbour(form.format(s=SPELLED[s], w=word), EITHER)
+            yield (
+                f"{form.format(s=SPELLED[s], w=word)} beside all four",
+                neighbour(form.format(s=SPELLED[s], w=word), EITHER),
+            )
 
 
 def others(rng: np.random.Generator) -> Inputs:

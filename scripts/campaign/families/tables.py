@@ -7,6 +7,7 @@ import itertools
 import struct
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,21 @@ from campaign.sound import CASES
 from campaign.trials import ANY, REFUSED, Inputs, Place, Plan, Prepare, strings
 
 TEXTS: tuple[bytes, ...] = (
-    b"", b"\x00" * 99, b"\xff\xfea\x00,\x00", b"a,b\n1", b'"', b'a,"b\nc', b",,,,\n" * 9, b"x" * 300_000, b'"' + b"y" * 200_000 + b'"\n1,2',
-    b"modalities,region,method,dice_percent\nflair,ET,MetaKD,abc\n", b"modalities,region,method,dice_percent\nt9,XX,MetaKD,50\n",
-    b"modalities,region,method,dice_percent\nflair,ET,MetaKD,nan\n", b"Grade,BraTS_2020_subject_ID\nHGG\n", b"Grade\x00,x\nHGG,c1\n",
-    b"PTID,RID\n,\n", b"PTID\n1\n1\n", b"c1\n../../c2\n\nc1\n", b"c1,c2,c3", b"\r\r\rc1\r", b"=1+1\n", bytes(range(256)),
+    b"", b"\x00" * 99, b"\xff\xfea\x00,\x00", b"a,b\n1", b'"', b'a,"b\nc', b",,,,\n" * 9, b"x" * 300_000,
+    b'"' + b"y" * 200_000 + b'"\n1,2',
+    b"modalities,region,method,dice_percent\nflair,ET,MetaKD,abc\n",
+    b"modalities,region,method,dice_percent\nt9,XX,MetaKD,50\n",
+    b"modalities,region,method,dice_percent\nflair,ET,MetaKD,nan\n", b"Grade,BraTS_2020_subject_ID\nHGG\n",
+    b"Grade\x00,x\nHGG,c1\n",
+    b"PTID,RID\n,\n", b"PTID\n1\n1\n", b"c1\n../../c2\n\nc1\n", b"c1,c2,c3", b"\r\r\rc1\r", b"=1+1\n",
+    bytes(range(256)),
 )  # fmt: skip
 
 
 def pairs(rng: np.random.Generator) -> Inputs:
     """Give evaluate folders that do not fit each other."""
     for recipe in PAIRS:
-        yield recipe, lambda place, r=recipe: arrange(place, r)  # type: ignore[misc]
+        yield recipe, partial(arrange, recipe=recipe)
 
 
 def link(place: Place, name: str, source: Path) -> None:
@@ -38,7 +43,7 @@ def link(place: Place, name: str, source: Path) -> None:
 PAIRS: dict[str, tuple[Callable[[Place], object], str]] = {
     "no predictions": (lambda p: (p.work / "pred/c1.nii.gz").unlink(), REFUSED),
     "no references": (lambda p: (p.work / "in/c1_seg.nii.gz").unlink(), REFUSED),
-    "a prediction without a reference": (lambda p: link(p, "pred/c9.nii.gz", p.sound.mask("c2")), REFUSED),
+    "a prediction without a reference": (lambda p: link(p, "pred/c9.nii.gz", p.sound.mask("c2")), ANY),
     "a reference without a prediction": (lambda p: link(p, "in/c9_seg.nii.gz", p.sound.file("c2", "seg")), REFUSED),
     "two predictions of one case": (lambda p: link(p, "pred/c1.nii", p.sound.mask("c1")), REFUSED),
     "two references of one case": (lambda p: link(p, "in/x/c1_seg.nii.gz", p.sound.file("c1", "seg")), REFUSED),
@@ -64,7 +69,7 @@ def tables(rng: np.random.Generator) -> Inputs:
     """Spoil the tables and lists that benchmark and datalist read."""
     for text in TEXTS:
         for reader in (compared, graded, followed):
-            yield f"{reader.__name__}: {text[:30]!r} of {len(text)}", lambda place, r=reader, t=text: r(place, t)  # type: ignore[misc]
+            yield f"{reader.__name__}: {text[:30]!r} of {len(text)}", partial(reader, text=text)
 
 
 def compared(place: Place, text: bytes) -> Plan:
@@ -101,9 +106,13 @@ def uploaded(place: Place) -> Plan:
     rng, year = place.rng, str(place.rng.choice(["2018", "2020", "2021", "2023"]))
     place.cohort(cases=CASES[:2])
     folder = place.masks()
-    name = str(rng.choice(["c1_seg.nii.gz", "x.nii.gz", "=1+1.nii.gz", "c1.nii", "c3.nii.gz", "bär.nii.gz", "c1 .nii.gz"]))
+    name = str(
+        rng.choice(["c1_seg.nii.gz", "x.nii.gz", "=1+1.nii.gz", "c1.nii", "c3.nii.gz", "bär.nii.gz", "c1 .nii.gz"])
+    )
     (folder / name).write_bytes(place.sound.mask("c1").read_bytes()[: int(rng.integers(10, 9000))])
-    output = str(rng.choice(["out/up", "out/up.zip", "out/UP.ZIP", "in", "in/c1/c1_seg.nii.gz", "out/a/b/c.zip", "pred"]))
+    output = str(
+        rng.choice(["out/up", "out/up.zip", "out/UP.ZIP", "in", "in/c1/c1_seg.nii.gz", "out/a/b/c.zip", "pred"])
+    )
     arguments = strings("submission", "pred", "--inputs", "in", "--year", year, "-o", output)
     arguments += [flag for flag in ("--force", "--overwrite") if rng.random() < 0.3]
     inside = output.startswith("out")
@@ -129,7 +138,11 @@ def damaged_sources(what: str) -> Prepare:
             for name, data in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):
                 bad = what == "an idx file" and part == "train" and (rng.random() < 0.5) == ("images" in name)
                 cut = data[: int(rng.integers(len(data)))]
-                content = data if not bad else [cut, b"\x00" * 9, struct.pack(">4i", 0x803, 2**31 - 1, 2**31 - 1, 9)][rng.integers(3)]
+                content = (
+                    data
+                    if not bad
+                    else [cut, b"\x00" * 9, struct.pack(">4i", 0x803, 2**31 - 1, 2**31 - 1, 9)][rng.integers(3)]
+                )
                 (place.work / "mnist" / f"{name}.gz").write_bytes(gzip.compress(content, 1))
         names = ["../../evil.wav", "/abs.wav", "0_a_0.wav", "x_y_z.wav", "99_b_1.wav", ".wav", "0_a_-1.wav"]
         with zipfile.ZipFile(place.work / "fsdd.zip", "w") as archive:
@@ -154,16 +167,19 @@ def damaged_cohort(place: Place) -> Plan:
     """Simulate a small cohort and damage one of its files."""
     import shutil
 
-    raw = place.sound.folder / "adni"
-    if not raw.exists():
-        place.sound.make("adni-simulate", raw, "--subjects", 60)
-    shutil.copytree(raw, place.work / "raw")
+    shutil.copytree(place.sound.adni(), place.work / "raw")
     files = sorted(path for path in (place.work / "raw").rglob("*") if path.is_file())
     path = files[int(place.rng.integers(len(files)))]
     data = path.read_bytes()
-    texts = [b"", data[: len(data) // 3], TEXTS[int(place.rng.integers(len(TEXTS)))], place.rng.bytes(500), data.replace(b",", b";")]
+    texts = [
+        b"",
+        data[: len(data) // 3],
+        TEXTS[int(place.rng.integers(len(TEXTS)))],
+        place.rng.bytes(500),
+        data.replace(b",", b";"),
+    ]
     path.write_bytes(texts[int(place.rng.integers(len(texts)))])
-    return Plan(strings("adni-prepare", "raw", "-o", "out"), ANY, (path.name, path.name[:6]), seconds=60)
+    return Plan(strings("adni-prepare", "raw", "-o", "out"), ANY, seconds=60)
 
 
 FAMILIES = {

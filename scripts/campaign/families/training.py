@@ -12,13 +12,39 @@ from campaign.families.headers import draw_lie
 from campaign.sound import CASES
 from campaign.trials import ANY, REFUSED, RIGHT, Inputs, Place, Plan, Prepare, strings
 
-SMALL = ("--network_def#channels", "[4,8,16]", "--device", "cpu", "--roi_size", "[16,16,16]", "--num_workers", "0", "--cache_num", "0")
-BRIEF = ("--max_iterations", "3", "--meta_interval", "2", "--val_interval", "3", "--checkpoint_interval", "1", "--validation_fraction", "0.3")
+SMALL = (
+    "--network_def#channels",
+    "[4,8,16]",
+    "--device",
+    "cpu",
+    "--roi_size",
+    "[16,16,16]",
+    "--num_workers",
+    "0",
+    "--cache_num",
+    "0",
+)
+BRIEF = (
+    "--max_iterations",
+    "3",
+    "--meta_interval",
+    "2",
+    "--val_interval",
+    "3",
+    "--checkpoint_interval",
+    "1",
+    "--validation_fraction",
+    "0.3",
+)
 OPTIONS = (
-    ("--learning_rate", "nan"), ("--learning_rate", "1e20"), ("--learning_rate", "'x'"), ("--alpha", "inf"), ("--max_iterations", "-1"),
-    ("--batch_size", "0"), ("--roi_size", "[0,0,0]"), ("--roi_size", "[9999,16,16]"), ("--device", "cuda:9"), ("--dropping_law", "x"),
-    ("--normalization", "tanh"), ("--meta_fraction", "2"), ("--dataset_dir", "nowhere"), ("--init_weights", "nowhere.pt"), ("--fold", "7"),
-    ("--spacing", "[nan,1,1]"), ("--modalities", "t9"), ("--meta_interval", "0"), ("--checkpoint_interval", "0"), ("--datalist", "nowhere.json"),
+    ("--learning_rate", "nan"), ("--learning_rate", "1e20"), ("--learning_rate", "'x'"), ("--alpha", "inf"),
+    ("--max_iterations", "-1"),
+    ("--batch_size", "0"), ("--roi_size", "[0,0,0]"), ("--roi_size", "[9999,16,16]"), ("--device", "cuda:9"),
+    ("--dropping_law", "x"),
+    ("--normalization", "tanh"), ("--meta_fraction", "2"), ("--dataset_dir", "nowhere"), ("--init_weights",
+    "nowhere.pt"), ("--fold", "7"),
+    ("--spacing", "[nan,1,1]"), ("--modalities", "t9"), ("--meta_interval", "0"), ("--checkpoint_interval", "0"),
+    ("--datalist", "nowhere.json"),
 )  # fmt: skip
 
 
@@ -41,7 +67,7 @@ def files(rng: np.random.Generator) -> Inputs:
             lie = draw_lie(rng)
             yield f"every {name}: {lie.name}", with_files(name, lie.damage, REFUSED if lie.expect == REFUSED else ANY)
         else:
-            recipe, damage, expect = draw(rng)  # type: ignore[misc, operator]
+            recipe, damage, expect = draw(rng)  # type: ignore[misc]
             yield f"every {name}: {recipe}", with_files(name, damage, expect)
 
 

@@ -30,6 +30,11 @@ def typed(kind: str) -> Change:
     return lambda voxels, _: voxels.astype(kind)
 
 
+def with_axes(number: int) -> Change:
+    """Return a change that adds axes of 1."""
+    return lambda voxels, _: voxels.reshape(voxels.shape + (1,) * number)
+
+
 def with_value(value: float, number: int) -> Change:
     """Return a change that puts a value into some voxels."""
 
@@ -65,7 +70,7 @@ IMAGES = [
     *[Odd(f"{kind} voxels, imaginary part 0", typed(kind), REFUSED) for kind in ("c8", "c16")],
     Odd("complex voxels", lambda v, _: (v * (1 + 2j)).astype("c8"), REFUSED),
     Odd("RGB voxels", coloured, REFUSED),
-    *[Odd(f"{n} trailing axes of 1", lambda v, _, n=n: v.reshape(v.shape + (1,) * n), RIGHT) for n in (1, 2, 4)],
+    *[Odd(f"{n} trailing axes of 1", with_axes(n), RIGHT) for n in (1, 2, 4)],
     Odd("two axes", lambda v, _: v[:, :, 16], REFUSED),
     Odd("one axis", lambda v, _: v.ravel()[:9000], REFUSED),
     Odd("three channels", lambda v, _: np.stack([v] * 3, -1), REFUSED),

@@ -129,7 +129,7 @@ def damage(end: str, kind: int, share: float) -> Prepare:
         elif kind == 3:
             data = bytearray(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
         else:
-            name = f"w{str(place.rng.choice([e for e in ENDS if e != end]))}"
+            name = f"w{place.rng.choice([e for e in ENDS if e != end])}"
         (place.work / name).write_bytes(data)
         return try_weights(place, name, ANY if kind == 1 else REFUSED)
 
@@ -220,7 +220,11 @@ def notes(rng: np.random.Generator) -> Inputs:
     from campaign.families.records import TEXTS, WRONG
 
     for number in range(40):
-        text = TEXTS[number % len(TEXTS)] if number % 2 else json.dumps({"metakd_export": WRONG[number % len(WRONG)]}).encode()
+        text = (
+            TEXTS[number % len(TEXTS)]
+            if number % 2
+            else json.dumps({"metakd_export": WRONG[number % len(WRONG)]}).encode()
+        )
         yield f".ts with a note {text[:30]!r}", noted(text)
 
 
