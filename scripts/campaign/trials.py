@@ -129,6 +129,13 @@ class Trial:
         return np.random.default_rng([self.seed, zlib.crc32(self.family.encode()), self.number])
 
 
+def shuffled(rng: np.random.Generator, inputs: Iterable[tuple[str, Prepare]]) -> Inputs:
+    """Yield inputs in a random order, so that the first of them are a fair sample."""
+    listed = list(inputs)
+    for index in rng.permutation(len(listed)):
+        yield listed[index]
+
+
 def strings(*arguments: object) -> list[str]:
     """Return arguments as a command line has them."""
     return [str(argument) for argument in arguments]

@@ -174,8 +174,8 @@ def deep_expected(place: Place, text: str) -> Plan:
 
 
 FAMILIES = {
-    "truncated gz": (truncated, 64),
-    "flipped gz": (flipped, 64),
+    "truncated gz": (truncated, 51),
+    "flipped gz": (flipped, 51),
     "truncated raw": (cut_raw, 24),
     "trailing bytes": (trailing, 12),
     "bomb": (bombs, 12),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from campaign.sound import CASES
-from campaign.trials import ANY, EITHER, REFUSED, RIGHT, Inputs, Place, Plan, Prepare, strings
+from campaign.trials import ANY, EITHER, REFUSED, RIGHT, Inputs, Place, Plan, Prepare, shuffled, strings
 
 Put = Callable[[Path, Place], object]  # puts something odd at a path that is not there yet
 
@@ -52,9 +52,8 @@ THINGS: dict[str, Put] = {
 def inputs(rng: np.random.Generator) -> Inputs:
     """Put each thing where a file is read: a sequence, a label map, weights, a datalist, a table, a list of splits."""
     readers = (as_sequence, as_label, as_weights, as_datalist, as_mask, as_mapping, as_beside, as_splits)
-    for recipe, put in THINGS.items():
-        for reader in readers:
-            yield f"{reader.__name__[3:]} is {recipe}", partial(reader, put=put)
+    made = ((f"{r.__name__[3:]} is {recipe}", partial(r, put=put)) for recipe, put in THINGS.items() for r in readers)
+    yield from shuffled(rng, made)
 
 
 def as_sequence(place: Place, put: Put) -> Plan:
@@ -135,10 +134,8 @@ def outputs(rng: np.random.Generator) -> Inputs:
         ".99999999999999999999.c1.json",
         "scores.csv",
     )
-    for name in names:
-        for recipe, put in THINGS.items():
-            if "sparse" not in recipe:
-                yield f"out/{name} is {recipe}", in_the_way(name, put)
+    made = ((f"out/{name} is {recipe}", in_the_way(name, put)) for name in names for recipe, put in THINGS.items())
+    yield from shuffled(rng, ((recipe, prepare) for recipe, prepare in made if "sparse" not in recipe))
 
 
 def in_the_way(name: str, put: Put) -> Prepare:
@@ -218,4 +215,4 @@ def in_tree(lay: Callable[[Place], object], command: str) -> Prepare:
     return prepare
 
 
-FAMILIES = {"odd input file": (inputs, 112), "odd output file": (outputs, 91), "odd folders": (trees, 30)}
+FAMILIES = {"odd input file": (inputs, 72), "odd output file": (outputs, 52), "odd folders": (trees, 30)}

@@ -203,12 +203,12 @@ def swap_header(header: bytes) -> bytes:
 
 
 FAMILIES = {
-    "header, one of four": (lying(ONE), 80),
-    "header, all alike": (lying(ALONE), 70),
-    "header, label map": (lying(LABELS), 60),
-    "header, both": (lying(BOTH), 40),
-    "header, datalist image": (lying(LISTED), 45),
-    "header, submission": (lying([submitted()]), 25),
+    "header, one of four": (lying(ONE), 64),
+    "header, all alike": (lying(ALONE), 56),
+    "header, label map": (lying(LABELS), 48),
+    "header, both": (lying(BOTH), 24),
+    "header, datalist image": (lying(LISTED), 39),
+    "header, submission": (lying([submitted()]), 16),
     "header, benchmark": (lying(SCORED), 16),
     "header, byte order": (swapped, 24),
 }

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from campaign.sound import CASES
-from campaign.trials import ANY, REFUSED, Inputs, Place, Plan, Prepare, strings
+from campaign.trials import ANY, REFUSED, Inputs, Place, Plan, Prepare, shuffled, strings
 
 NUMBERS = (
     "nan",
@@ -133,14 +133,12 @@ def options(rng: np.random.Generator) -> Inputs:
         "predict": PREDICT, "evaluate": EVALUATE, "datalist": DATALIST, "benchmark": BENCHMARK, "export": EXPORT,
         "submission": SUBMISSION,
     }  # fmt: skip
-    made = [trial for name, known in given.items() for trial in values_of(name, known)]
-    for index in rng.permutation(len(made)):
-        yield made[index]
+    yield from shuffled(rng, (made for name, known in given.items() for made in values_of(name, known)))
 
 
 def simulations(rng: np.random.Generator) -> Inputs:
     """Try every option of simulate."""
-    yield from values_of("simulate", SIMULATE)
+    yield from shuffled(rng, values_of("simulate", SIMULATE))
 
 
 PATHS = ("x" * 5000, "\x00", "a\x00b", "", "/", "~", "-", "file:///tmp", "http://localhost/x.nii.gz",
@@ -159,9 +157,12 @@ COMMANDS = {
 
 def paths(rng: np.random.Generator) -> Inputs:
     """Give each command paths that nothing lies at, or that no path may be."""
-    for command, form in COMMANDS.items():
-        for path in PATHS:
-            yield f"{command.strip()} {form.format(p=path[:30])!r}", with_path(command.strip(), form, path)
+    made = (
+        (f"{command.strip()} {form.format(p=path[:30])!r}", with_path(command.strip(), form, path))
+        for command, form in COMMANDS.items()
+        for path in PATHS
+    )
+    yield from shuffled(rng, made)
 
 
 def with_path(command: str, form: str, path: str) -> Prepare:
@@ -194,8 +195,8 @@ def with_line(place: Place, line: str) -> Plan:
 
 
 FAMILIES = {
-    "option": (options, 110),
-    "simulate option": (simulations, 55),
-    "path": (paths, 100),
+    "option": (options, 90),
+    "simulate option": (simulations, 40),
+    "path": (paths, 60),
     "arguments": (missing, 23),
 }

@@ -187,9 +187,9 @@ def spoilt_bundle(place: Place) -> Plan:
 
 
 FAMILIES = {
-    "report JSON": (reports, 40),
-    "expected JSON": (expectations, 40),
-    "datalist JSON": (datalists, 120),
+    "report JSON": (reports, 28),
+    "expected JSON": (expectations, 30),
+    "datalist JSON": (datalists, 90),
     "benchmark record": (benchmark_records, 18),
     "bundle metadata": (metadata, 10),
 }

@@ -242,7 +242,7 @@ def noted(text: bytes) -> Prepare:
 FAMILIES = {
     "weights, pickle": (pickles, 32),
     "weights, armed export": (armed_exports, 15),
-    "weights, damaged": (damaged, 48),
+    "weights, damaged": (damaged, 40),
     "weights, state": (states, 64),
     "weights, note": (notes, 20),
 }
