@@ -16,12 +16,13 @@ PACKAGE = Path(__file__).parent
 # What decides a mask of ``metakd predict``.
 MASK_CODE = (
     "cases",
-    "data",
     "equations",
     "exports",
     "files",
     "inferers",
+    "memory",
     "networks",
+    "nifti",
     "postprocessing",
     "predict",
     "transforms",
@@ -30,9 +31,9 @@ MASK_CODE = (
     "years",
 )
 # What a mask's code imports too, and what cannot change one voxel of it.
-BESIDE_MASKS = ("__init__", "bundle", "datalists", "expectations", "fingerprint", "preview", "uncertainty")
+BESIDE_MASKS = ("__init__", "expectations", "fingerprint", "preview", "shipped", "temporaries", "uncertainty")
 # What decides a record of ``metakd benchmark``.
-SCORE_CODE = (*MASK_CODE, "benchmark", "scores")
+SCORE_CODE = (*MASK_CODE, "benchmark", "data", "datalists", "scores")
 # What decides the next step of a training that goes on from its checkpoint.
 TRAINING_CODE = (
     "adni",
@@ -46,7 +47,9 @@ TRAINING_CODE = (
     "files",
     "handlers",
     "losses",
+    "memory",
     "networks",
+    "nifti",
     "simulate",
     "simulation",
     "trainer",
