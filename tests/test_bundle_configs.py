@@ -98,8 +98,9 @@ def test_trunks_agree():
     from_file = {"_target_": "metakd_monai.weights.network_for", "weights": "@weights"}
     assert inference["network_def"] == load("evaluate.json")["network_def"] == from_file
     assert inference["network"] == "$@network_def.to(@device)"
-    assert train["network"] == "$start_from(@network_def, @init_weights).to(@device)"
-    assert train["init_weights"] is None
+    assert train["network"] == "$start_from(@network_def, @init_weights, @window).to(@device)"
+    assert train["init_weights"] is load("evaluate.json")["window"] is None
+    assert train["window"] == "@roi_size"
     knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
     assert {**train["validate"]["inferer"], **knobs, "channels_last": True} == inference["inferer"]
     assert train["inference_roi_size"] is inference["roi_size"] is None

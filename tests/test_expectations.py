@@ -65,7 +65,7 @@ def test_numbers_by_hand():
 
 def test_merging():
     looks = [{"brain_ml": float(value), **({"t1_skew": 0.5} if value == 40 else {})} for value in range(101)]
-    assert merge_looks(looks) == {"cases": 101, "ranges": {"brain_ml": [1, 99], "t1_skew": [0.5, 0.5]}}
+    assert merge_looks(looks) == {"cases": 101, "ranges": {"brain_ml": [0.5, 99.5], "t1_skew": [0.5, 0.5]}}
 
 
 def test_a_real_case_is_usual(real, ranges):

@@ -122,7 +122,7 @@ def test_expectations_are_put_together(publish, cohort, weights, tmp_path):
     measured = {"subsets": dice, "cases": ["a", "b"], "weights_sha256": checksum(output), "surplus": 1}
     (tmp_path / "measured.json").write_text(json.dumps(measured))
     said = publish(weights, "--output", output, "--cases", cohort)
-    assert said.splitlines()[-1].endswith("expected.json: Dice of 0 subsets on 0 cases, 13 ranges")
+    assert said.splitlines()[-1].endswith("expected.json: Dice of 0 subsets on 0 cases, 17 ranges")
     publish(weights, "--output", output, "--expected", tmp_path / "measured.json")
     found = json.loads((output.parent / "expected.json").read_text())
     assert {name: found[name] for name in ("subsets", "cases", "weights_sha256")} == {

@@ -202,6 +202,19 @@ def test_torchscript_that_is_no_export(tmp_path, note, value, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_network_takes_the_window_of_the_weights_that_it_loads():
+    with_one, without = MetaKDUNet(channels=CHANNELS, window=(16, 24, 32)), MetaKDUNet(channels=CHANNELS)
+    for strict in (True, False):
+        network = MetaKDUNet(channels=CHANNELS)
+        network.load_state_dict(with_one.state_dict(), strict=strict)
+        assert network.window == (16, 24, 32)
+        network.load_state_dict(MetaKDUNet(channels=CHANNELS, window=(8, 8, 8)).state_dict(), strict=strict)
+        assert network.window == (8, 8, 8)
+        network.load_state_dict(without.state_dict(), strict=strict)
+        assert network.window is None
+        assert network.state_dict().keys() == without.state_dict().keys()
+
+
 def test_training_notes_the_window_that_its_weights_are_run_on(weights):
     assert start_from(MetaKDUNet(channels=CHANNELS), None, [16, 24, 32]).window == (16, 24, 32)
     assert start_from(MetaKDUNet(channels=CHANNELS), weights, "16,24,32").window == (16, 24, 32)

@@ -94,6 +94,7 @@ class MetaKDUNet(nn.Module):
             Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in heads
         )
         self.batch_norm = any(isinstance(module, _BatchNorm) for module in self.modules())
+        self.register_load_state_dict_pre_hook(take_window)
         self.register_load_state_dict_post_hook(refuse_other_weights)
 
     @torch.jit.unused
@@ -106,7 +107,8 @@ class MetaKDUNet(nn.Module):
         if hasattr(self, WINDOW):
             delattr(self, WINDOW)
         if self.window is not None:
-            self.register_buffer(WINDOW, torch.tensor(self.window, dtype=torch.float32))
+            device = next((parameter.device for parameter in self.parameters()), None)
+            self.register_buffer(WINDOW, torch.tensor(self.window, dtype=torch.float32, device=device))
 
     def encode(self, x: Tensor, available: Tensor) -> list[list[Tensor]]:
         """Encode the present modalities, Eq. (1).
@@ -359,6 +361,11 @@ def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int
     return x, y, z
 
 
+def take_window(network: MetaKDUNet, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a network take the window of the weights that it is about to load; raises ValueError for one that is none."""
+    network.set_window(check_window(state.get(f"{prefix}{WINDOW}")))
+
+
 def refuse_other_weights(network: nn.Module, keys: Any) -> None:
     """Refuse weights of another network whoever loads them: MONAI Label does so with ``strict=False``.
 
@@ -369,7 +376,6 @@ def refuse_other_weights(network: nn.Module, keys: Any) -> None:
     found_stride = int(getattr(network, "input_stride", 1))
     if found_stride != network.pooling:
         raise RuntimeError(f"found an input_stride of {found_stride}; expected {network.pooling}")
-    network.window = check_window(getattr(network, WINDOW, None))  # type: ignore[assignment]
     if keys.missing_keys or keys.unexpected_keys:
         found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
         rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
