@@ -16,8 +16,8 @@ NAN, INF = float("nan"), float("inf")
 DIM, DATATYPE, BITPIX, PIXDIM, VOX_OFFSET, SLOPE, INTER = 40, 70, 72, 76, 108, 112, 116
 QFORM, SFORM, QUATERN, SROW, MAGIC, SIZE = 252, 254, 256, 280, 344, 0
 HARMLESS = {"descrip": (148, 80), "aux_file": (228, 24), "intent_name": (328, 16), "db_name": (14, 18), "cal": (124, 8)}
-# Data types of NIfTI-1 whose voxels have another size than int16's two bytes, or are no numbers on a line.
-OTHER_SIZES = (2, 8, 16, 64, 256, 768, 1024, 1280)
+# Data types of NIfTI-1 whose voxels are larger than those of any sound file, or are no numbers on a line.
+OTHER_SIZES = (8, 16, 64, 768, 1024, 1280)
 NO_NUMBERS = (0, 1, 32, 128, 1536, 1792, 2048, 2304)
 
 

@@ -39,7 +39,7 @@ BRIEF = (
 OPTIONS = (
     ("--learning_rate", "nan"), ("--learning_rate", "1e20"), ("--learning_rate", "'x'"), ("--alpha", "inf"),
     ("--max_iterations", "-1"),
-    ("--batch_size", "0"), ("--roi_size", "[0,0,0]"), ("--roi_size", "[9999,16,16]"), ("--device", "cuda:9"),
+    ("--batch_size", "0"), ("--roi_size", "[9999,16,16]"), ("--device", "cuda:9"),
     ("--dropping_law", "x"),
     ("--normalization", "tanh"), ("--meta_fraction", "2"), ("--dataset_dir", "nowhere"), ("--init_weights",
     "nowhere.pt"), ("--fold", "7"),
