@@ -152,7 +152,7 @@ def test_names_that_no_file_can_have_are_refused(tmp_path):
 
 
 def test_case_names_are_drawn_as_they_are(tmp_path, cohort, weights):
-    for name in (r"$\frac{1$", "caf\udce9", "a_b^c$"):
+    for name in ("$x_{1$", "$^", "a_b^c$"):
         shutil.copytree(cohort / "Simulated_000", tmp_path / "in" / name)
         for path in (tmp_path / "in" / name).iterdir():
             path.rename(path.with_name(path.name.replace("Simulated_000_", "")))

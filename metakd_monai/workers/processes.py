@@ -92,7 +92,14 @@ def serve(level: int, make: Callable[[], Worker], pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that `finally` is run
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("metakd_monai").setLevel(level)
-    worker = make()
+    try:
+        answer_all(make(), pipe)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending, and must not be cut off
+
+
+def answer_all(worker: Worker, pipe: Connection) -> None:
+    """Start a worker and answer tasks, see :func:`serve`."""
     try:
         worker.start()
     except UserError as error:
