@@ -7,7 +7,7 @@ def start() -> None:
     """Run the command line as a program."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while what tells it in one line is imported
-    from metakd_monai.endings import told
+    from metakd_monai.processes.endings import told
 
     with told():
         from metakd_monai.cli import main

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from metakd_monai.apps.simulation.toy import simulate_cohort
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.simulate import simulate_cohort
 
 ENGINES = {"serial": [], "jobs 2": ["--jobs", "2"], "ray 2": ["--engine", "ray", "--jobs", "2"]}
 SIZES = (10, 50, 100, 200)

@@ -29,12 +29,12 @@ import torch
 from monai.networks.nets import SegResNet
 from scipy import stats
 
-from metakd_monai.benchmark.subsets import SubsetPredictor
-from metakd_monai.cases import find_cases
-from metakd_monai.files import write_json, write_safely
+from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
+from metakd_monai.apps.predict.predictor import Compute, Predictor
+from metakd_monai.apps.simulation.toy import simulate_cohort
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import write_json, write_safely
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import Compute, Predictor
-from metakd_monai.simulate import simulate_cohort
 from metakd_monai.vocabulary import Modality
 
 matplotlib.use("Agg")

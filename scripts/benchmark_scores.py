@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 from scipy import ndimage
 
-from metakd_monai.scores import score_case
+from metakd_monai.metrics import score_case
 
 SHAPE = (240, 240, 155)
 SPACING = (1.0, 1.0, 1.0)
@@ -75,7 +75,7 @@ def main(repeats: int = 5) -> int:
     for column, value in row.items():
         print(f"{column:<16} {value:.6f}")
     print(f"largest difference of any value: {apart:.1e}")
-    print(f"metakd_monai.scores:            {median(ours):.3f} s (median of {repeats})")
+    print(f"metakd_monai.metrics:            {median(ours):.3f} s (median of {repeats})")
     print(f"whole-volume transforms:        {median(theirs):.3f} s (median of {repeats})")
     print(f"ratio: {ratio:.3f}; target: at most {TARGET:.3f}")
     return 0 if ratio <= TARGET and apart < 1e-6 else 1

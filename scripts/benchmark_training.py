@@ -23,8 +23,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from metakd_monai.files import write_json, write_safely
-from metakd_monai.simulate import simulate_cohort
+from metakd_monai.apps.simulation.toy import simulate_cohort
+from metakd_monai.data.files import write_json, write_safely
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # after the backend

@@ -17,8 +17,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from metakd_monai.files import write_safely
-from metakd_monai.shipped import SEGMENTATION_BUNDLE
+from metakd_monai.bundle.root import SEGMENTATION_BUNDLE
+from metakd_monai.data.files import write_safely
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "metakd_monai"

@@ -3,8 +3,8 @@
 Usage: calibrate_expectations.py LOOKS.jsonl [--atlas DIR] [--real DIR] [--simulated 300] [--spacing 2] [--seed 4242]
            [--cases FOLDER ...] [--weights models/model.pt]
 
-Simulated cases are those of the training (metakd_monai.simulation) without the ones that are scanned in part, which a
-user is to be told of. LOOKS.jsonl keeps a line for each case: start it again after an interruption. Cases of FOLDERs
+Simulated cases are those of the training (metakd_monai.apps.simulation.training) without the ones that are scanned in
+part, which a user is to be told of. LOOKS.jsonl keeps a line for each case: start it again after an interruption. Cases of FOLDERs
 are measured by their images alone. Half of all cases make ranges that the others are tried against, and the other way
 round; what is written, with --weights, are the ranges of all. Simulated cases say nothing about the edges of voxels.
 """
@@ -21,14 +21,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from metakd_monai.cases import find_cases
-from metakd_monai.data import seed_of
-from metakd_monai.expectations import FILE, Look, Ranges, find_unusual, measure_look, merge_looks, read_expectations
-from metakd_monai.files import read_json, write_json
-from metakd_monai.simulation import load_anatomies, scan, simulate
+from metakd_monai.apps.predict.expectations import (
+    FILE,
+    Look,
+    Ranges,
+    find_unusual,
+    measure_look,
+    merge_looks,
+    read_expectations,
+)
+from metakd_monai.apps.simulation.training import load_anatomies, scan, simulate
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import read_json, write_json
+from metakd_monai.data.stream import seed_of
+from metakd_monai.errors import UserError
 from metakd_monai.transforms import LoadImageModalitiesd
-from metakd_monai.vocabulary import MODALITY_NAMES, Modality, UserError, modality_subsets
-from metakd_monai.weights import checksum
+from metakd_monai.vocabulary import MODALITY_NAMES, Modality, modality_subsets
+from metakd_monai.weights.load import checksum
 
 GAIN = 400  # of white matter, as in files
 EDGES = ("shortest_edge", "longest_edge")
@@ -165,7 +174,7 @@ def report(records: Sequence[Record], edges: Look) -> None:
 def write_ranges(weights: Path, looks: Sequence[Look]) -> None:
     """Put the ranges into ``expected.json`` beside weights; raises UserError for a file of other weights."""
     path, sha256 = weights.with_name(FILE), checksum(weights)
-    content = read_json(path, "what metakd_monai.expectations describes") if path.is_file() else {}
+    content = read_json(path, "what metakd_monai.apps.predict.expectations describes") if path.is_file() else {}
     if content.get("weights_sha256", sha256) != sha256:
         raise UserError(f"{path}: about other weights; expected {sha256}")
     write_json(path, {**content, "weights_sha256": sha256, "training": merge_looks(looks)})

@@ -23,10 +23,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from tqdm import tqdm
 
-from metakd_monai.adni import CLASSES, MODALITIES, SEPARATION, prepare_adni, read_cohort, simulate_adni
-from metakd_monai.bundle import set_up_randomness
-from metakd_monai.classification import SCORES, score, score_subsets
-from metakd_monai.files import write_json, write_safely
+from metakd_monai.apps.adni import CLASSES, MODALITIES, SEPARATION, prepare_adni, read_cohort, simulate_adni
+from metakd_monai.apps.classification import SCORES, score, score_subsets
+from metakd_monai.bundle.bundle import set_up_randomness
+from metakd_monai.data.files import write_json, write_safely
 from metakd_monai.vocabulary import subsets_of
 
 TRAIN = Path(__file__).resolve().parents[1] / "bundles" / "adni_metakd_classification" / "configs" / "train.json"

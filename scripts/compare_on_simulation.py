@@ -22,14 +22,19 @@ import torch
 from monai.metrics import compute_dice
 from tqdm import tqdm
 
-from metakd_monai.benchmark.subsets import SubsetPredictor
-from metakd_monai.cases import find_cases
-from metakd_monai.files import write_json, write_safely
-from metakd_monai.nifti import read_voxels
-from metakd_monai.predict import Predictor
-from metakd_monai.simulate import simulate_cohort
+from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.simulation.toy import simulate_cohort
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import write_json, write_safely
+from metakd_monai.data.nifti import read_voxels
 from metakd_monai.transforms import labels_to_regions
-from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Label, modality_subsets
+from metakd_monai.vocabulary import (
+    MODALITY_NAMES,
+    REGION_NAMES,
+    Label,
+    modality_subsets,
+)
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # after the backend

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from monai.metrics import compute_dice
 
-from metakd_monai.cases import find_cases
-from metakd_monai.nifti import read_voxels
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.nifti import read_voxels
 from metakd_monai.transforms import labels_to_regions
 from metakd_monai.vocabulary import REGION_NAMES
 

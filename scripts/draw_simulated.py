@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from metakd_monai.files import write_safely
-from metakd_monai.simulation import load_anatomies, simulate
+from metakd_monai.apps.simulation.training import load_anatomies, simulate
+from metakd_monai.data.files import write_safely
 from metakd_monai.vocabulary import Label, Modality
 
 matplotlib.use("Agg")

@@ -32,16 +32,17 @@ from evidence.rows import Evidence, Row, Source, expectations, rows_of
 from tqdm import tqdm
 
 from metakd_monai import __version__
-from metakd_monai.benchmark import SubsetPredictor
-from metakd_monai.benchmark.cases import Scoring, choose_scoring
-from metakd_monai.benchmark.items import Items
-from metakd_monai.benchmark.run import score_cases
-from metakd_monai.benchmark.subsets import case_of
-from metakd_monai.files import check_writable, write_json, write_safely
-from metakd_monai.predict import Predictor
-from metakd_monai.spreadsheets import write_csv
-from metakd_monai.vocabulary import Modality, UserError
-from metakd_monai.weights import checksum
+from metakd_monai.apps.benchmark import SubsetPredictor
+from metakd_monai.apps.benchmark.benchmark_items import Items
+from metakd_monai.apps.benchmark.benchmark_run import score_cases
+from metakd_monai.apps.benchmark.case_record import Scoring, choose_scoring
+from metakd_monai.apps.benchmark.subset_predictor import case_of
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.data.files import check_writable, write_json, write_safely
+from metakd_monai.data.spreadsheets import write_csv
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
+from metakd_monai.weights.load import checksum
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from metakd_monai.cases import find_cases
+from metakd_monai.data.cases import find_cases
 from metakd_monai.vocabulary import Modality
 
 DESCRIPTIONS = {

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from metakd_monai.cases import find_cases
-from metakd_monai.files import write_safely
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import write_safely
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import Predictor
 
 
 def make_weights(case: str, output: Path) -> None:

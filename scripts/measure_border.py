@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from metakd_monai.cases import find_cases
-from metakd_monai.nifti import read_voxels
-from metakd_monai.vocabulary import Label, Modality, UserError
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.nifti import read_voxels
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Label, Modality
 
 PLACES = np.arange(-6, 7)  # mm from the border, negative within
 DEEP, FAR = PLACES <= -3, 10.0

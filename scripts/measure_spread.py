@@ -15,10 +15,10 @@ import torch
 from monai.transforms import Compose, NormalizeIntensity, ResizeWithPadOrCrop
 from torch import Tensor
 
+from metakd_monai.apps.simulation.training import load_anatomies, simulate
 from metakd_monai.networks import MetaKDUNet, scatter_rows
-from metakd_monai.simulation import load_anatomies, simulate
 from metakd_monai.vocabulary import Modality
-from metakd_monai.weights import load_network
+from metakd_monai.weights.load import load_network
 
 SIZE = 192  # mm along each axis, from the middle of the brain's box
 

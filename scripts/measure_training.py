@@ -16,10 +16,10 @@ from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
 from monai.networks.nets import DynUNet, SegResNet
 from torch import nn
 
+from metakd_monai.engines.trainer import AMP_DTYPES, MetaKDTrainer
 from metakd_monai.handlers import TimingReader
 from metakd_monai.losses import DiceBCELoss
 from metakd_monai.networks import ImportanceWeights, MetaKDUNet
-from metakd_monai.trainer import AMP_DTYPES, MetaKDTrainer
 
 CONFIG = Path(__file__).resolve().parents[1] / "bundles" / "brats_mri_metakd_segmentation" / "configs" / "train.json"
 NEVER = 10**9

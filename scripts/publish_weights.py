@@ -3,8 +3,8 @@
 Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2] [--own-scales 2]
            [--window X,Y,Z|whole] [--thresholds ET TC WT] [--expected FILE] [--cases FOLDER ...]
 
-Beside them goes expected.json (metakd_monai.expectations), for what metakd predict says of a case: the Dice of
---expected, as scripts/evaluate_real.py writes it, and the ranges that the cases of the folders span, which are to be
+Beside them goes expected.json (metakd_monai.apps.predict.expectations), for what metakd predict says of a case: the
+Dice of --expected, as scripts/evaluate_real.py writes it, and the ranges that the cases of the folders span, which are to be
 as those of the training were. The same weights give the same bytes, so the same SHA-256: publish, evaluate, publish
 again with --expected. Of these two parts, one that is not given stays as it is in an expected.json of the same weights.
 """
@@ -19,14 +19,15 @@ from typing import Any
 
 import torch
 
-from metakd_monai.cases import find_cases
-from metakd_monai.expectations import FILE, Look, measure_look, merge_looks, read_expectations
-from metakd_monai.files import write_json, write_safely
+from metakd_monai.apps.predict.expectations import FILE, Look, measure_look, merge_looks, read_expectations
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import write_json, write_safely
+from metakd_monai.errors import UserError
 from metakd_monai.inferers import WHOLE, Window
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import Predictor
-from metakd_monai.vocabulary import Region, UserError
-from metakd_monai.weights import checksum, load_network, read_architecture, read_state, start_from
+from metakd_monai.vocabulary import Region
+from metakd_monai.weights.load import checksum, load_network, read_architecture, read_state, start_from
 
 LARGEST = 25_000_000  # bytes
 
@@ -147,7 +148,7 @@ def publish_expectations(weights: Path, expected: Path | None, folders: Sequence
     write_json(path, content)
     read = read_expectations(weights, sha256)
     if read.note is not None:
-        raise UserError(f"{path}: {read.note}; expected what metakd_monai.expectations describes")
+        raise UserError(f"{path}: {read.note}; expected what metakd_monai.apps.predict.expectations describes")
     print(f"{path}: Dice of {len(read.subsets)} subsets on {len(read.measured_on)} cases, {len(read.ranges)} ranges")
 
 
@@ -182,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar=tuple(region.name for region in Region),
         help="probabilities that become 0.5, the threshold of whoever uses the weights",
     )
-    parser.add_argument("--expected", type=Path, help="measured Dice, see metakd_monai.expectations")
+    parser.add_argument("--expected", type=Path, help="measured Dice, see metakd_monai.apps.predict.expectations")
     parser.add_argument("--cases", type=Path, nargs="+", default=[], help="folders of cases as those of the training")
     options = parser.parse_args(arguments)
     try:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from metakd_monai import __version__
-from metakd_monai.files import read_json, write_json
-from metakd_monai.vocabulary import UserError
+from metakd_monai.data.files import read_json, write_json
+from metakd_monai.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.append(str(REPOSITORY / "tests"))

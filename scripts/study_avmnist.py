@@ -22,7 +22,7 @@ import torch
 from reproduce_table3 import TABLES, Results, Run, carry_out, read_rows
 from torch import Tensor, nn
 
-from metakd_monai.avmnist import Pairs
+from metakd_monai.apps.avmnist import Pairs
 from metakd_monai.equations import distillation, fill_missing, importance_ratio
 
 OF_PAIRS = ("image", "sound", "label", "speaker")

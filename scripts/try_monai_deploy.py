@@ -14,7 +14,7 @@ import pydicom
 import torch
 from deployment_checks import ALL, LACKING, OTHERS, check, predict, read, same, stack
 
-from metakd_monai.cases import Case, find_cases
+from metakd_monai.data.cases import Case, find_cases
 from metakd_monai.transforms import labels_to_regions
 from metakd_monai.vocabulary import Region
 

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from deployment_checks import ALL, LACKING, OTHERS, check, predict, read, same, stack
 
-from metakd_monai.cases import find_cases
+from metakd_monai.data.cases import find_cases
 from metakd_monai.vocabulary import Modality
 
 BUNDLE = "brats_mri_metakd_segmentation"

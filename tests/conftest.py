@@ -8,11 +8,11 @@ import pytest
 import torch
 from spoilt import masks
 
-from metakd_monai.cases import find_cases
-from metakd_monai.cohort import predict_cases
+from metakd_monai.apps.cohort import predict_cases
+from metakd_monai.apps.predict.predictor import Outputs, Predictor
+from metakd_monai.apps.simulation.toy import simulate_cohort
+from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import Outputs, Predictor
-from metakd_monai.simulate import simulate_cohort
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLE = REPOSITORY / "bundles" / "brats_mri_metakd_segmentation"

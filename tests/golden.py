@@ -9,10 +9,10 @@ import torch
 from conftest import BUNDLE
 from monai.transforms import NormalizeIntensity
 
+from metakd_monai.apps.simulation.training import load_anatomies, simulate
 from metakd_monai.inferers import ModalityInferer
-from metakd_monai.simulation import load_anatomies, simulate
 from metakd_monai.transforms import labels_to_regions, regions_to_labels
-from metakd_monai.weights import load_network
+from metakd_monai.weights.load import load_network
 
 FILE = Path(__file__).with_name("golden.json")
 SEED, SPACING = 2026, 2.0

@@ -6,8 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from metakd_monai.data.years import YEARS
 from metakd_monai.vocabulary import MODALITY_NAMES
-from metakd_monai.years import YEARS
 
 SHAPE = (16, 18, 14)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from metakd_monai.predict import Predictor
+from metakd_monai.apps.predict.predictor import Predictor
 
 
 class Spoilt(Predictor):

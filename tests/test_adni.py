@@ -12,16 +12,24 @@ from click.testing import CliRunner
 from nibabel import Nifti1Image
 from nibabel import save as save_nifti
 
-from metakd_monai.adni import MODALITIES, PARTS, encode_adni, make_encoders, prepare_adni, read_cohort, simulate_adni
-from metakd_monai.adni.encode import MapScaler, TableEncoder, VectorScaler
-from metakd_monai.adni.genomic import prune, read_genotypes
-from metakd_monai.adni.imaging import read_imaging
-from metakd_monai.adni.oversample import oversample
-from metakd_monai.adni.simulate import MISSING
-from metakd_monai.adni.tables import clean, latest_rows, read_diagnoses, read_group
+from metakd_monai.apps.adni import (
+    MODALITIES,
+    PARTS,
+    encode_adni,
+    make_encoders,
+    prepare_adni,
+    read_cohort,
+    simulate_adni,
+)
+from metakd_monai.apps.adni.encode import MapScaler, TableEncoder, VectorScaler
+from metakd_monai.apps.adni.genomic import prune, read_genotypes
+from metakd_monai.apps.adni.imaging import read_imaging
+from metakd_monai.apps.adni.oversample import oversample
+from metakd_monai.apps.adni.simulated_subjects import MISSING
+from metakd_monai.apps.adni.tables import clean, latest_rows, read_diagnoses, read_group
 from metakd_monai.cli import main
+from metakd_monai.errors import UserError
 from metakd_monai.networks import ConvEncoder, VectorEncoder
-from metakd_monai.vocabulary import UserError
 
 
 @pytest.fixture(scope="module")

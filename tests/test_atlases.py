@@ -9,9 +9,9 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from metakd_monai.simulation import load_anatomies
-from metakd_monai.simulation.anatomy import CSF, GM, WM, make_embedded
-from metakd_monai.vocabulary import UserError
+from metakd_monai.apps.simulation.training import load_anatomies
+from metakd_monai.apps.simulation.training.anatomy import CSF, GM, WM, make_embedded
+from metakd_monai.errors import UserError
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 import prepare_atlases

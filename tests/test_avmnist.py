@@ -14,7 +14,7 @@ from conftest import shared
 from scipy.fft import idct
 from scipy.io import wavfile
 
-from metakd_monai.avmnist import (
+from metakd_monai.apps.avmnist import (
     MNIST_FILES,
     check_digests,
     digit_items,
@@ -27,10 +27,10 @@ from metakd_monai.avmnist import (
     sound_to_mfcc,
     split_pairs,
 )
-from metakd_monai.avmnist.mfcc import hertz_to_mel, mel_filters, mel_to_hertz, mfcc
-from metakd_monai.avmnist.sources import SPEAKERS
+from metakd_monai.apps.avmnist.mfcc import hertz_to_mel, mel_filters, mel_to_hertz, mfcc
+from metakd_monai.apps.avmnist.sources import SPEAKERS
 from metakd_monai.cli import main
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
 
 
 @pytest.fixture(scope="module")

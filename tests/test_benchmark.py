@@ -12,18 +12,19 @@ from click.testing import CliRunner
 from layouts import make_layout
 from PIL import Image
 
-from metakd_monai.benchmark import SubsetPredictor, choose_items, read_scores, run_benchmark, tune_postprocessing
-from metakd_monai.benchmark.cases import choose_scoring, read_reference
-from metakd_monai.benchmark.subsets import case_of, name_subset
-from metakd_monai.benchmark.tables import MEAN, SUBSET_NAMES
-from metakd_monai.benchmark.tune import Enhancing, curve_of
+from metakd_monai.apps.benchmark import SubsetPredictor, choose_items, read_scores, run_benchmark, tune_postprocessing
+from metakd_monai.apps.benchmark.case_record import choose_scoring, read_reference
+from metakd_monai.apps.benchmark.subset_predictor import case_of, name_subset
+from metakd_monai.apps.benchmark.subset_tables import MEAN, SUBSET_NAMES
+from metakd_monai.apps.benchmark.tuning import Enhancing, curve_of
+from metakd_monai.apps.predict.predictor import Compute, Predictor, to_volume
 from metakd_monai.cli import main
-from metakd_monai.datalists import make_datalist, read_layout, write_datalist
-from metakd_monai.predict import Compute, Predictor, to_volume
-from metakd_monai.scores import CONVENTIONS, score_case
-from metakd_monai.scores.conventions import find_convention
+from metakd_monai.data.datalists import make_datalist, read_layout, write_datalist
+from metakd_monai.errors import UserError
+from metakd_monai.metrics import CONVENTIONS, score_case
+from metakd_monai.metrics.conventions import find_convention
 from metakd_monai.transforms import regions_to_labels
-from metakd_monai.vocabulary import REGION_NAMES, Modality, UserError, modality_subsets
+from metakd_monai.vocabulary import REGION_NAMES, Modality, modality_subsets
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from conftest import BUNDLE, REPOSITORY
 from monai.bundle import ConfigParser, verify_metadata
 
 from metakd_monai import __version__
-from metakd_monai.bundle import choose_part, join_parts, list_cases, split_cases
-from metakd_monai.datalists import count_meta
+from metakd_monai.apps.predict.predictor import Compute
+from metakd_monai.bundle.bundle import choose_part, join_parts, list_cases, split_cases
+from metakd_monai.bundle.root import bundle_root, config_files, is_bundle
+from metakd_monai.data.datalists import count_meta
+from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import Compute
-from metakd_monai.shipped import bundle_root, config_files, is_bundle
 from metakd_monai.transforms import regions_to_labels
-from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES
 
 # What an overlay may add to its trunk; everything else must be there already.
 ADDITIONS = {
@@ -95,7 +96,7 @@ def without(transforms, *targets):
 
 def test_trunks_agree():
     train, inference = load("train.json"), load("inference.json")
-    from_file = {"_target_": "metakd_monai.weights.network_for", "weights": "@weights"}
+    from_file = {"_target_": "metakd_monai.weights.load.network_for", "weights": "@weights"}
     assert inference["network_def"] == load("evaluate.json")["network_def"] == from_file
     assert inference["network"] == "$@network_def.to(@device)"
     assert train["network"] == "$start_from(@network_def, @init_weights, @window).to(@device)"

@@ -19,7 +19,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_i
 from test_files import assert_same_grid_for_itk
 from test_predict import predict
 
-from metakd_monai.cases import find_cases
+from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
 

@@ -9,7 +9,7 @@ import torch
 from monai.utils import set_determinism
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from metakd_monai.classification import (
+from metakd_monai.apps.classification import (
     BatchLoader,
     PrepareModalities,
     classify,
@@ -18,6 +18,7 @@ from metakd_monai.classification import (
     score,
     score_subsets,
 )
+from metakd_monai.errors import UserError
 from metakd_monai.networks import (
     ConvEncoder,
     ImportanceWeights,
@@ -26,7 +27,7 @@ from metakd_monai.networks import (
     MetaKDUNet,
     VectorEncoder,
 )
-from metakd_monai.vocabulary import UserError, subsets_of
+from metakd_monai.vocabulary import subsets_of
 
 NAMES = ("image", "sound", "text")
 

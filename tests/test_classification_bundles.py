@@ -14,9 +14,9 @@ from test_bundle_configs import has
 from test_bundle_run import bundle
 
 from metakd_monai import __version__
-from metakd_monai.adni import CLASSES, MODALITIES, prepare_adni, simulate_adni
-from metakd_monai.avmnist import MODALITIES as PAIR
-from metakd_monai.vocabulary import find_user_error
+from metakd_monai.apps.adni import CLASSES, MODALITIES, prepare_adni, simulate_adni
+from metakd_monai.apps.avmnist import MODALITIES as PAIR
+from metakd_monai.errors import find_user_error
 
 AVMNIST, ADNI = "avmnist_metakd_classification", "adni_metakd_classification"
 BOTH = pytest.mark.parametrize("name", [AVMNIST, ADNI])

@@ -17,12 +17,12 @@ from conftest import REPOSITORY
 from spoilt import Spoilt, count, everything, masks
 from test_predict import predict, run
 
-from metakd_monai.cases import find_cases
-from metakd_monai.cohort import Engine, Worker, predict_cases
-from metakd_monai.cohort.local import do_in_processes
-from metakd_monai.predict import Outputs, Predictor, predict_case
-from metakd_monai.temporaries import remove_temporaries
-from metakd_monai.workers.processes import describe, serve
+from metakd_monai.apps.cohort import Engine, Worker, predict_cases
+from metakd_monai.apps.cohort.local import do_in_processes
+from metakd_monai.apps.predict.predictor import Outputs, Predictor, predict_case
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.temporaries import remove_temporaries
+from metakd_monai.processes.workers.pool import describe, serve
 
 
 class Watched(Predictor):
@@ -184,7 +184,7 @@ def test_a_run_killed_between_mask_and_report_is_resumed(tmp_path, cohort, weigh
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("metakd_monai.predict.write_json", end)
+        patched.setattr("metakd_monai.apps.predict.predictor.write_json", end)
         with pytest.raises(KeyboardInterrupt):
             predict_case(Predictor(weights), first, outputs)
     assert everything(outputs.directory) == {f"{first.case_id}.nii.gz", f".{first.case_id}.nii.gz.unfinished"}
@@ -198,14 +198,14 @@ def test_a_run_killed_while_it_overwrites_is_not_taken_for_the_old_one(tmp_path,
     old, new = Predictor(weights), Predictor(weights, et_label=3)
     predict_case(old, first, outputs)
     with monkeypatch.context() as patched:
-        patched.setattr("metakd_monai.predict.write_json", lambda *_: 1 / 0)
+        patched.setattr("metakd_monai.apps.predict.predictor.write_json", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             predict_case(new, first, Outputs(tmp_path / "out", preview=False, overwrite=True))
     assert "mL" in predict_case(old, first, outputs)
 
 
 def test_a_case_that_cannot_be_written_leaves_no_mark(tmp_path, cohort, weights, monkeypatch):
-    monkeypatch.setattr("metakd_monai.predict.write_like", lambda *_: 1 / 0)
+    monkeypatch.setattr("metakd_monai.apps.predict.predictor.write_like", lambda *_: 1 / 0)
     output = tmp_path / "out"
     assert len(predict_cases(partial(Predictor, weights), find_cases(cohort)[:1], Outputs(output))) == 1
     assert everything(output) == {"Simulated_000.png"}
@@ -229,7 +229,7 @@ def test_options_that_do_not_go_together(tmp_path, cohort, weights, monkeypatch)
     result = predict(cohort, tmp_path / "out", weights, "--address", "auto")
     assert (result.exit_code, "expected --engine ray" in result.output) == (2, True)
     assert predict(cohort, tmp_path / "out", weights, "--jobs", 0).exit_code == 2
-    monkeypatch.setattr("metakd_monai.cohort.ray_engine.find_spec", lambda name: None)
+    monkeypatch.setattr("metakd_monai.apps.cohort.ray_engine.find_spec", lambda name: None)
     result = predict(cohort, tmp_path / "out", weights, "--engine", "ray")
     assert (result.exit_code, "pip install 'metakd-monai[ray]'" in result.output) == (2, True)
     monkeypatch.undo()
@@ -247,7 +247,7 @@ def test_threads_are_shared_out(monkeypatch, tmp_path, cohort, weights):
         def run(self):
             return iter(())
 
-    monkeypatch.setattr("metakd_monai.cohort.worker.Shift", NoShift)
+    monkeypatch.setattr("metakd_monai.apps.cohort.worker.Shift", NoShift)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     for jobs in (2, 3, 6, 16):
         do_in_processes(partial(Predictor, weights), find_cases(cohort), Outputs(Path("out")), jobs)

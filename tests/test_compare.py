@@ -7,9 +7,18 @@ import pytest
 from conftest import shared
 from scipy.stats import ttest_rel
 
-from metakd_monai.benchmark.compare import compare, paired_p, read_reference, write_comparison
-from metakd_monai.benchmark.tables import MEAN, SUBSET_NAMES, Score, ScoreTable, read_scores, write_scores, write_wide
-from metakd_monai.vocabulary import REGION_NAMES, UserError
+from metakd_monai.apps.benchmark.comparison import compare, paired_p, read_reference, write_comparison
+from metakd_monai.apps.benchmark.subset_tables import (
+    MEAN,
+    SUBSET_NAMES,
+    Score,
+    ScoreTable,
+    read_scores,
+    write_scores,
+    write_wide,
+)
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import REGION_NAMES
 
 
 def make_table(shift: float = 0.0, subsets: tuple[str, ...] = SUBSET_NAMES, cases: tuple[str, ...] = ("a", "b")):

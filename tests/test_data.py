@@ -6,8 +6,8 @@ import torch
 from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose, RandomizableTransform, Transform
 
-from metakd_monai.data import SeededDataset, StreamSampler, files_in, make_dataset, seed_of
-from metakd_monai.vocabulary import UserError
+from metakd_monai.data.stream import SeededDataset, StreamSampler, files_in, make_dataset, seed_of
+from metakd_monai.errors import UserError
 
 
 def dataset(size=5):

@@ -13,10 +13,10 @@ from monai.data import load_decathlon_datalist
 from monai.transforms import LoadImaged
 
 from metakd_monai.cli import main
-from metakd_monai.datalists import datalist_part, make_datalist, read_datalist, read_layout, write_datalist
+from metakd_monai.data.datalists import datalist_part, make_datalist, read_datalist, read_layout, write_datalist
+from metakd_monai.data.years import YEARS
+from metakd_monai.errors import UserError
 from metakd_monai.transforms import LabelsToRegionsd, LoadImageModalitiesd, RegionsToLabelsd, regions_to_labels
-from metakd_monai.vocabulary import UserError
-from metakd_monai.years import YEARS
 
 FORCED = {"2024": "2024"}  # tiny volumes have not the shape by which 2024 is told from 2023
 

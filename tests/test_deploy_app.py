@@ -7,7 +7,8 @@ import torch
 from conftest import REPOSITORY
 from monai.data import MetaTensor
 
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
 
 sys.path.append(str(REPOSITORY / "examples" / "deploy_app"))
 

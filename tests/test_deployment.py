@@ -17,7 +17,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, SaveImaged
 from test_predict import predict
 
-from metakd_monai.cases import find_cases
+from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet, find_available
 from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality

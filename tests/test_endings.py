@@ -18,8 +18,8 @@ from test_cohort import group_is_gone, wait_until
 
 from metakd_monai.cli import main
 from metakd_monai.cli.base import choose_device
-from metakd_monai.endings import Stopped, describe
-from metakd_monai.vocabulary import UserError, explain
+from metakd_monai.errors import UserError, explain
+from metakd_monai.processes.endings import Stopped, describe
 
 TOLD = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
@@ -128,7 +128,7 @@ def test_what_is_said_and_returned_of_each_kind_of_end():
 @pytest.mark.parametrize("debug", ["", "1"])
 def test_a_fault_of_the_program_is_one_line_and_a_traceback_only_when_asked_for(tmp_path, monkeypatch, debug):
     monkeypatch.setenv("METAKD_DEBUG", debug)
-    monkeypatch.setattr("metakd_monai.simulate.simulate_cohort", lambda **_: 1 / 0)
+    monkeypatch.setattr("metakd_monai.apps.simulation.toy.simulate_cohort", lambda **_: 1 / 0)
     result = CliRunner().invoke(main, ["simulate", str(tmp_path / "out")])
     assert (result.exit_code, "Traceback" in result.output) == (3, bool(debug))
     assert result.output.splitlines()[-1].startswith("metakd: internal error: ZeroDivisionError: division by zero")
@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_is_told_in_a_line_and_leaves_nothing(tmp_path, coho
 SAVE = """
 import sys, torch
 from pathlib import Path
-from metakd_monai.files import write_safely
+from metakd_monai.data.files import write_safely
 write_safely(Path(sys.argv[1]), lambda path: torch.save(torch.zeros(99_999), path))
 """
 

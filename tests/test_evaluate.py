@@ -10,14 +10,20 @@ import pytest
 from click.testing import CliRunner
 from conftest import shared
 
+from metakd_monai.apps.evaluate import evaluate_folders, write_report
+from metakd_monai.apps.evaluate.evaluation import give_up
+from metakd_monai.apps.evaluate.folders import find_predictions, find_references
 from metakd_monai.cli import main
 from metakd_monai.cli.evaluate import CONVENTIONS as SPELLED_CONVENTIONS
 from metakd_monai.cli.evaluate import HD95_KINDS as SPELLED_KINDS
 from metakd_monai.cli.evaluate import evaluate
-from metakd_monai.scores import CONVENTIONS, HD95_KINDS, columns_of, convention_of, evaluate_folders, write_report
-from metakd_monai.scores.evaluate import give_up
-from metakd_monai.scores.folders import find_predictions, find_references
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
+from metakd_monai.metrics import (
+    CONVENTIONS,
+    HD95_KINDS,
+    columns_of,
+    convention_of,
+)
 
 SHAPE = (12, 10, 8)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])

@@ -13,11 +13,12 @@ import torch
 from conftest import CHANNELS, REPOSITORY
 from PIL import Image
 
-from metakd_monai.cases import find_cases
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.data.cases import find_cases
+from metakd_monai.errors import UserError
+from metakd_monai.metrics import score_case
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import Predictor
-from metakd_monai.scores import score_case
-from metakd_monai.vocabulary import REGION_NAMES, Modality, UserError, modality_subsets
+from metakd_monai.vocabulary import REGION_NAMES, Modality, modality_subsets
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 

@@ -13,14 +13,21 @@ from conftest import BUNDLE, CHANNELS, shared
 from scipy.ndimage import binary_dilation
 from test_predict import predict
 
-from metakd_monai.cases import find_cases
-from metakd_monai.expectations import FILE, find_unusual, measure_contrast, measure_look, merge_looks, read_expectations
-from metakd_monai.exports.write import export_network
+from metakd_monai.apps.predict.expectations import (
+    FILE,
+    find_unusual,
+    measure_contrast,
+    measure_look,
+    merge_looks,
+    read_expectations,
+)
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.nifti import read_voxels
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.nifti import read_voxels
-from metakd_monai.predict import Predictor
 from metakd_monai.vocabulary import Modality
-from metakd_monai.weights import checksum
+from metakd_monai.weights.exports.write_export import export_network
+from metakd_monai.weights.load import checksum
 
 MM = (1.0, 1.0, 1.0)
 DICE = {"mean": 0.7, "lowest": 0.5, "highest": 0.9, "cases": 3}

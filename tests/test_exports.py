@@ -11,16 +11,17 @@ from monai.bundle import ConfigComponent
 from monai.data import load_net_with_metadata
 from test_predict import mask, predict, run
 
-from metakd_monai.benchmark.subsets import SubsetPredictor
-from metakd_monai.exports import load_any
-from metakd_monai.exports.origin import ORIGIN, Origin
-from metakd_monai.exports.read import Graph
-from metakd_monai.exports.write import FORMATS, export_network
+from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.errors import UserError
 from metakd_monai.inferers import ModalityInferer
 from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet
-from metakd_monai.predict import Predictor
-from metakd_monai.vocabulary import Modality, UserError, modality_subsets
-from metakd_monai.weights import load_network
+from metakd_monai.vocabulary import Modality, modality_subsets
+from metakd_monai.weights.exports import load_any
+from metakd_monai.weights.exports.origin import ORIGIN, Origin
+from metakd_monai.weights.exports.read_export import Graph
+from metakd_monai.weights.exports.write_export import FORMATS, export_network
+from metakd_monai.weights.load import load_network
 
 ENDS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2"}
 WINDOW = (64, 32, 48)
@@ -146,7 +147,7 @@ def test_what_was_installed_is_exported_to_the_current_folder(exported, monkeypa
     installed = shutil.copytree(BUNDLE / "configs", tmp_path / "installed" / BUNDLE.name / "configs").parent
     (installed / "models").mkdir()
     shutil.copy(exported.with_suffix(".pt"), installed / "models" / "model.pt")
-    monkeypatch.setattr("metakd_monai.shipped.PLACES", [tmp_path / "installed"])
+    monkeypatch.setattr("metakd_monai.bundle.root.PLACES", [tmp_path / "installed"])
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     result = run("export")

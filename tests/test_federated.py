@@ -9,7 +9,7 @@ import torch
 from conftest import CHANNELS, REPOSITORY
 
 from metakd_monai.networks import ImportanceWeights, MetaKDUNet, WithImportance
-from metakd_monai.weights import load_network
+from metakd_monai.weights.load import load_network
 
 
 def test_network_and_importance_share_a_state_dict():

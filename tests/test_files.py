@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from metakd_monai.cases import Case, find_cases, recognise
-from metakd_monai.files import write_safely
-from metakd_monai.nifti import check_image, check_labels, read_nifti, read_voxels, write_like
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.data.cases import Case, find_cases, recognise
+from metakd_monai.data.files import write_safely
+from metakd_monai.data.nifti import check_image, check_labels, read_nifti, read_voxels, write_like
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
 
 F, T1, T1CE, T2 = Modality
 BRATS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

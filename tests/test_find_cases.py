@@ -9,12 +9,13 @@ from click.testing import CliRunner
 from conftest import shared
 from layouts import image_of, labels_of, write
 
-from metakd_monai.cases import find_cases, find_labelled, name_files, read_name_table, walk
+from metakd_monai.apps.evaluate.folders import find_references
 from metakd_monai.cli import main
-from metakd_monai.datalists import datalist_part
-from metakd_monai.scores.folders import find_references
+from metakd_monai.data.cases import find_cases, find_labelled, name_files, read_name_table, walk
+from metakd_monai.data.datalists import datalist_part
+from metakd_monai.errors import UserError
 from metakd_monai.transforms import LoadImageModalitiesd
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.vocabulary import Modality
 
 FLAIR, T1, T1CE, T2 = Modality
 FOUR = ("flair", "t1", "t1ce", "t2")

@@ -4,61 +4,60 @@ import json
 import shutil
 
 import pytest
-from test_layers import MODULES, PACKAGE, imported, room
+from test_layers import PACKAGE, modules_imported
 from test_predict import predict
 
-from metakd_monai import __version__, fingerprint
-from metakd_monai.fingerprint import BESIDE_MASKS, MASK_CODE, SCORE_CODE, TRAINING_CODE, code_fingerprint, sources_of
+from metakd_monai import __version__
+from metakd_monai.data import fingerprint
+from metakd_monai.data.fingerprint import BESIDE, MASK_CODE, SCORE_CODE, TRAINING_CODE, code_fingerprint, sources_of
 
-SOURCES = {room(path): [other for other in MODULES if room(other) == room(path)] for path in MODULES}
 
-
-def reached_from(*names: str) -> set[str]:
-    """Walk the imports of modules and sub-packages."""
-    found, waiting = set(), list(names)
+def reached_from(parts: tuple[str, ...]) -> set[str]:
+    """Walk the imports of modules and folders, and name every module that is reached."""
+    found, waiting = set(), list(sources_of(parts))
     while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(other for path in SOURCES[name] for other in imported(path))
-    return found
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting.extend(modules_imported(path))
+    return {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in found}
 
 
-def test_no_module_of_a_mask_is_forgotten():
-    assert reached_from("predict") == {*MASK_CODE, *BESIDE_MASKS}
-    assert not {*MASK_CODE} & {*BESIDE_MASKS}
+def forgotten(start: tuple[str, ...], parts: tuple[str, ...]) -> set[str]:
+    """Name what is reached from modules and is neither one of the parts nor beside them."""
+    known = tuple(f"{part}/" for part in (*parts, *BESIDE))
+    return {module for module in reached_from(start) if not f"{module}/".startswith(known)}
 
 
-def test_no_module_of_a_score_or_a_training_is_forgotten():
-    beside = {*BESIDE_MASKS, "endings", "spreadsheets", "startup", "workers"}  # how it runs and is written
-    assert reached_from("benchmark") - beside <= {*SCORE_CODE}
-    reached = reached_from(*TRAINING_CODE)
-    apart = {"__init__", "fingerprint", "inferers", "shipped", "spreadsheets", "temporaries"}
-    assert reached - apart <= {*TRAINING_CODE}
+def test_no_module_of_a_result_is_forgotten():
+    assert forgotten(("apps/predict",), MASK_CODE) == set()
+    assert forgotten(("apps/benchmark",), SCORE_CODE) == set()
+    assert forgotten(TRAINING_CODE, (*TRAINING_CODE, "inferers")) == set()
+    assert forgotten(("apps/predict",), MASK_CODE[1:]) != set()  # the walk does find what is forgotten
 
 
 @pytest.mark.parametrize("parts", [MASK_CODE, SCORE_CODE, TRAINING_CODE])
 def test_every_part_has_sources(parts):
     assert len(set(parts)) == len(parts)
-    files = list(sources_of(parts))
-    assert {room(path) for path in files} == set(parts)
-    assert all(path.is_file() for path in files)
+    for part in parts:
+        assert list(sources_of((part,))), part
+        assert all(path.is_file() for path in sources_of((part,)))
 
 
 def test_one_changed_letter_is_other_code_and_ends_of_lines_are_not(tmp_path, monkeypatch):
     shutil.copytree(PACKAGE, tmp_path / "package")
     monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path / "package")
     fingerprint_now = code_fingerprint.__wrapped__
-    path = tmp_path / "package" / "networks" / "rows.py"
+    path = tmp_path / "package" / "networks" / "fusion.py"
     before = fingerprint_now(MASK_CODE)
     assert before == code_fingerprint(MASK_CODE)
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert fingerprint_now(MASK_CODE) == before
     path.write_bytes(path.read_bytes() + b"#")
     assert fingerprint_now(MASK_CODE) != before
-    (tmp_path / "package" / "preview.py").write_text("")
+    (tmp_path / "package" / "processes" / "startup.py").write_text("")
     after = fingerprint_now(MASK_CODE)
-    (tmp_path / "package" / "preview.py").write_text("changed = 1")
+    (tmp_path / "package" / "processes" / "startup.py").write_text("changed = 1")
     assert fingerprint_now(MASK_CODE) == after
 
 

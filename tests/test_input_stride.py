@@ -5,13 +5,13 @@ import torch
 from conftest import CHANNELS
 from torch.nn import functional
 
-from metakd_monai.benchmark.subsets import DecodeAll
+from metakd_monai.apps.benchmark.subset_predictor import DecodeAll
+from metakd_monai.data.memory_limit import BASE_BYTES, GIB, VOLUME_BYTES
+from metakd_monai.errors import UserError
 from metakd_monai.inferers import ModalityInferer
 from metakd_monai.inferers.memory import window_step
-from metakd_monai.memory import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.networks import MetaKDUNet, infer_architecture
-from metakd_monai.vocabulary import UserError
-from metakd_monai.weights import load_network, network_for
+from metakd_monai.weights.load import load_network, network_for
 
 AVAILABLE = torch.tensor([[True, False, True, True], [False, False, True, False]])
 

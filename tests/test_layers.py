@@ -1,24 +1,23 @@
-"""Imports run downhill, and the package never imports bundles, scripts or tests."""
+"""The house: imports run downhill, room by room; files and functions stay small; every name stands once."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "metakd_monai"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "metakd_monai"
+LONGEST_FILE, LONGEST_FUNCTION = 250, 40  # lines; of a function without its docstring
 FLOORS = [
-    {"__init__", "vocabulary"},
-    {"endings", "startup", "temporaries"},
-    {"equations", "years", "files", "memory", "nifti", "cases", "data", "workers", "shipped"}
-    | {"spreadsheets", "fingerprint"},
-    {"networks", "losses", "transforms", "postprocessing", "simulate", "preview", "scores", "datalists"}
-    | {"expectations"}
-    | {"avmnist", "adni"},
-    {"bundle", "submission", "simulation"},
-    {"inferers", "weights"},
-    {"handlers", "trainer", "exports", "classification", "uncertainty"},
-    {"predict"},
-    {"benchmark", "cohort"},
+    {"__init__", "errors", "vocabulary", "equations"},
+    {"data", "processes"},
+    {"networks", "losses", "transforms", "metrics"},
+    {"inferers", "bundle"},
+    {"weights", "handlers"},
+    {"engines"},
+    {"apps.adni", "apps.avmnist", "apps.classification", "apps.evaluate", "apps.predict"} | {"apps.simulation"},
+    {"apps.benchmark", "apps.cohort", "apps.submission"},
     {"cli"},
     {"__main__"},
 ]
@@ -26,39 +25,95 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
 
+def room(parts: tuple[str, ...] | list[str]) -> str:
+    """Name the room of a module: a module at the root, a folder, or a folder of apps."""
+    if parts[0] == "apps":
+        return "__init__" if parts[1:] in ((), ("__init__.py",)) else ".".join(parts[:2])
+    return parts[0].removesuffix(".py")
+
+
+def room_of(path: Path) -> str:
+    return room(path.relative_to(PACKAGE).parts)
+
+
 def imported(path: Path) -> set[str]:
+    """Return the rooms that a module imports from, anywhere in it."""
     modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, "absolute imports only"
             names = [node.module or ""]
-            if node.module == "metakd_monai":
-                names = [f"metakd_monai.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:
             continue
         assert not any(name.split(".")[0] in ("bundles", "scripts", "tests") for name in names)
-        modules |= {name.split(".")[1] for name in names if name.startswith("metakd_monai.")}
-    return {name if name in LEVEL else "__init__" for name in modules}
+        modules |= {tuple(name.split(".")[1:]) for name in names if name.split(".")[0] == "metakd_monai"}
+    return {room(parts) if parts else "__init__" for parts in modules}
 
 
-def room(path: Path) -> str:
-    """Name the module or sub-package of a file."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def modules_imported(path: Path) -> set[Path]:
+    """Return the files that a module's imports of this package lead to."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "metakd_monai":
+            place = PACKAGE.joinpath(*(node.module or "").split(".")[1:])
+            found |= {place.with_suffix(".py"), place / "__init__.py", *(place / f"{a.name}.py" for a in node.names)}
+    return {file for file in found if file.is_file()}
 
 
 def imports_of_room(name: str) -> set[str]:
-    return set().union(*(imported(path) for path in MODULES if room(path) == name))
+    return set().union(*(imported(path) for path in MODULES if room_of(path) == name))
 
 
-def test_every_module_has_a_floor():
-    assert {room(path) for path in MODULES} == set(LEVEL)
+def functions(path: Path) -> list[tuple[str, int]]:
+    """Return each function's name and how many lines it has without its docstring."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0]
+            text = ast.get_docstring(node) is not None
+            docstring = first.end_lineno - first.lineno + 1 if text else 0
+            found.append((node.name, node.end_lineno - node.lineno + 1 - docstring))
+    return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(path) for path in MODULES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_run_downhill(path):
-    mine = room(path)
+    mine = room_of(path)
     assert {name for name in imported(path) if LEVEL[name] > LEVEL[mine]} == set()
     for name in imported(path) - {mine}:
         assert mine not in imports_of_room(name), f"{mine} and {name} import each other"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_and_functions_are_small_and_say_their_job(path):
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text)), "a module's docstring says its one job"
+    assert len(text.splitlines()) <= LONGEST_FILE
+    assert [(name, lines) for name, lines in functions(path) if lines > LONGEST_FUNCTION] == []
+
+
+def test_no_two_modules_have_one_name():
+    names = Counter(path.stem for path in MODULES if not path.stem.startswith("__"))
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").glob("*.py")), ids=lambda path: path.name)
+def test_tests_import_nothing_from_scripts(path):
+    tree = ast.parse(path.read_text())
+    called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert "spec_from_file_location" not in called
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = [alias.name for node in imports for alias in node.names] + [
+        getattr(node, "module", None) for node in imports
+    ]
+    assert not any((name or "").split(".")[0] in ("scripts", "evidence") for name in names)

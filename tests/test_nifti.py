@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from metakd_monai.memory import check_memory, free_memory
-from metakd_monai.nifti import (
+from metakd_monai.data.memory_limit import check_memory, free_memory
+from metakd_monai.data.nifti import (
     check_grid,
     check_image,
     clear_background,
@@ -25,7 +25,8 @@ from metakd_monai.nifti import (
     voxel_ml,
     write_like,
 )
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
 
 SHAPE = (12, 14, 10)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
@@ -317,8 +318,8 @@ def test_memory_is_asked_for_before_anything_is_unpacked(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"a: .* needs 0\.7 GiB of memory; memory_limit is 0\.5 GiB"):
         check_memory("a", 0.7 * 2**30, 0.5)
     assert 1e6 < free_memory() < float("inf")
-    monkeypatch.setattr("metakd_monai.memory.free_memory", lambda: 50e6)
-    monkeypatch.setattr("metakd_monai.nifti.voxels.read_to_end", lambda *_: pytest.fail("unpacked"))
+    monkeypatch.setattr("metakd_monai.data.memory_limit.free_memory", lambda: 50e6)
+    monkeypatch.setattr("metakd_monai.data.nifti.voxels.read_to_end", lambda *_: pytest.fail("unpacked"))
     with pytest.raises(UserError, match=r"a\.nii\.gz: .* needs 0\.1 GiB of memory; 0\.0 GiB are free"):
         read_voxels(path)
     with pytest.raises(UserError, match=r"a\.nii\.gz: .* needs 1\.3 GiB of memory; memory_limit is 1 GiB"):

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from metakd_monai.equations import fill_missing
 from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet, infer_architecture, scatter_rows
-from metakd_monai.weights import load_network, network_for
+from metakd_monai.weights.load import load_network, network_for
 
 AVAILABLE = torch.tensor([[True, False, True, True], [False, True, True, False]])
 OWN = (1, 2)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.vocabulary import UserError
+from metakd_monai.apps.predict.postprocessing import PostProcessing
+from metakd_monai.errors import UserError
 
 
 def tumour(enhancing: int, et_label: int = 4) -> np.ndarray:

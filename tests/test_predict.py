@@ -15,15 +15,16 @@ from scipy.ndimage import label
 from test_files import assert_same_grid_for_itk, save
 
 from metakd_monai import __version__
-from metakd_monai.cases import find_cases
+from metakd_monai.apps.predict.postprocessing import PostProcessing
+from metakd_monai.apps.predict.predictor import Predictor, measure
+from metakd_monai.bundle.root import SEGMENTATION_BUNDLE
 from metakd_monai.cli import main
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.nifti import read_voxels
+from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.nifti import read_voxels
-from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.predict import Predictor, measure
-from metakd_monai.shipped import SEGMENTATION_BUNDLE
-from metakd_monai.vocabulary import Modality, UserError
-from metakd_monai.weights import checksum, find_weights, load_network
+from metakd_monai.vocabulary import Modality
+from metakd_monai.weights.load import checksum, find_weights, load_network
 
 
 def run(*arguments):
@@ -214,7 +215,7 @@ def test_the_memory_limit_is_for_reading_too(tmp_path, weights, caplog, monkeypa
     header.set_data_offset(352)
     header["scl_slope"], header["scl_inter"] = 1, 0  # on disk; in memory nibabel has NaN
     (folder / "a_t1.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(4 + 480**3), 1))
-    monkeypatch.setattr("metakd_monai.nifti.voxels.read_to_end", lambda *_: pytest.fail("unpacked"))
+    monkeypatch.setattr("metakd_monai.data.nifti.voxels.read_to_end", lambda *_: pytest.fail("unpacked"))
     assert predict(tmp_path / "in", tmp_path / "out", weights).exit_code == 1
     assert "a_t1.nii.gz: its header declares a volume that needs 5.1 GiB of memory; memory_limit" in caplog.text
 
@@ -305,7 +306,7 @@ def test_simulate_command(tmp_path):
 
 
 def test_without_weights_it_says_where_to_get_some(monkeypatch, tmp_path):
-    monkeypatch.setattr("metakd_monai.shipped.PLACES", [tmp_path])
+    monkeypatch.setattr("metakd_monai.bundle.root.PLACES", [tmp_path])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"none found at .*model\.pt; give some with --weights FILE, .*pip install"):
         find_weights(None)
@@ -357,7 +358,7 @@ def test_weights_that_do_not_fit(tmp_path, make, message):
 
 
 def test_preview_without_tumour(tmp_path, cohort):
-    from metakd_monai.preview import draw_preview
+    from metakd_monai.apps.predict.preview import draw_preview
 
     image = np.random.default_rng(0).random((4, 8, 9, 10))
     draw_preview(tmp_path / "a.png", image, [True, False, True, True], np.zeros((8, 9, 10), int), (1, 1, 2), "none")
@@ -367,7 +368,7 @@ def test_preview_without_tumour(tmp_path, cohort):
 def test_preview_shows_present_sequences_only(tmp_path):
     from matplotlib.image import imread
 
-    from metakd_monai.preview import draw_preview
+    from metakd_monai.apps.predict.preview import draw_preview
 
     image = np.random.default_rng(0).random((4, 8, 9, 10)) + 1
     labels = np.zeros((8, 9, 10), int)

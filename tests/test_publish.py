@@ -9,10 +9,10 @@ import pytest
 import torch
 from conftest import CHANNELS, REPOSITORY
 
-from metakd_monai.cases import find_cases
-from metakd_monai.expectations import read_expectations
+from metakd_monai.apps.predict.expectations import read_expectations
+from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.weights import checksum, load_network
+from metakd_monai.weights.load import checksum, load_network
 
 sys.path.append(str(REPOSITORY / "scripts"))
 main = importlib.import_module("publish_weights").main

@@ -11,11 +11,11 @@ import pytest
 from conftest import REPOSITORY
 from spoilt import Spoilt, count, everything, masks
 
-from metakd_monai.cases import find_cases
-from metakd_monai.cohort import Engine, predict_cases
-from metakd_monai.cohort.ray_engine import ray_running, share_resources, with_absolute_paths
-from metakd_monai.predict import Outputs, Predictor
-from metakd_monai.vocabulary import UserError
+from metakd_monai.apps.cohort import Engine, predict_cases
+from metakd_monai.apps.cohort.ray_engine import ray_running, share_resources, with_absolute_paths
+from metakd_monai.apps.predict.predictor import Outputs, Predictor
+from metakd_monai.data.cases import find_cases
+from metakd_monai.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_said():
 )
 def test_a_ray_that_lets_anyone_in_is_refused(monkeypatch, found, known):
     pytest.importorskip("ray", reason="Ray is not installed")
-    monkeypatch.setattr("metakd_monai.cohort.ray_engine.version", lambda name: found)
+    monkeypatch.setattr("metakd_monai.apps.cohort.ray_engine.version", lambda name: found)
     if known:
         assert Engine("ray").name == "ray"
         return

@@ -9,11 +9,11 @@ import pytest
 from spoilt import everything
 from test_predict import predict, run
 
-from metakd_monai.files import read_record, write_safely
-from metakd_monai.preview import printable
-from metakd_monai.submission.write import read_manifest_files
-from metakd_monai.temporaries import remove_temporaries
-from metakd_monai.vocabulary import UserError
+from metakd_monai.apps.predict.preview import printable
+from metakd_monai.apps.submission.upload import read_manifest_files
+from metakd_monai.data.files import read_record, write_safely
+from metakd_monai.data.temporaries import remove_temporaries
+from metakd_monai.errors import UserError
 
 ODD = {
     "null": "null",

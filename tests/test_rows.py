@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional
 
 from metakd_monai.equations import fill_missing, filling_matrix, weigh_by_importance
+from metakd_monai.networks.fusion import fill_kernel, fuse_rows, place_rows, scatter_rows
 from metakd_monai.networks.norm import VolumeNorm2d, VolumeNorm3d
-from metakd_monai.networks.rows import fill_kernel, fuse_rows, place_rows, scatter_rows
 
 ENCODED = torch.tensor([[True, True, True, True], [False, False, True, True]])
 AVAILABLE = torch.tensor([[True, False, True, True], [False, False, True, False]])

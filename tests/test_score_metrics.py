@@ -7,8 +7,8 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.handlers import IgniteMetricHandler
 
-from metakd_monai.scores import score_regions
-from metakd_monai.scores.metrics import RegionDice, RegionHausdorff95
+from metakd_monai.metrics import score_regions
+from metakd_monai.metrics.region_metrics import RegionDice, RegionHausdorff95
 from metakd_monai.vocabulary import Region
 
 ISOTROPIC = (1.0, 1.0, 1.0)

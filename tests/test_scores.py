@@ -12,8 +12,15 @@ from monai.metrics import compute_hausdorff_distance
 from monai.metrics.utils import get_edge_surface_distance
 from scipy import ndimage
 
-from metakd_monai.scores import HD95_KINDS, columns_of, hd95, score_case, score_regions
-from metakd_monai.vocabulary import Region, UserError
+from metakd_monai.errors import UserError
+from metakd_monai.metrics import (
+    HD95_KINDS,
+    columns_of,
+    hd95,
+    score_case,
+    score_regions,
+)
+from metakd_monai.vocabulary import Region
 
 ISOTROPIC, ANISOTROPIC = (1.0, 1.0, 1.0), (0.7, 1.2, 5.0)
 DIAGONAL = 373.12866  # of 240x240x155 voxels of 1 mm
@@ -207,5 +214,5 @@ def test_unknown_names_are_refused() -> None:
 
 
 def test_scoring_files_does_not_wait_for_torch() -> None:
-    code = "import sys, metakd_monai.scores; sys.exit('torch' in sys.modules)"
+    code = "import sys, metakd_monai.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

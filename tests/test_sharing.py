@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 
-from metakd_monai.cases import Case
-from metakd_monai.cohort import Outcome
-from metakd_monai.vocabulary import UserError
-from metakd_monai.workers import Shift, WorkerLost
-from metakd_monai.workers.sharing import STARTS, TRIES
+from metakd_monai.apps.cohort import Outcome
+from metakd_monai.data.cases import Case
+from metakd_monai.errors import UserError
+from metakd_monai.processes.workers import Shift, WorkerLost
+from metakd_monai.processes.workers.sharing import STARTS, TRIES
 
 
 def cases(number):

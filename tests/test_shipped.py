@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from conftest import BUNDLE, REPOSITORY
 from monai.bundle import ConfigParser
 
+from metakd_monai.bundle.root import SEGMENTATION_BUNDLE, shipped_bundle, shipped_bundles
 from metakd_monai.cli import main
-from metakd_monai.shipped import SEGMENTATION_BUNDLE, shipped_bundle, shipped_bundles
 
 BUNDLES = ["adni_metakd_classification", "avmnist_metakd_classification", SEGMENTATION_BUNDLE]
 
@@ -131,7 +131,7 @@ def test_a_copy_is_whole_or_not_there(tmp_path, monkeypatch, existing):
             raise OSError(28, "No space left on device")
         written.append(target.write_bytes(source.read_bytes()))
 
-    monkeypatch.setattr("metakd_monai.shipped.shutil.copyfile", fill_the_disk)
+    monkeypatch.setattr("metakd_monai.bundle.root.shutil.copyfile", fill_the_disk)
     result = run(copy, "--overwrite")
     assert (result.exit_code, result.output) == (
         2,

@@ -2,10 +2,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from metakd_monai.cases import find_cases
-from metakd_monai.nifti import read_voxels
-from metakd_monai.simulate import simulate_cohort
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.apps.simulation.toy import simulate_cohort
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.nifti import read_voxels
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
 
 
 def small(folder, **arguments):

@@ -6,19 +6,28 @@ from click.testing import CliRunner
 from conftest import BUNDLE
 from monai.bundle import ConfigParser
 
-from metakd_monai.cases import find_cases
+from metakd_monai.apps.simulation.training import (
+    Anatomy,
+    RandSimulated,
+    case,
+    load_anatomies,
+    simulate,
+    simulated_split,
+    tumours,
+)
+from metakd_monai.apps.simulation.training.anatomy import cut, extend, from_images, resample, tell_tissue
+from metakd_monai.apps.simulation.training.contrast import CYSTIC, draw_contrasts
+from metakd_monai.apps.simulation.training.draw import Draw, blur, pool
+from metakd_monai.apps.simulation.training.scan import field_of_view
+from metakd_monai.apps.simulation.training.spread import front, travel
+from metakd_monai.apps.simulation.training.tumours import EDGE, Tumours, grow_one, no_tumour
+from metakd_monai.apps.simulation.training.warp import apply, flip
 from metakd_monai.cli import main
-from metakd_monai.data import SeededDataset, StreamSampler
-from metakd_monai.nifti import read_voxels
-from metakd_monai.simulation import Anatomy, RandSimulated, case, load_anatomies, simulate, simulated_split, tumours
-from metakd_monai.simulation.anatomy import cut, extend, from_images, resample, tell_tissue
-from metakd_monai.simulation.contrast import CYSTIC, draw_contrasts
-from metakd_monai.simulation.draw import Draw, blur, pool
-from metakd_monai.simulation.scan import field_of_view
-from metakd_monai.simulation.spread import front, travel
-from metakd_monai.simulation.tumours import EDGE, Tumours, grow_one, no_tumour
-from metakd_monai.simulation.warp import apply, flip
-from metakd_monai.vocabulary import Label, Modality, UserError
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.nifti import read_voxels
+from metakd_monai.data.stream import SeededDataset, StreamSampler
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Label, Modality
 
 SPACING = 6.0
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from test_files import save
 
 from metakd_monai.cli import main
-from metakd_monai.spreadsheets import read_csv, write_csv
+from metakd_monai.data.spreadsheets import read_csv, write_csv
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@ import sys
 
 import monai  # noqa: F401  # as a program has it that calls a command
 
-from metakd_monai.startup import NEEDLESS, lean_imports
+from metakd_monai.processes.startup import NEEDLESS, lean_imports
 
 PROGRAM = """
 import sys
-from metakd_monai.startup import NEEDLESS, lean_imports
+from metakd_monai.processes.startup import NEEDLESS, lean_imports
 with lean_imports():
-    import metakd_monai.cohort
+    import metakd_monai.apps.cohort
 print(*[name for name in NEEDLESS if name in sys.modules])
 import ignite
 print(ignite.__name__)

@@ -21,7 +21,7 @@ from study_avmnist import (
     settings_of,
 )
 
-from metakd_monai.avmnist import embedded_pairs, split_pairs
+from metakd_monai.apps.avmnist import embedded_pairs, split_pairs
 from metakd_monai.equations import distillation, fill_missing
 from metakd_monai.networks import MetaKDClassifier
 

@@ -6,7 +6,7 @@ from conftest import BUNDLE
 
 from metakd_monai.cli import main
 from metakd_monai.cli.train import check_settings, find_config, read_settings, split_list, tell_failure
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
 
 CONFIG = {"seed": 0, "list": [{"a": 1}], "part": {"_target_": "x", "known": 1}, "plain": {"known": {"deep": 1}}}
 
@@ -82,7 +82,7 @@ def test_the_command_refuses_before_it_runs(tmp_path):
 def test_failures_are_told_in_one_line():
     inner = UserError(
         "Caught UserError in DataLoader worker process 0.\nOriginal Traceback ...\n  File\n"
-        "metakd_monai.vocabulary.UserError: x.nii.gz: damaged; expected a NIfTI file\n"
+        "metakd_monai.errors.UserError: x.nii.gz: damaged; expected a NIfTI file\n"
     )
     outer = RuntimeError("Failed to evaluate")
     outer.__cause__ = inner

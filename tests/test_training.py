@@ -19,10 +19,12 @@ from monai.handlers import LrScheduleHandler
 from torch.utils.data import DataLoader, Dataset
 
 from metakd_monai import __version__
-from metakd_monai.data import StreamSampler
+from metakd_monai.data.files import write_safely
+from metakd_monai.data.fingerprint import TRAINING_CODE, code_fingerprint
+from metakd_monai.data.stream import StreamSampler
+from metakd_monai.engines.trainer import MetaKDTrainer
 from metakd_monai.equations import distillation
-from metakd_monai.files import write_safely
-from metakd_monai.fingerprint import TRAINING_CODE, code_fingerprint
+from metakd_monai.errors import UserError
 from metakd_monai.handlers import (
     CheckpointHandler,
     DropModalitiesHandler,
@@ -36,8 +38,6 @@ from metakd_monai.handlers import (
 from metakd_monai.handlers.checkpoint import get_random_states, set_random_states
 from metakd_monai.losses import DiceBCELoss, DistillationLoss
 from metakd_monai.networks import ImportanceWeights, MetaKDUNet
-from metakd_monai.trainer import MetaKDTrainer
-from metakd_monai.vocabulary import UserError
 
 
 class Toy(Dataset):

@@ -18,11 +18,11 @@ from torch import distributed as dist
 from torch import multiprocessing
 from torch.utils.data import DataLoader
 
-from metakd_monai.data import StreamSampler
+from metakd_monai.apps.simulation.toy import simulate_cohort
+from metakd_monai.data.stream import StreamSampler
 from metakd_monai.handlers import DropModalitiesHandler, MetaUpdateHandler
 from metakd_monai.losses import DiceBCELoss
 from metakd_monai.networks import ImportanceWeights, MetaKDUNet
-from metakd_monai.simulate import simulate_cohort
 
 PARALLEL = [str(CONFIGS / "train.json"), str(CONFIGS / "multi_gpu_train.json")]
 LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")

@@ -5,6 +5,7 @@ import torch
 from monai.data import MetaTensor
 from test_files import save
 
+from metakd_monai.errors import UserError
 from metakd_monai.transforms import (
     LabelsToRegionsd,
     LoadImageModalitiesd,
@@ -15,7 +16,7 @@ from metakd_monai.transforms import (
     labels_to_regions,
     regions_to_labels,
 )
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.vocabulary import Modality
 
 
 @pytest.fixture

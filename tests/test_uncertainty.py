@@ -8,13 +8,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from metakd_monai.benchmark import SubsetPredictor
-from metakd_monai.cases import find_cases
+from metakd_monai.apps.benchmark import SubsetPredictor
+from metakd_monai.apps.predict.predictor import Compute, Predictor
+from metakd_monai.apps.predict.uncertainty import describe_uncertainty, entropy
 from metakd_monai.cli import main
-from metakd_monai.inferers.subsets import MeanProbability, masks_of_subsets
-from metakd_monai.predict import Compute, Predictor
-from metakd_monai.uncertainty import describe_uncertainty, entropy
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.data.cases import find_cases
+from metakd_monai.errors import UserError
+from metakd_monai.inferers.subset_decoding import MeanProbability, masks_of_subsets
+from metakd_monai.vocabulary import Modality
 
 TOLERANCE = 1 / 1024  # the map's steps
 

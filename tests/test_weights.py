@@ -10,11 +10,11 @@ import torch
 from conftest import CHANNELS
 from test_predict import predict
 
-from metakd_monai.exports import check_shareable, load_any
-from metakd_monai.exports.origin import Origin
+from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.vocabulary import UserError
-from metakd_monai.weights import load_network, start_from
+from metakd_monai.weights.exports import check_shareable, load_any
+from metakd_monai.weights.exports.origin import Origin
+from metakd_monai.weights.load import load_network, start_from
 
 HEAD = "heads.0.conv.bias"
 KERNEL = "encoder.0.conv1.conv.weight"

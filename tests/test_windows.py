@@ -7,13 +7,13 @@ import pytest
 import torch
 from test_inferers import Recorder, volume
 
+from metakd_monai.apps.predict.predictor import Compute
+from metakd_monai.data.memory_limit import BASE_BYTES, GIB, VOLUME_BYTES
+from metakd_monai.errors import UserError, is_out_of_memory
 from metakd_monai.inferers import MIRRORINGS, PRECISIONS, ModalityInferer, choose_precision, paste
 from metakd_monai.inferers.memory import choose_roi, shrink
-from metakd_monai.memory import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import Compute
-from metakd_monai.vocabulary import UserError, is_out_of_memory
-from metakd_monai.weights import OPTIMIZATIONS, optimize_network
+from metakd_monai.weights.load import OPTIMIZATIONS, optimize_network
 
 CPU = torch.device("cpu")
 command = import_module("metakd_monai.cli.predict")

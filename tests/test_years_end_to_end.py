@@ -10,7 +10,7 @@ from test_bundle_run import CONFIGS, SMALL, bundle, rows
 
 from metakd_monai.cli import main
 from metakd_monai.cli.submission import SUBMITTED
-from metakd_monai.years import YEARS
+from metakd_monai.data.years import YEARS
 
 
 def metakd(*arguments: object) -> str:

@@ -4,7 +4,7 @@ import sys
 
 from app import SegmentationApp
 
-from metakd_monai.vocabulary import find_user_error
+from metakd_monai.errors import find_user_error
 
 
 def main() -> int:

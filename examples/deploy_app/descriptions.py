@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metakd_monai.cases import Ambiguous, recognise
+from metakd_monai.data.cases import Ambiguous, recognise
 from metakd_monai.vocabulary import Modality
 
 

@@ -20,8 +20,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from metakd_monai import __version__
-from metakd_monai.files import write_safely
-from metakd_monai.vocabulary import Modality, Region, UserError
+from metakd_monai.data.files import write_safely
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality, Region
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import ResampleToMatch
 
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
 
 ALIGNED = 0.9  # Dice of two sequences' brains; 5 mm apart, brains of an adult have about 0.93
 

@@ -13,10 +13,11 @@ from dicom import find_series, read_series
 from grid import to_one_grid
 from monai.data import MetaTensor
 
-from metakd_monai.cases import NIFTI, find_cases, recognise, safe_case_id
-from metakd_monai.nifti import check_image, read_sequences
+from metakd_monai.data.cases import NIFTI, find_cases, recognise, safe_case_id
+from metakd_monai.data.nifti import check_image, read_sequences
+from metakd_monai.errors import UserError
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.vocabulary import Modality
 
 logger = logging.getLogger(__name__)
 

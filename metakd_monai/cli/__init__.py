@@ -25,8 +25,8 @@ from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
 from metakd_monai.cli.submission import submission
 from metakd_monai.cli.train import train
-from metakd_monai.endings import DEBUG
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
+from metakd_monai.processes.endings import DEBUG
 
 __all__ = ["main"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
 
 
 @click.command("adni-prepare")
@@ -30,7 +30,7 @@ def adni_prepare(raw: Path, output: Path, seed: int, splits: Path | None, smote:
     OUTPUT/fitted.joblib is a pickle: take such files from people whom you trust alone.
     """
     require_libraries()
-    from metakd_monai.adni import encode_adni, prepare_adni
+    from metakd_monai.apps.adni import encode_adni, prepare_adni
 
     if fitted is not None and splits is not None:
         raise UserError("--splits found with --fitted; expected one of them: nothing is split there")
@@ -55,7 +55,7 @@ def adni_prepare(raw: Path, output: Path, seed: int, splits: Path | None, smote:
 def adni_simulate(output: Path, subjects: int, seed: int) -> None:
     """Write a simulated cohort as ADNI's downloads look below OUTPUT, for trying things. No model of disease."""
     require_libraries()
-    from metakd_monai.adni import simulate_adni
+    from metakd_monai.apps.adni import simulate_adni
 
     simulate_adni(output, subjects, seed)
     click.echo(f"{subjects} simulated subjects in {output}")

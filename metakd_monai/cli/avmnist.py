@@ -20,7 +20,7 @@ from metakd_monai.cli.base import choice_option
 @click.option("--unchecked", is_flag=True, help="Take sources whose checksums are not the known ones.")
 def avmnist(mnist: Path, fsdd: Path, output: Path, mfcc: str, unchecked: bool) -> None:
     """Build AV-MNIST: 1,500 pairs of a written and a spoken digit, as SMIL's scripts do."""
-    from metakd_monai.avmnist import make_avmnist
+    from metakd_monai.apps.avmnist import make_avmnist
 
     manifest: dict[str, Any] = make_avmnist(mnist, fsdd, output, mfcc, unchecked)
     counts = ", ".join(f"{number} for {part}" for part, number in manifest["pairs"].items())

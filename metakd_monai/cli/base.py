@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from metakd_monai.endings import Stopped, tell
-from metakd_monai.vocabulary import UserError, in_one_line
+from metakd_monai.errors import UserError, in_one_line
+from metakd_monai.processes.endings import Stopped, tell
 
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
 
@@ -20,7 +20,7 @@ RESUMED = ("predict", "benchmark", "train")  # commands that go on where they we
 
 
 class Commands(click.Group):
-    """A group that tells in one line what ends a command, see :mod:`metakd_monai.endings`; it names the closest one."""
+    """A group that tells in one line what ends a command, and names the closest one."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

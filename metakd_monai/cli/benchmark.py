@@ -9,7 +9,7 @@ import click
 
 from metakd_monai.cli.base import add_options, choice_option, choose_device, window_option
 from metakd_monai.cli.evaluate import CONVENTIONS, HD95_KINDS
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
 
 PARTS = ("test", "validation")
 PASSED_ON = ("hd95", "postprocessing", "compare", "compare_method", "jobs", "overwrite", "window")
@@ -61,8 +61,8 @@ def benchmark(ctx: click.Context, **options: Any) -> None:
 
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from metakd_monai.benchmark import choose_items, run_benchmark
-    from metakd_monai.weights import find_weights
+    from metakd_monai.apps.benchmark import choose_items, run_benchmark
+    from metakd_monai.weights.load import find_weights
 
     items, source = choose_items(options["folder"], options["datalist"], options["part"], options["fold"])
     weights, output = find_weights(options["weights"]), options["output"]
@@ -101,9 +101,9 @@ def tune_postprocessing(ctx: click.Context, **options: Any) -> None:
     """Find the small-ET threshold with the highest mean ET Dice, on the validation cases of a fold."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from metakd_monai.benchmark import check_apart, choose_items
-    from metakd_monai.benchmark import tune_postprocessing as tune
-    from metakd_monai.weights import find_weights
+    from metakd_monai.apps.benchmark import check_apart, choose_items
+    from metakd_monai.apps.benchmark import tune_postprocessing as tune
+    from metakd_monai.weights.load import find_weights
 
     items, source = choose_items("", options["datalist"], "validation", options["fold"])
     check_apart(options["datalist"], items)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from metakd_monai.shipped import SEGMENTATION_BUNDLE, copy_bundle, shipped_bundle
-from metakd_monai.vocabulary import UserError
+from metakd_monai.bundle.root import SEGMENTATION_BUNDLE, copy_bundle, shipped_bundle
+from metakd_monai.errors import UserError
 
 
 @click.command()

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from metakd_monai.cli.base import names_option, tell_notes
+from metakd_monai.data.years import YEARS
 from metakd_monai.vocabulary import Modality
-from metakd_monai.years import YEARS
 
 
 @click.command()
@@ -39,8 +39,8 @@ def datalist(
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from metakd_monai.cases import read_name_table
-    from metakd_monai.datalists import make_datalist, read_layout, write_datalist
+    from metakd_monai.data.cases import read_name_table
+    from metakd_monai.data.datalists import make_datalist, read_layout, write_datalist
 
     table = None if names is None else read_name_table(names)
     with logging_redirect_tqdm():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from metakd_monai.scores import Evaluation
+    from metakd_monai.apps.evaluate import Evaluation
 
 # Spelled out: the module that holds them needs SciPy, and help texts are to come at once.
 CONVENTIONS = ("brats2020", "brats2023")
@@ -48,7 +48,7 @@ def evaluate(
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from metakd_monai.scores import check_place, evaluate_folders, write_report
+    from metakd_monai.apps.evaluate import check_place, evaluate_folders, write_report
 
     check_place(output)
     with logging_redirect_tqdm():
@@ -62,7 +62,7 @@ def evaluate(
 
 def show_means(evaluation: Evaluation) -> None:
     """Print the means of each region; HD95 penalised, and over the cases where it is a distance."""
-    from metakd_monai.scores import distance_means, summarise
+    from metakd_monai.apps.evaluate import distance_means, summarise
     from metakd_monai.vocabulary import Region
 
     means = summarise(evaluation)["Mean"]

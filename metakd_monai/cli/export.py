@@ -33,10 +33,10 @@ def export(format: str, weights: Path | None, output: Path | None, bundle: Path 
     metakd predict --weights takes TorchScript and ONNX in place of model.pt. TorchScript and torch.export files are
     programs: whoever loads one runs it.
     """
-    from metakd_monai.exports.write import export_network
-    from metakd_monai.shipped import bundle_root
-    from metakd_monai.vocabulary import UserError
-    from metakd_monai.weights import find_weights
+    from metakd_monai.bundle.root import bundle_root
+    from metakd_monai.errors import UserError
+    from metakd_monai.weights.exports.write_export import export_network
+    from metakd_monai.weights.load import find_weights
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
     source = find_weights(weights)

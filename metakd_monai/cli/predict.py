@@ -16,9 +16,15 @@ from metakd_monai.cli.base import (
     tell_notes,
     window_option,
 )
-from metakd_monai.cli.cohort import cohort_options, read_engine
-from metakd_monai.startup import lean_imports
-from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
+from metakd_monai.cli.many_cases import cohort_options, read_engine
+from metakd_monai.errors import UserError
+from metakd_monai.processes.startup import lean_imports
+from metakd_monai.vocabulary import (
+    ET_LABELS,
+    MODALITY_NAMES,
+    Modality,
+    parse_modalities,
+)
 
 # Spelled out: the modules that hold them need PyTorch, and help texts are to come at once.
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -118,11 +124,11 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     tell_notes(cases)
 
     with lean_imports(ctx.find_root().obj == OWN_PROCESS):
-        from metakd_monai.cohort import predict_cases
-    from metakd_monai.exports import check_shareable
-    from metakd_monai.files import check_writable
-    from metakd_monai.predict import Compute, Outputs, Predictor
-    from metakd_monai.weights import find_weights
+        from metakd_monai.apps.cohort import predict_cases
+    from metakd_monai.apps.predict.predictor import Compute, Outputs, Predictor
+    from metakd_monai.data.files import check_writable
+    from metakd_monai.weights.exports import check_shareable
+    from metakd_monai.weights.load import find_weights
 
     engine = read_engine(options)
     weights = find_weights(options["weights"]).absolute()
@@ -152,7 +158,7 @@ def choose_cases(
     source: Path | None, files: dict[Modality, Path], case_id: str | None, names: Path | None
 ) -> list[Any]:
     """Return the cases that the arguments name; raises UserError when they contradict each other or name none."""
-    from metakd_monai.cases import Case, check_case_id, find_cases, name_files, read_name_table
+    from metakd_monai.data.cases import Case, check_case_id, find_cases, name_files, read_name_table
 
     if (source is None) == (not files):
         found = "both INPUT and" if files else "neither INPUT nor"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from metakd_monai.cli.base import Sizes
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
 
 
 @click.command()
@@ -26,10 +26,10 @@ def simulate(realistic: bool, atlas: Path | None, real: Path | None, **arguments
 
     With --realistic the sizes of the volumes are those of the brains, whatever --shape says.
     """
-    from metakd_monai.simulate import simulate_cohort
+    from metakd_monai.apps.simulation.toy import simulate_cohort
 
     if realistic:
-        from metakd_monai.simulation.cohort import case_maker
+        from metakd_monai.apps.simulation.training.case_maker import case_maker
 
         arguments["make_case"] = case_maker(arguments["seed"], arguments["spacing"], atlas, real)
     elif atlas or real:

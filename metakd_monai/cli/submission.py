@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metakd_monai.years import YEARS
+from metakd_monai.data.years import YEARS
 
 if TYPE_CHECKING:
-    from metakd_monai.submission import Submission
+    from metakd_monai.apps.submission import Submission
 
 SUBMITTED = [year.name for year in YEARS.values() if year.validation_cases is not None]
 
@@ -38,7 +38,7 @@ def submission(
     of the inputs exactly. All that is wrong is reported; nothing is written then, unless with --force. A JSON file
     beside the output records what is in it.
     """
-    from metakd_monai.submission import write_submission
+    from metakd_monai.apps.submission import write_submission
 
     done = write_submission(predictions, inputs, year, output, force, overwrite)
     show(done)

@@ -14,8 +14,13 @@ from typing import Any
 import click
 
 from metakd_monai.cli.base import OWN_PROCESS
-from metakd_monai.endings import DEBUG, SOME_FAILED
-from metakd_monai.vocabulary import UserError, explain, find_user_error, in_one_line
+from metakd_monai.errors import (
+    UserError,
+    explain,
+    find_user_error,
+    in_one_line,
+)
+from metakd_monai.processes.endings import DEBUG, SOME_FAILED
 
 CONFIGS = "configs"
 TARGET = "_target_"
@@ -76,7 +81,7 @@ def split_list(value: str) -> list[str]:
 
 def find_config(name: str) -> Path:
     """Return a configuration that is there, in the bundle if it has no folder; raises UserError for none."""
-    from metakd_monai.bundle import bundle_root
+    from metakd_monai.bundle.bundle import bundle_root
 
     folder = Path(bundle_root()) / CONFIGS
     places = [Path(name)] if Path(name).name != name else [Path(name), folder / name]

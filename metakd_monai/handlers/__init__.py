@@ -2,9 +2,9 @@
 
 from metakd_monai.handlers.augmentation import AugmentHandler
 from metakd_monai.handlers.checkpoint import CheckpointHandler
-from metakd_monai.handlers.dropping import DropModalitiesHandler
 from metakd_monai.handlers.logs import LossReader, MetaReader, MetricReader, ProgressHandler, ScalarLogHandler
 from metakd_monai.handlers.meta_update import MetaUpdateHandler
+from metakd_monai.handlers.modality_dropping import DropModalitiesHandler
 from metakd_monai.handlers.timing import TimingReader
 
 __all__ = [

@@ -19,7 +19,7 @@ class AugmentHandler:
         transform: all transforms, those of the loader too: MONAI seeds the parts of a Compose one after another.
         start: how many of them the loader has run already.
         keys: of the batch, what to transform, each ``(B, C, *S)``.
-        seed_key: of the batch, where :class:`~metakd_monai.data.SeededDataset` left the seeds, ``(B,)``.
+        seed_key: of the batch, where :class:`~metakd_monai.data.stream.SeededDataset` left the seeds, ``(B,)``.
     """
 
     def __init__(

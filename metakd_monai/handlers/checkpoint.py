@@ -14,11 +14,11 @@ import torch
 from ignite.engine import Engine, Events
 
 from metakd_monai import __version__
-from metakd_monai.files import write_json, write_stream
-from metakd_monai.fingerprint import TRAINING_CODE, code_fingerprint
+from metakd_monai.data.files import write_json, write_stream
+from metakd_monai.data.fingerprint import TRAINING_CODE, code_fingerprint
+from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.handlers.ranks import is_follower
 from metakd_monai.handlers.soundness import CHECKPOINT, check_states
-from metakd_monai.vocabulary import UserError, in_one_line
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,11 @@ from monai.utils.enums import CommonKeys
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from metakd_monai.files import write_safely
+from metakd_monai.data.files import write_safely
+from metakd_monai.errors import UserError
 from metakd_monai.handlers.meta_update import MetaUpdateHandler
 from metakd_monai.handlers.ranks import is_follower, mean_over_ranks
-from metakd_monai.vocabulary import REGION_NAMES, UserError
+from metakd_monai.vocabulary import REGION_NAMES
 
 
 class ScalarLogHandler:

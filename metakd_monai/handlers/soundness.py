@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
 
 CHECKPOINT = "checkpoint"  # of an engine's state: the last checkpoint that was written or loaded, in words
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from metakd_monai.memory import BASE_BYTES, GIB, VOLUME_BYTES
-from metakd_monai.vocabulary import UserError
+from metakd_monai.data.memory_limit import BASE_BYTES, GIB, VOLUME_BYTES
+from metakd_monai.errors import UserError
 
 UNKNOWN_BYTES = 1024  # for each voxel of a window, of a network that does not say
 STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales, or of the network's if that is longer

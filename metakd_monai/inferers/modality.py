@@ -14,11 +14,11 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
+from metakd_monai.errors import UserError, is_out_of_memory
 from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, shrink, window_step
 from metakd_monai.inferers.precision import autocast, choose_precision
 from metakd_monai.inferers.window import Window, fit_window, parse_window, window_of
 from metakd_monai.networks import find_available
-from metakd_monai.vocabulary import UserError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import contextlib
 
 import torch
 
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
 
 PRECISIONS = ("auto", "fp32", "bf16")
 CPU_BF16 = ("avx512_bf16", "amx_bf16")  # without one of these a CPU emulates bf16, many times slower than fp32

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from metakd_monai.vocabulary import UserError
+from metakd_monai.errors import UserError
 
 WHOLE = "whole"  # the box around the brain, in one window
 Window = Sequence[int] | int | str | None

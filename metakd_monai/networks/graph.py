@@ -5,8 +5,8 @@ from torch import Tensor
 
 from metakd_monai.equations import filling_matrix
 from metakd_monai.networks.availability import find_available
-from metakd_monai.networks.rows import pointwise
-from metakd_monai.networks.unet import MetaKDUNet, average
+from metakd_monai.networks.fusion import pointwise
+from metakd_monai.networks.metakd_unet import MetaKDUNet, average
 
 
 class GraphMetaKDUNet(MetaKDUNet):

@@ -13,14 +13,15 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged, Transform
 
-from metakd_monai.cases import check_case_id, find_cases, name_sequences
-from metakd_monai.nifti import (
+from metakd_monai.data.cases import check_case_id, find_cases, name_sequences
+from metakd_monai.data.nifti import (
     Sequences,
     read_sequences,
     split_channels,
     write_like,
 )
-from metakd_monai.vocabulary import Modality, UserError, parse_modalities, parse_modality
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality, parse_modalities, parse_modality
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class LoadImageModalitiesd(Transform):
     4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
     bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel
     that is 0 or NaN all over is absent. A background other than 0 becomes 0, see
-    :func:`~metakd_monai.nifti.clear_background`.
+    :func:`~metakd_monai.data.nifti.clear_background`.
 
     The class is no LoadImaged: MONAI Label would wrap that and refuse a folder. Its name holds ``LoadImage``: MONAI
     Deploy leaves such transforms out, since its operators hand over images.

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from metakd_monai.nifti import read_label_of, read_nifti
+from metakd_monai.data.nifti import read_label_of, read_nifti
 
 
 class LoadLabeld(MapTransform):

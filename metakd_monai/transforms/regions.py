@@ -10,9 +10,15 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from metakd_monai.nifti import check_labels
-from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, Region, UserError
-from metakd_monai.years import find_year
+from metakd_monai.data.nifti import check_labels
+from metakd_monai.data.years import find_year
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import (
+    ET_LABELS,
+    Label,
+    LabelConvention,
+    Region,
+)
 
 
 class LabelsToRegionsd(MapTransform):
@@ -21,7 +27,8 @@ class LabelsToRegionsd(MapTransform):
     Args:
         keys: of the label maps.
         et_label: value of enhancing tumour, 3 or 4; None takes whichever of them is there.
-        year_key: where the item names its year (see :mod:`metakd_monai.years`), whose convention then holds instead.
+        year_key: where the item names its year (see :mod:`metakd_monai.data.years`), whose convention then
+            holds instead.
         allow_missing_keys: as in MONAI.
 
     Raises:

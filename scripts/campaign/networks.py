@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from campaign.sound import CHANNELS
-from metakd_monai.cases import find_cases
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.predict import Predictor
 
 
 def draw_state(**arguments: Any) -> dict[str, torch.Tensor]:

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 
 from evidence.rows import Source
-from metakd_monai.benchmark import SubsetPredictor
-from metakd_monai.benchmark.cases import Scoring, read_reference
-from metakd_monai.benchmark.items import Items, check_items, labelled_items
-from metakd_monai.benchmark.subsets import Subset, name_subset
-from metakd_monai.data import files_in
-from metakd_monai.nifti import read_nifti, write_like
-from metakd_monai.predict import Predictor, to_native
+from metakd_monai.apps.benchmark import SubsetPredictor
+from metakd_monai.apps.benchmark.benchmark_items import Items, check_items, labelled_items
+from metakd_monai.apps.benchmark.case_record import Scoring, read_reference
+from metakd_monai.apps.benchmark.subset_predictor import Subset, name_subset
+from metakd_monai.apps.predict.predictor import Predictor, to_native
+from metakd_monai.data.nifti import read_nifti, write_like
+from metakd_monai.data.stream import files_in
+from metakd_monai.errors import UserError
 from metakd_monai.transforms import REFERENCE
 from metakd_monai.transforms.images import CASE_ID
-from metakd_monai.vocabulary import REGION_NAMES, UserError
+from metakd_monai.vocabulary import REGION_NAMES
 
 LABELS = {
     "brats_cc-by-nc-sa": "expert",

@@ -18,12 +18,12 @@ import torch
 from scipy.stats import rankdata
 
 from evidence.pictures import draw_uncertainty, make_scene, read_upright
-from metakd_monai.benchmark.subsets import name_subset
-from metakd_monai.cases import Case
-from metakd_monai.files import write_json
-from metakd_monai.predict import Predictor
+from metakd_monai.apps.benchmark.subset_predictor import name_subset
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.uncertainty import MIRRORING, describe_uncertainty, entropy
+from metakd_monai.data.cases import Case
+from metakd_monai.data.files import write_json
 from metakd_monai.transforms import labels_to_regions, regions_to_labels
-from metakd_monai.uncertainty import MIRRORING, describe_uncertainty, entropy
 from metakd_monai.vocabulary import Modality
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metakd_monai.benchmark.cases import SCORABLE, subsets_of
+from metakd_monai.apps.benchmark.case_record import SCORABLE, subsets_of
 from metakd_monai.vocabulary import REGION_NAMES
 
 ALL = "all"  # stands for the largest subset of each case
@@ -55,7 +55,7 @@ class Source:
 
 
 def rows_of(record: Mapping[str, Any], source: Source) -> list[Row]:
-    """Return the rows of a case's record of :mod:`metakd_monai.benchmark`, of the regions that the case has."""
+    """Return the rows of a case's record of :mod:`metakd_monai.apps.benchmark`, of the regions that the case has."""
     values = {(subset, region, metric): value for subset, region, _, metric, value in subsets_of(record)}
     return [
         Row(

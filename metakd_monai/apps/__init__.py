@@ -1,0 +1,1 @@
+"""What people run, a folder for each; below them lies what several of them use."""

@@ -1,0 +1,229 @@
+"""Differences from a published table or from another run, and the one-tailed paired t-test over the subsets.
+
+The paper's printed p-values are those of 16 pairs, the 15 subsets and their average; the average is no observation of
+its own, so the test here is over the subsets alone, and the 16-pair value stands beside it for comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import ttest_rel
+
+from metakd_monai.apps.benchmark.subset_predictor import name_subset
+from metakd_monai.apps.benchmark.subset_tables import (
+    LONG_HEADER,
+    MEAN,
+    SUBSET_NAMES,
+    Means,
+    ScoreTable,
+    mean,
+    read_scores,
+    show,
+)
+from metakd_monai.data.files import write_text
+from metakd_monai.data.spreadsheets import read_csv, write_csv
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import REGION_NAMES, parse_modalities
+
+PAPER_COLUMNS = ("modalities", "region", "method", "dice_percent")
+
+
+@dataclass(frozen=True)
+class ReferenceTable:
+    """What a run is compared with.
+
+    Attributes:
+        name: for headings.
+        means: Dice in % by post-processing rule; a published table has one, under ``""``.
+        cases: names of its cases, where they are known.
+    """
+
+    name: str
+    means: Mapping[str, Means]
+    cases: frozenset[str] = frozenset()
+
+    def choose(self, rule: str) -> tuple[str, Means]:
+        """Return the means that are compared with those of a post-processing rule: the same rule's if there is one."""
+        chosen = rule if rule in self.means else next(iter(self.means))
+        return chosen, self.means[chosen]
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A one-tailed paired t-test: are the first values larger? ``nan`` where it cannot be made."""
+
+    pairs: int
+    difference: float
+    p: float
+    p_with_average: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run's means against another's, for one post-processing rule; tests by region."""
+
+    rule: str
+    reference: str
+    ours: Means
+    theirs: Means
+    tests: Mapping[str, PairedTest]
+
+
+def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
+    """Read a table to compare with.
+
+    Args:
+        path: CSV as of the paper's tables (``modalities,region,method,dice_percent``), or another run's folder,
+            ``scores.csv`` or ``table.csv``.
+        method: the method to take from a table of the first kind.
+
+    Raises:
+        UserError: when the file is none of these or has no such method.
+    """
+    path = Path(path)
+    path = path / "scores.csv" if path.is_dir() else path
+    try:
+        header, rows = read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: unreadable ({error}); expected a table to compare with") from None
+    if header == LONG_HEADER:
+        table = read_scores(path)
+        return ReferenceTable(str(path), {r: table.means("Dice", r) for r in table.rules}, frozenset(table.cases))
+    try:
+        if set(PAPER_COLUMNS) <= set(header):
+            return ReferenceTable(f"{method} of {path.name}", {"": read_published(path, rows, method)})
+        return ReferenceTable(str(path), read_wide(rows))
+    except (KeyError, ValueError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{path}: columns {', '.join(header)} cannot be used ({error}); expected {', '.join(PAPER_COLUMNS)},"
+            " or scores.csv or table.csv of metakd benchmark"
+        ) from None
+
+
+def read_published(path: Path, rows: Sequence[Mapping[str, str]], method: str) -> Means:
+    """Return one method's Dice in % from the rows of a published table."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    if method not in methods:
+        raise UserError(f"{path}: no method {method!r}; expected one of {', '.join(methods)}")
+    return {
+        (name_subset(parse_modalities(row["modalities"].split("+"))), row["region"]): float(row["dice_percent"])
+        for row in rows
+        if row["method"] == method
+    }
+
+
+def read_wide(rows: Sequence[Mapping[str, str]]) -> Mapping[str, Means]:
+    """Return the Dice in % by post-processing rule from the rows of a ``table.csv``."""
+    means: dict[str, dict[tuple[str, str], float]] = {}
+    for row in rows:
+        for region in REGION_NAMES:
+            cell = row[f"Dice_percent_{region}"]
+            means.setdefault(row["postprocessing"], {})[row["modalities"], region] = float(cell or "nan")
+    if not means:
+        raise ValueError("no rows")
+    return means
+
+
+def compare(table: ScoreTable, reference: ReferenceTable) -> list[Comparison]:
+    """Compare Dice in % with a reference, for each post-processing rule of the run."""
+    comparisons = []
+    for rule in table.rules:
+        ours = table.means("Dice", rule)
+        chosen, theirs = reference.choose(rule)
+        tests = {region: run_test(ours, theirs, region) for region in REGION_NAMES}
+        comparisons.append(Comparison(rule, chosen, ours, theirs, tests))
+    return comparisons
+
+
+def run_test(ours: Means, theirs: Means, region: str) -> PairedTest:
+    """Test whether the subsets' means of a region are larger than the reference's."""
+    pairs = [(ours[name, region], theirs.get((name, region), math.nan)) for name in SUBSET_NAMES]
+    pairs = [pair for pair in pairs if not any(map(math.isnan, pair))]
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    with_average = (paired_p([*first, mean(first)], [*second, mean(second)])) if pairs else math.nan
+    return PairedTest(len(pairs), mean(first) - mean(second), paired_p(first, second), with_average)
+
+
+def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return the one-tailed p of a paired t-test that the first values are larger; ``nan`` where all differ alike."""
+    differences = np.subtract(first, second)
+    if len(differences) < 2 or np.ptp(differences) < 1e-9:
+        return math.nan
+    return float(ttest_rel(first, second, alternative="greater").pvalue)
+
+
+def write_comparison(folder: Path, table: ScoreTable, reference: ReferenceTable) -> list[Comparison]:
+    """Write ``comparison.md`` and ``comparison.csv`` to a folder; return what they hold."""
+    comparisons = compare(table, reference)
+    lines: list[Sequence[object]] = [
+        (
+            "postprocessing",
+            "reference_postprocessing",
+            "modalities",
+            "region",
+            "dice_percent",
+            "reference",
+            "difference",
+        )
+    ]
+    for found in comparisons:
+        for name in (*SUBSET_NAMES, MEAN):
+            for region in REGION_NAMES:
+                ours, theirs = pair_of(found, name, region)
+                lines.append((found.rule, found.reference, name, region, ours, theirs, ours - theirs))
+    write_csv(folder / "comparison.csv", lines)
+    text = make_markdown(comparisons, table, reference)
+    write_text(folder / "comparison.md", text)
+    return comparisons
+
+
+def pair_of(found: Comparison, name: str, region: str) -> tuple[float, float]:
+    """Return both Dice of a subset; as mean those over the subsets that both have."""
+    if name != MEAN:
+        return found.ours[name, region], found.theirs.get((name, region), math.nan)
+    pairs = [pair_of(found, subset, region) for subset in SUBSET_NAMES]
+    shared = [pair for pair in pairs if not any(map(math.isnan, pair))]
+    return mean([a for a, _ in shared]), mean([b for _, b in shared])
+
+
+def make_markdown(comparisons: Sequence[Comparison], table: ScoreTable, reference: ReferenceTable) -> str:
+    """Return ``comparison.md``."""
+    lines = [f"# Dice in % compared with {reference.name}", ""]
+    lines.append("Each cell: this run (difference in points). p: one-tailed paired t-test over the subsets that both")
+    lines.append(
+        "have, that this run is better; p16: with the average as one more pair, as the paper's values were made."
+    )
+    if reference.cases and reference.cases != table.cases:
+        shared = len(reference.cases & table.cases)
+        lines += [
+            "",
+            f"**Not the same cases**: {len(table.cases)} here, {len(reference.cases)} there, {shared} in both.",
+        ]
+    for found in comparisons:
+        against = f" against {found.reference}" if found.reference else ""
+        lines += ["", f"## Post-processing: {found.rule}{against}", ""]
+        lines += ["| given | " + " | ".join(REGION_NAMES) + " |", "|---|" + "--:|" * len(REGION_NAMES)]
+        for name in (*SUBSET_NAMES, MEAN):
+            cells = [show_pair(*pair_of(found, name, region)) for region in REGION_NAMES]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        tests = [found.tests[region] for region in REGION_NAMES]
+        lines.append("| p | " + " | ".join(f"{show_p(test.p)} (n={test.pairs})" for test in tests) + " |")
+        lines.append("| p16 | " + " | ".join(show_p(test.p_with_average) for test in tests) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def show_pair(ours: float, theirs: float) -> str:
+    """Show a value and its difference."""
+    return show(ours) if math.isnan(ours - theirs) else f"{ours:.2f} ({ours - theirs:+.2f})"
+
+
+def show_p(p: float) -> str:
+    """Show a p-value, as the paper does."""
+    return "-" if math.isnan(p) else f"{p:.1e}"

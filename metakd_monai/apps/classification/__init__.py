@@ -1,0 +1,17 @@
+"""What classification needs beside the core: batches of unlike modalities, scores, all subsets."""
+
+from metakd_monai.apps.classification.batches import BatchLoader, PrepareModalities
+from metakd_monai.apps.classification.class_scores import SCORES, predict, score, score_subsets, write_scores
+from metakd_monai.apps.classification.commands import classify, evaluate
+
+__all__ = [
+    "SCORES",
+    "BatchLoader",
+    "PrepareModalities",
+    "classify",
+    "evaluate",
+    "predict",
+    "score",
+    "score_subsets",
+    "write_scores",
+]

@@ -1,0 +1,99 @@
+"""One worker: a network with its weights, that does case after case and reads the next one meanwhile."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from metakd_monai.apps.predict.predictor import Outputs, Predictor, mask_path, predict_case
+from metakd_monai.data.cases import Case
+from metakd_monai.data.temporaries import remove_temporaries
+from metakd_monai.errors import explain
+from metakd_monai.processes.workers import Crew, Shift
+
+MakePredictor = Callable[..., Predictor]  # picklable, such as partial(Predictor, weights, device=...)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case.
+
+    Attributes:
+        case_id: of the case.
+        line: what to tell the user, in one line; and a further line for each warning.
+        failed: whether the case has no mask.
+        details: a traceback, where there is one.
+    """
+
+    case_id: str
+    line: str
+    failed: bool = False
+    details: str | None = None
+
+
+class Worker:
+    """Does cases one after the other, in whatever process it lives.
+
+    Args:
+        make: returns the predictor; called once.
+        outputs: what to write.
+        threads: for computing; None to leave torch's number.
+    """
+
+    def __init__(self, make: MakePredictor, outputs: Outputs, threads: int | None = None) -> None:
+        self.make, self.outputs, self.threads = make, outputs, threads
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+        self.following: Case | None = None
+        self.ahead: tuple[Case, Future[dict[str, Any]]] | None = None
+
+    def start(self) -> int:
+        """Load the weights; return the process id. Raises what the predictor raises, UserError among it."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        self.predictor = self.make()
+        return os.getpid()
+
+    def do(self, case: Case, following: Case | None = None) -> Outcome:
+        """Segment a case and write its files; whatever is wrong with it is told, not raised.
+
+        Args:
+            case: what to segment.
+            following: the case that probably comes next, read while this one is computed.
+        """
+        self.following = following
+        try:
+            return Outcome(case.case_id, predict_case(self.predictor, case, self.outputs, self.read))
+        except Exception as error:  # whatever is wrong with one case, the others are done
+            reason = explain(error)
+            return Outcome(case.case_id, reason, failed=True, details=traceback.format_exc())
+
+    def read(self, case: Case) -> dict[str, Any]:
+        """Return what :meth:`Predictor.read` does, of a case read ahead or now; then begin to read the following one.
+
+        So there is never more in memory than the case that is computed and the one that comes next.
+        """
+        ahead, self.ahead = self.ahead, None
+        item = ahead[1].result() if ahead and ahead[0] == case else self.predictor.read(case)
+        if self.following is not None and self.is_wanted(self.following):
+            self.ahead = (self.following, self.reader.submit(self.predictor.read, self.following))
+        return item
+
+    def is_wanted(self, case: Case) -> bool:
+        """Tell whether a case will be read at all: one that has a mask is left as it is, unless asked for."""
+        return self.outputs.overwrite or not mask_path(self.outputs, case).exists()
+
+
+def share(crew: Crew[Any], cases: Sequence[Case], size: int, outputs: Outputs) -> Generator[Outcome, None, None]:
+    """Yield what became of each case as it becomes known, done by ``size`` workers of a crew."""
+
+    def tidy(case: Case, pid: int | None) -> None:
+        remove_temporaries(outputs.directory, [case.case_id], pid)
+
+    return Shift(crew, cases, size, partial(Outcome, failed=True), tidy).run()

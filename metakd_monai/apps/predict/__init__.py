@@ -1,0 +1,1 @@
+"""One case with whatever sequences it has: its mask, picture and report."""

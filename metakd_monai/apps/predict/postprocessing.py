@@ -1,0 +1,151 @@
+"""Named post-processing of label maps; what was done, with which numbers, goes into every result.
+
+``none``        nothing.
+``small_et``    fewer than ``threshold`` voxels of enhancing tumour: all of them become ``target``, necrosis (1) or
+                background (0). Strictly fewer, as in the official MetaKD code and in nnU-Net's for BraTS 2020.
+``components``  drops connected tumours (26 neighbours) of fewer than ``voxels`` voxels, or smaller than ``share`` of
+                the largest.
+``metakd``      the rule of the official MetaKD code without its k-means step, which is random and reads T1ce even where
+                that is absent: drops connected tumours (6 neighbours) smaller than 2000 voxels or a tenth of the
+                largest, whichever is less, and those whose top is among the lowest 26 slices; then ``small_et`` with
+                500 voxels and target 1. Its numbers are meant for BraTS' grid of 1 mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Label
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "small_et": ("threshold", "target"),
+    "components": ("voxels", "share"),
+    "metakd": (),
+}
+TARGETS = (int(Label.BACKGROUND), int(Label.NECROSIS))
+FACES, CORNERS = (ndimage.generate_binary_structure(3, rank) for rank in (1, 3))
+METAKD_VOXELS, METAKD_SHARE, METAKD_ET_VOXELS = 2000, 0.1, 500
+METAKD_LOWEST = 25  # a tumour that does not reach above this slice is dropped
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """One rule with its numbers; calling it with a label map gives the processed one.
+
+    Args:
+        name: ``"none"``, ``"small_et"``, ``"components"`` or ``"metakd"``.
+        threshold: of ``small_et``, in voxels.
+        target: of ``small_et``: the label that small enhancing tumour becomes, 1 or 0.
+        voxels: of ``components``: the smallest tumour that stays.
+        share: of ``components``: of the largest tumour, 0 to 1.
+
+    Raises:
+        UserError: for an unknown name or a number out of its range.
+    """
+
+    name: str = "none"
+    threshold: int = 500
+    target: int = int(Label.NECROSIS)
+    voxels: int = 50
+    share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in PARAMETERS:
+            close = get_close_matches(self.name, PARAMETERS, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise UserError(f"postprocessing: {self.name!r} found; {hint}expected one of {', '.join(PARAMETERS)}")
+        if self.threshold < 0 or self.voxels < 0:
+            raise UserError(f"postprocessing: {min(self.threshold, self.voxels)} voxels found; expected 0 or more")
+        if self.target not in TARGETS:
+            raise UserError(f"postprocessing: target {self.target} found; expected 1 (necrosis) or 0 (background)")
+        if not 0 <= self.share <= 1:
+            raise UserError(f"postprocessing: share {self.share:g} found; expected 0 to 1")
+
+    @classmethod
+    def parse(cls, text: str) -> PostProcessing:
+        """Read ``"small_et:threshold=500,target=1"``; what is not said has its default.
+
+        Raises:
+            UserError: for an unknown name, a number that the rule does not have, or that cannot be read.
+        """
+        name, _, rest = text.partition(":")
+        rule = cls(name.strip())
+        found = [part.partition("=") for part in rest.split(",") if part.strip()]
+        numbers: dict[str, Any] = {key.strip(): rule.read_number(key.strip(), value) for key, _, value in found}
+        return replace(rule, **numbers)
+
+    def read_number(self, key: str, value: str) -> float:
+        """Read one of the rule's numbers; raises UserError when it has no such number or it cannot be read."""
+        allowed = PARAMETERS[self.name]
+        if key not in allowed:
+            raise UserError(
+                f"postprocessing: {key!r} found for {self.name}; expected {', '.join(allowed) or 'no numbers'}"
+            )
+        try:
+            return float(value) if key == "share" else int(value)
+        except ValueError:
+            raise UserError(f"postprocessing: {key}={value} found; expected a number") from None
+
+    def __str__(self) -> str:
+        """Spell the rule as :meth:`parse` reads it."""
+        numbers = ",".join(f"{key}={getattr(self, key)}" for key in PARAMETERS[self.name])
+        return f"{self.name}:{numbers}" if numbers else self.name
+
+    def as_dict(self) -> dict[str, str | float]:
+        """Return the name and the numbers that the rule uses, for JSON."""
+        return {"name": self.name, **{key: getattr(self, key) for key in PARAMETERS[self.name]}}
+
+    def __call__(self, labels: np.ndarray, et_label: int) -> np.ndarray:
+        """Return the processed label map.
+
+        Args:
+            labels: ``(X, Y, Z)`` uint8, the last axis towards superior; left as it is.
+            et_label: value of enhancing tumour, 3 or 4.
+        """
+        if self.name == "small_et":
+            return relabel_small_et(labels, et_label, self.threshold, self.target)
+        if self.name == "components":
+            return drop_components(labels, self.voxels, self.share)
+        return metakd_rule(labels, et_label) if self.name == "metakd" else labels
+
+
+def relabel_small_et(labels: np.ndarray, et_label: int, threshold: int, target: int) -> np.ndarray:
+    """Give enhancing tumour of fewer than ``threshold`` voxels the label ``target``, in a label map ``(X, Y, Z)``."""
+    enhancing = labels == et_label
+    if np.count_nonzero(enhancing) >= threshold:
+        return labels
+    return np.where(enhancing, labels.dtype.type(target), labels)
+
+
+def drop_components(labels: np.ndarray, voxels: int, share: float) -> np.ndarray:
+    """Drop tumours of fewer voxels, or smaller than a share of the largest, from a label map ``(X, Y, Z)``."""
+    parts, sizes = find_tumours(labels, CORNERS)
+    return keep_tumours(labels, parts, (sizes >= voxels) & (sizes >= share * sizes.max(initial=0)))
+
+
+def metakd_rule(labels: np.ndarray, et_label: int) -> np.ndarray:
+    """Apply the official MetaKD rule without k-means to a label map ``(X, Y, Z)``."""
+    parts, sizes = find_tumours(labels, FACES)
+    smallest = min(METAKD_VOXELS, METAKD_SHARE * sizes.max(initial=0))
+    tops = np.array([box[2].stop - 1 for box in ndimage.find_objects(parts)], dtype=int)
+    kept = keep_tumours(labels, parts, (sizes >= smallest) & (tops > METAKD_LOWEST))
+    return relabel_small_et(kept, et_label, METAKD_ET_VOXELS, int(Label.NECROSIS))
+
+
+def find_tumours(labels: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the connected tumours from 1; return the map of numbers ``(X, Y, Z)`` and the sizes in voxels ``(T,)``."""
+    parts, _ = ndimage.label(labels > 0, neighbours)
+    return parts, np.bincount(parts.ravel())[1:]
+
+
+def keep_tumours(labels: np.ndarray, parts: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Return a label map ``(X, Y, Z)`` with only the numbered tumours for which ``keep`` ``(T,)`` is true."""
+    inside = np.concatenate([[False], keep])[parts]
+    return np.where(inside, labels, labels.dtype.type(int(Label.BACKGROUND)))

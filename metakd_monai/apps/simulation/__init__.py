@@ -1,0 +1,1 @@
+"""Two simulators: ``toy`` to teach and test with, ``training`` to train on."""

@@ -1,0 +1,32 @@
+"""The names that bundle JSON calls; they stay."""
+
+from metakd_monai.bundle.bundle import (
+    Split,
+    case_names,
+    is_split,
+    join_parts,
+    join_processes,
+    leave_processes,
+    list_cases,
+    make_part,
+    pick,
+    set_up_randomness,
+    switch,
+)
+from metakd_monai.bundle.root import bundle_root, output_folder
+
+__all__ = [
+    "Split",
+    "bundle_root",
+    "case_names",
+    "is_split",
+    "join_parts",
+    "join_processes",
+    "leave_processes",
+    "list_cases",
+    "make_part",
+    "output_folder",
+    "pick",
+    "set_up_randomness",
+    "switch",
+]

@@ -1,0 +1,117 @@
+"""JSON in and out; every file is written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from metakd_monai.data.temporaries import mark_of, remove, remove_temporaries, temporary_of
+from metakd_monai.errors import UserError, in_one_line
+
+LONGEST_JSON = 256 << 20  # bytes
+FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # what torch.save says, a RuntimeError
+
+
+def read_json(path: str | Path, expected: str) -> Any:
+    """Read JSON that somebody else may have written.
+
+    Args:
+        path: of the file.
+        expected: what it should be, for messages.
+
+    Raises:
+        UserError: when it is missing, no file of at most :data:`LONGEST_JSON` bytes, no JSON, or nested too deeply.
+    """
+    try:
+        if not Path(path).is_file():  # a pipe or a device would never end
+            reason = "not a file" if Path(path).exists() else "no such file"
+            raise UserError(f"{path}: {reason}; expected {expected}")
+        if Path(path).stat().st_size > LONGEST_JSON:
+            raise UserError(f"{path}: larger than {LONGEST_JSON >> 20} MiB; expected {expected}")
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {expected}") from None
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read what an earlier run wrote of a case: JSON with ``settings``; ``{}`` for anything else, or nothing."""
+    try:
+        found = read_json(path, "a record of an earlier run")
+    except UserError:
+        return {}
+    known = isinstance(found, dict) and isinstance(found.get("settings"), dict)
+    return found if known else {}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON, under a temporary name first."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8, under a temporary name first; names of files that are no text are spelled out."""
+    write_safely(path, lambda temporary: temporary.write_bytes(text.encode("utf-8", "backslashreplace")))
+
+
+def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write what is made for a stream, as :func:`write_safely`, from memory.
+
+    For writers in C++ (``torch.save``, ``torch.jit.save``), which end the process when the disk is full.
+    """
+    stream = io.BytesIO()
+    write(stream)
+    write_safely(path, lambda temporary: temporary.write_bytes(stream.getbuffer()))
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder; raises UserError when it cannot be written to."""
+    probe = folder / f".{os.getpid()}.writable"
+    write_safely(probe, lambda temporary: temporary.touch())
+    probe.unlink()
+
+
+def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file whole or not at all: to a temporary name beside it, then rename.
+
+    What killed processes left of the same file is removed.
+
+    Raises:
+        UserError: when the place cannot be written to.
+    """
+    temporary = temporary_of(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(path.parent, [path.name])
+        write(temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = why_unwritable(path, error)
+        if reason is None:
+            raise
+        raise UserError(f"{in_one_line(path, 300)}: cannot be written ({reason}); expected a writable folder") from None
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            temporary.unlink()
+
+
+def why_unwritable(path: Path, error: Exception) -> str | None:
+    """Return why a file cannot be written; None when the error is no matter of its place."""
+    if isinstance(error, OSError):
+        return "a folder is there" if os.path.isdir(path) else in_one_line(error.strerror or error)
+    if isinstance(error, RuntimeError):
+        return "no space left, it seems" if any(words in str(error) for words in FULL_DISK) else None
+    odd = "\0" in str(path) or isinstance(error, UnicodeEncodeError)
+    return "no name that a file can have" if odd and not isinstance(error, UserError) else None
+
+
+def mark_unfinished(mask: Path, report: Path) -> None:
+    """Say beside a mask that it is being written, so that a run killed at that can be resumed; its report is void."""
+    write_safely(mark_of(mask), lambda temporary: temporary.touch())
+    remove(report)

@@ -1,0 +1,7 @@
+"""Algorithm 1, lower problem."""
+
+from metakd_monai.engines.trainer import MetaKDTrainer
+
+__all__ = [
+    "MetaKDTrainer",
+]

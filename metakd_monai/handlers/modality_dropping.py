@@ -1,0 +1,95 @@
+"""Missing modalities in training, on a schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from metakd_monai.data.stream import seed_of
+from metakd_monai.errors import UserError
+from metakd_monai.transforms import RandDropModalitiesd
+
+
+class DropModalitiesHandler:
+    """Drop modalities of each training sample anew in each iteration, on a schedule.
+
+    Args:
+        seed: of all draws; each depends on it and the sample's place in the stream alone, however the stream is cut
+            into batches and shared out over processes.
+        law: see :class:`~metakd_monai.transforms.RandDropModalitiesd`.
+        prob: full dropping rate.
+        warm_up: iterations with everything that is there, as in the official code's first phase.
+        ramp: iterations over which the rate then rises from 0 to ``prob``; 0 for a jump.
+        rank: which of the ``num_replicas`` processes this is.
+        num_replicas: processes that share the stream out as :class:`~metakd_monai.data.stream.StreamSampler` does.
+        alone: so many of a sample's modalities (or all that it has), drawn anew, are also learned from each by
+            itself: ``available`` becomes ``(B, drawn + alone, N)``. One sequence is what most is to be learned about
+            and what a drawn subset seldom is; its features are there already. Compare the decoders of single
+            modalities that RFNet (Ding et al. 2021) and mmFormer (Zhang et al. 2022) train beside their own.
+        drawn: so many subsets are drawn of each sample, and learned from by the features that are there already.
+
+    Raises:
+        UserError: for an ``alone`` that is no whole number from 0, or a ``drawn`` that is none from 1.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        law: str = "count",
+        prob: float = 1.0,
+        warm_up: int = 0,
+        ramp: int = 0,
+        rank: int = 0,
+        num_replicas: int = 1,
+        alone: int = 0,
+        drawn: int = 1,
+    ) -> None:
+        for name, value, least in (("alone", alone, 0), ("drawn", drawn, 1)):
+            if not isinstance(value, int) or value < least:
+                raise UserError(f"{name}: {value!r} found; expected a whole number of at least {least}")
+        self.transform = RandDropModalitiesd(law=law)
+        self.transform.set_random_state(0)  # a generator of its own, to be seeded anew for each sample
+        self.seed, self.prob, self.warm_up, self.ramp = seed, prob, warm_up, ramp
+        self.rank, self.num_replicas = rank, num_replicas
+        self.alone, self.drawn = alone, drawn
+
+    def attach(self, engine: Engine) -> None:
+        """Act on each batch before the inner step."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def rate(self, iteration: int) -> float:
+        """Return the dropping rate of a (1-based) iteration."""
+        past = iteration - self.warm_up
+        if past <= 0:
+            return 0.0
+        return self.prob * min(1.0, past / self.ramp) if self.ramp else self.prob
+
+    def __call__(self, engine: Engine) -> None:
+        """Replace ``available`` ``(B, N)`` in the engine's batch."""
+        batch: Any = engine.state.batch
+        self.transform.prob = self.rate(engine.state.iteration)
+        if self.transform.prob == 0 and not self.alone:
+            return  # all of each
+        several = self.drawn + self.alone > 1
+        rows: list[torch.Tensor] = []
+        before = (engine.state.iteration - 1) * len(batch["available"])  # samples of this process before this batch
+        for number, available in enumerate(batch["available"], before):
+            place = number * self.num_replicas + self.rank
+            self.transform.R.seed(seed_of(self.seed, 2, place))  # cheaper than a new generator, and the same draws
+            rows.append(self.subsets(available) if several else self.subset(available))
+        batch["available"] = torch.stack(rows)
+
+    def subset(self, available: torch.Tensor) -> torch.Tensor:
+        """Return a drawn subset ``(N,)`` of what is there."""
+        subset: torch.Tensor = self.transform({"available": available})["available"]
+        return subset
+
+    def subsets(self, available: torch.Tensor) -> torch.Tensor:
+        """Return drawn subsets and single modalities out of what is there, ``(drawn + alone, N)``."""
+        drawn = [self.subset(available) for _ in range(self.drawn)]
+        there = self.transform.R.permutation(available.nonzero().flatten().numpy())
+        chosen = torch.as_tensor(np.resize(there, self.alone))  # again from the first where fewer are there
+        return torch.cat([torch.stack(drawn), torch.nn.functional.one_hot(chosen, len(available)).bool()])

@@ -1,0 +1,8 @@
+"""What a network is trained with: the task's loss and the distillation of Eq. (4)."""
+
+from metakd_monai.losses.region import DiceBCELoss, DistillationLoss
+
+__all__ = [
+    "DiceBCELoss",
+    "DistillationLoss",
+]

@@ -1,0 +1,95 @@
+"""The scoring rules by name, and what each of them takes for a region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metakd_monai.data.cases import MIXED_ET_NAME
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import (
+    BRATS_2023_LABELS,
+    BRATS_2024_LABELS,
+    BRATS_LABELS,
+    LabelConvention,
+    Region,
+)
+
+HD95_KINDS = ("pooled", "directed", "surface")
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A scoring rule.
+
+    Attributes:
+        name: ``"brats2020"`` or ``"brats2023"``.
+        labels: what the values of a label map mean; any other value is in no region.
+        hd95: the kind of HD95 that belongs to the rule.
+        fixed_penalty: HD95 in mm where one mask is empty; None for the diagonal of the image.
+    """
+
+    name: str
+    labels: LabelConvention
+    hd95: str
+    fixed_penalty: float | None = None
+
+    def penalty(self, shape: Sequence[int], spacing: Sequence[float]) -> float:
+        """Return the HD95 in mm that counts where one mask is empty, for an image of this shape and spacing."""
+        if self.fixed_penalty is not None:
+            return self.fixed_penalty
+        return math.sqrt(sum((size * step) ** 2 for size, step in zip(shape, spacing, strict=True)))
+
+    @property
+    def reference_labels(self) -> LabelConvention | None:
+        """The values that a reference may have, None for those of any BraTS; 2024's resection cavity passes in 2023."""
+        return BRATS_2024_LABELS if self.labels is BRATS_2023_LABELS else None
+
+    @property
+    def foreign_label(self) -> int:
+        """The value that other years give to enhancing tumour; here it counts for no region."""
+        return 3 if self.labels.enhancing == 4 else 4
+
+
+CONVENTIONS = {
+    "brats2020": Convention("brats2020", BRATS_LABELS, "pooled"),
+    "brats2023": Convention("brats2023", BRATS_2023_LABELS, "surface", 374.0),
+}
+
+
+def find_convention(name: str) -> Convention:
+    """Return a scoring rule by its name; raises UserError for an unknown one."""
+    if name not in CONVENTIONS:
+        raise UserError(f"convention: {name!r} found; expected one of {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
+
+
+def choose_hd95(kind: str | None, convention: Convention) -> str:
+    """Return the kind of HD95 to use, the convention's own for None; raises UserError for an unknown one."""
+    kind = convention.hd95 if kind is None else kind
+    if kind not in HD95_KINDS:
+        raise UserError(f"hd95: {kind!r} found; expected one of {', '.join(HD95_KINDS)}")
+    return kind
+
+
+def convention_of(case_ids: Iterable[str]) -> str:
+    """Choose the rule by the names of the cases: ``brats2023`` for BraTS-GLI-... and the like, else ``brats2020``.
+
+    Raises:
+        UserError: when names of both sorts are there.
+    """
+    named = {bool(MIXED_ET_NAME.match(case_id)) for case_id in case_ids}
+    if len(named) > 1:
+        raise UserError("references: names of BraTS 2023 and of other years found together; expected --convention")
+    return "brats2023" if named == {True} else "brats2020"
+
+
+def region_masks(labels: np.ndarray, convention: Convention) -> np.ndarray:
+    """Return ET, TC and WT masks ``(R, *S)`` bool of a label map ``(*S)``; values of other years are in none."""
+    enhancing = labels == convention.labels.enhancing
+    core = enhancing | (labels == convention.labels.necrosis)
+    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == convention.labels.oedema)}
+    return np.stack([masks[region] for region in Region])

@@ -1,0 +1,442 @@
+"""MetaKDUNet: one encoder for all modalities, Eq. (2) at every scale, a fused decoder."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from metakd_monai.equations import filling_matrix
+from metakd_monai.networks.availability import find_available
+from metakd_monai.networks.fusion import FusionBlock, join, place_rows, pointwise, scatter_rows
+from metakd_monai.networks.norm import VOLUME_NORM
+
+WINDOW = "voxels_of_window"  # in the state dict
+SHORTEST, LONGEST = 8, 2048  # of its lengths; as 16-bit floats these are whole numbers
+
+
+class MetaKDUNet(nn.Module):
+    """U-Net whose encoder sees one modality at a time and whose decoder sees all of them, Eq. (1) to (3).
+
+    The encoder runs on the present modalities only. At every scale that the decoder reads, an absent modality gets
+    the mean feature of the present ones, so nothing that stands in its channel reaches the output. Filling, weighing
+    and fusion are linear and done in one step (:func:`~metakd_monai.networks.fusion.fuse_rows`), so time goes with the
+    number of present modalities; evaluated on a CPU they are fused one by one, so memory does not.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: number of modalities N; each is one input channel.
+        out_channels: number of regions.
+        channels: width at each scale; every scale but the first halves the size with a strided convolution. The
+            first is narrow: at full size each voxel costs most, and the decoder sees it of every modality.
+        norm: MONAI norm name and arguments; "volume" is instance norm.
+        deep_supervision: in training, give logits of the coarser scales too, as MONAI's DynUNet does.
+        input_stride: k, for weights trained on voxels k times as long as those of the images: each modality is
+            averaged over k voxels along every axis before the encoder, and the logits are interpolated linearly back.
+            More than 1 stands in the state dict as ``input_stride``, for one cannot see it in any shape.
+        own_scales: at so many scales, from the finest, each modality has an encoder of its own; the paper's encoder
+            is shared at all of them (0). Time and features are as many either way.
+        window: voxels of the windows that the weights are to be run on, as a rule the crops of their training, for
+            what instance norm sees differs with the window; None for the whole box around the brain. It stands in the
+            state dict, so it goes where the weights go; see :meth:`set_window`.
+
+    Raises:
+        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, own_scales that are
+            below 0 or all of them, or a window that is none.
+
+    Source: Sec. 3.1 of the paper; the blocks are nnU-Net's, as in MONAI's DynUNet.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 3,
+        in_channels: int = 4,
+        out_channels: int = 3,
+        channels: Sequence[int] = (8, 32, 64, 128, 256),
+        norm: tuple | str = (VOLUME_NORM, {"affine": True, "inplace": True}),
+        deep_supervision: bool = False,
+        input_stride: int = 1,
+        own_scales: int = 0,
+        window: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        check_arguments(spatial_dims, channels, input_stride, own_scales)
+        self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
+        self.deep_supervision = deep_supervision
+        self.pooling = input_stride
+        self.factor = input_stride * 2 ** (len(channels) - 1)  # voxels of an image for one of the bottleneck
+        if input_stride > 1:
+            self.register_buffer("input_stride", torch.tensor(input_stride))
+        self.set_window(window)
+        self.own_scales = own_scales
+
+        def blocks(scales: range) -> nn.ModuleList:
+            widths = [1, *channels]
+            return nn.ModuleList(
+                UnetBasicBlock(spatial_dims, widths[scale], channels[scale], 3, 1 if scale == 0 else 2, norm)
+                for scale in scales
+            )
+
+        self.own: Any = nn.ModuleList(blocks(range(own_scales)) for _ in range(in_channels if own_scales else 0))
+        self.encoder = blocks(range(own_scales, len(channels)))
+        self.fusion = nn.ModuleList(FusionBlock(spatial_dims, in_channels, width, norm) for width in channels)
+        self.decoder = nn.ModuleList(
+            UnetUpBlock(spatial_dims, below, width, 3, 1, 2, norm)
+            for below, width in zip(channels[:0:-1], channels[-2::-1], strict=True)
+        )
+        heads = channels[: max(1, len(channels) - 2)] if deep_supervision else channels[:1]
+        self.heads = nn.ModuleList(
+            Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in heads
+        )
+        self.batch_norm = any(isinstance(module, _BatchNorm) for module in self.modules())
+        self.register_load_state_dict_pre_hook(take_window)
+        self.register_load_state_dict_post_hook(refuse_other_weights)
+
+    @torch.jit.unused
+    def set_window(self, window: Sequence[int] | None) -> None:
+        """Set the window that goes with the weights; raises ValueError for one that is none, see :func:`check_window`.
+
+        It is kept as floats, for that is what sites of federated learning make of whole numbers when they average.
+        """
+        self.window = check_window(window)
+        if hasattr(self, WINDOW):
+            delattr(self, WINDOW)
+        if self.window is not None:
+            device = next((parameter.device for parameter in self.parameters()), None)
+            self.register_buffer(WINDOW, torch.tensor(self.window, dtype=torch.float32, device=device))
+
+    def encode(self, x: Tensor, available: Tensor) -> list[list[Tensor]]:
+        """Encode the present modalities, Eq. (1).
+
+        Args:
+            x: images, ``(B, N, *S)``; any spatial size (zeros are padded to a multiple of the network's stride).
+            available: ``(B, N)`` bool.
+
+        Returns:
+            For each scale, finest first, the features ``(1, C, *S)`` of each present modality, sample after sample
+            (:func:`~metakd_monai.networks.fusion.scatter_rows` makes one tensor of them).
+
+        Raises:
+            ValueError: when x has another number of channels, or when no modality is present at all.
+        """
+        self.check(x, available)
+        index = available.flatten().nonzero().squeeze(1)  # (P,) of B*N
+        present = x.flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
+        # A CPU is faster one by one: of several channels-last volumes PyTorch's instance norm makes copies.
+        together = (self.training and self.batch_norm) or x.device != torch.device("cpu")
+        which = index % self.in_channels
+        features: list[list[Tensor]] = [[] for _ in self.channels]
+        rows = len(which) if together else 1
+        for part, modalities in zip(present.split(rows), which.split(rows)):  # noqa: B905  # TorchScript has no strict
+            for scale, encoded in enumerate(self.encode_rows(part, modalities)):
+                features[scale].extend(encoded.split(1))
+        return features
+
+    def encode_rows(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
+        """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; for each scale ``(P, C, *S)``."""
+        part = average(self.pad(x), self.pooling)
+        features: list[Tensor] = []
+        if self.own_scales > 0:
+            features.extend(self.encode_own(part, modalities))
+            part = features[-1]
+        for block in self.encoder:
+            part = block(part)
+            features.append(part)
+        return features
+
+    def encode_own(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
+        """Encode rows as :meth:`encode_rows` does, at the scales where each modality has its own encoder."""
+        places: list[Tensor] = []
+        features: list[list[Tensor]] = [[] for _ in range(self.own_scales)]
+        for n, blocks in enumerate(self.own):
+            rows = (modalities == n).nonzero().squeeze(1)
+            if len(rows) > 0:
+                places.append(rows)
+                part = x if len(rows) == len(x) else x.index_select(0, rows)
+                for scale, block in enumerate(blocks):
+                    part = block(part)
+                    features[scale].append(part)
+        if len(places) == 1:
+            return [parts[0] for parts in features]
+        order = torch.cat(places).argsort()
+        return [torch.cat(parts).index_select(0, order) for parts in features]
+
+    def encode_fused(self, x: Tensor, available: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Encode one modality after the other, Eq. (1), and fuse its features at once, so that none pile up.
+
+        Args:
+            x: images, ``(B, N, *S)``, as in :meth:`encode`.
+            available: ``(B, N)`` bool.
+
+        Returns:
+            For each scale the fused features ``(B, C, *S)``, Eq. (2) and (3); the bottleneck's rows.
+
+        Raises:
+            ValueError: as :meth:`encode`.
+        """
+        self.check(x, available)
+        filling = filling_matrix(available)
+        kernels = [fuse.kernels(filling) for fuse in self.fusion]
+        sums: list[list[Tensor]] = [[] for _ in self.channels]
+        bottleneck: list[Tensor] = []
+        places: list[list[int]] = available.nonzero().tolist()
+        for place in places:
+            b, n = place[0], place[1]
+            features = self.encode_rows(x[b : b + 1, n : n + 1], torch.tensor([n]))
+            for scale, part in enumerate(features):
+                term = pointwise(part, kernels[scale][b, n])
+                if len(sums[scale]) == b:
+                    sums[scale].append(term)
+                else:
+                    sums[scale][b].add_(term)
+            bottleneck.append(features[-1])
+        fused: list[Tensor] = []
+        for scale, fuse in enumerate(self.fusion):
+            fused.append(fuse.finish(join(sums[scale])))
+        return fused, bottleneck
+
+    def decode(
+        self,
+        features: list[list[Tensor]],
+        available: Tensor,
+        importance: Tensor | None = None,
+        size: list[int] | None = None,
+        encoded: Tensor | None = None,
+    ) -> Tensor:
+        """Fill, Eq. (2), weigh if asked, Eq. (4), concatenate and decode, Eq. (3).
+
+        Args:
+            features: what :meth:`encode` returned.
+            available: ``(B, N)`` bool.
+            importance: normalised importance ``(N,)``, for the upper problem of Eq. (4) only.
+            size: spatial size to crop the padded result to.
+            encoded: ``(B, N)`` bool, which modalities were encoded, where that is more than are available.
+
+        Returns:
+            Logits ``(B, R, *S)``; with deep supervision in training ``(B, heads, R, *S)``, finest first.
+        """
+        filling = filling_matrix(available, importance)
+        places = place_rows(available if encoded is None else encoded, available)
+        fused: list[Tensor] = []
+        for scale, fuse in enumerate(self.fusion):
+            fused.append(fuse(features[scale], places, filling))
+        return self.decode_fused(fused, size)
+
+    def decode_fused(self, fused: list[Tensor], size: list[int] | None = None) -> Tensor:
+        """Decode the fused features of each scale, finest first; see :meth:`decode`."""
+        out = fused[-1]
+        outputs: list[Tensor] = []
+        for step, up in enumerate(self.decoder):
+            out = up(out, fused[len(fused) - 2 - step])
+            outputs.insert(0, out)
+        logits: list[Tensor] = []
+        for scale, head in enumerate(self.heads):
+            if scale == 0 or self.training:
+                at_input = resize(head(outputs[scale]), list(outputs[0].shape[2:]))
+                logits.append(interpolate(at_input, self.pooling))
+        if self.deep_supervision and self.training:
+            return torch.stack([crop(one, size) for one in logits], dim=1)
+        return crop(logits[0], size)
+
+    def forward_features(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Segment, and hand out what distillation needs.
+
+        Args:
+            x: images, ``(B, N, *S)``.
+            available: ``(B, N)`` or one row for all, ``(1, N)``; without it see :func:`find_available`.
+
+        Returns:
+            Logits (see :meth:`decode`), bottleneck features ``(B, N, C, *S)``, availability ``(B, N)``.
+        """
+        if available is None:
+            mask = find_available(x)
+        else:
+            mask = available.to(device=x.device, dtype=torch.bool).expand(x.shape[0], -1)
+        size = list(x.shape[2:])
+        if self.training or x.device != torch.device("cpu"):
+            features = self.encode(x, mask)
+            return self.decode(features, mask, None, size), scatter_rows(features[-1], mask), mask
+        fused, bottleneck = self.encode_fused(x, mask)
+        return self.decode_fused(fused, size), scatter_rows(bottleneck, mask), mask
+
+    @torch.jit.unused
+    def forward_subsets(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Segment from several subsets of the modalities, each of which is encoded once; equal ones are decoded once.
+
+        Args:
+            x: images, ``(B, N, *S)``.
+            available: ``(B, K, N)`` bool, K subsets of each.
+
+        Returns:
+            Logits of ``K * B`` samples, the first subset of all, then the second (each as :meth:`decode` gives them);
+            bottleneck features ``(B, N, C, *S)`` of what any subset has, and which those are, ``(B, N)``.
+        """
+        available = available.to(device=x.device, dtype=torch.bool)
+        every = available.any(1)
+        features = self.encode(x, every)
+        size = list(x.shape[2:])
+        decoded: dict[tuple[bool, ...], Tensor] = {}
+        names = [tuple(one.flatten().tolist()) for one in available.unbind(1)]
+        for name, one in zip(names, available.unbind(1), strict=True):
+            if name not in decoded:
+                decoded[name] = self.decode(features, one, None, size, every)
+        return torch.cat([decoded[name] for name in names]), scatter_rows(features[-1], every), every
+
+    @torch.jit.unused
+    def forward_weighed(self, x: Tensor, available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment as in the upper problem of Eq. (4): the encoder is held constant, its features are weighed.
+
+        Args:
+            x: images, ``(B, N, *S)``.
+            available: ``(B, N)`` bool.
+            importance: normalised importance ``(N,)``.
+
+        Returns:
+            Logits (see :meth:`decode`), and bottleneck features ``(B, N, C, *S)``, which get no gradient.
+        """
+        with torch.no_grad():
+            features = self.encode(x, available)
+        return self.decode(features, available, importance, list(x.shape[2:])), scatter_rows(features[-1], available)
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
+        """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
+        return self.forward_features(x, available)[0]
+
+    def check(self, x: Tensor, available: Tensor) -> None:
+        """Raise ValueError when x has another number of channels, or when no modality is present at all."""
+        if x.shape[1] != self.in_channels:
+            raise ValueError(f"expected {self.in_channels} channels, one for each modality, got {x.shape[1]}.")
+        if not bool(available.any()):
+            raise ValueError("no modality is present: nothing to encode.")
+
+    @torch.jit.export
+    def bytes_per_voxel(self) -> float:
+        """Estimate the memory in fp32 that prediction on a CPU needs for each voxel of a window."""
+        every_scale = 0.0
+        for scale, width in enumerate(self.channels):
+            every_scale += width / 8**scale
+        kept = 2 * every_scale  # features of one modality, and fused
+        passing = 7 * self.channels[0]  # sums and concatenations at the encoder's full size
+        interpolated = 1 + self.out_channels if self.pooling > 1 else 0  # a padded modality, and logits
+        return 4 * ((kept + passing) / self.pooling**3 + self.in_channels + interpolated)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad zeros at the far ends up to a multiple of the stride, with more than one voxel at the bottleneck."""
+        pad: list[int] = []
+        voxels = 1
+        for axis in range(x.dim() - 1, 1, -1):
+            steps = (x.shape[axis] + self.factor - 1) // self.factor
+            if axis == 2 and voxels * steps == 1:  # instance norm needs two voxels
+                steps = 2
+            voxels = voxels * steps
+            pad.extend([0, steps * self.factor - x.shape[axis]])
+        return functional.pad(x, pad)
+
+
+def check_arguments(spatial_dims: int, channels: Sequence[int], input_stride: int, own_scales: int) -> None:
+    """Raise ValueError for arguments of which no network can be made."""
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
+    if len(channels) < 2:
+        raise ValueError(f"channels must name at least two scales, got {tuple(channels)!r}.")
+    if input_stride < 1:
+        raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
+    if not 0 <= own_scales < len(channels):
+        raise ValueError(f"own_scales must be 0 or more, and less than {len(channels)} scales, got {own_scales!r}.")
+
+
+def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int] | None:
+    """Return a window of weights as whole numbers; raises ValueError for what is not three of 8 to 2048 voxels."""
+    if window is None:
+        return None
+    lengths = window.flatten().tolist() if isinstance(window, Tensor) else list(window)
+    if len(lengths) != 3 or not all(SHORTEST <= length <= LONGEST for length in lengths):
+        raise ValueError(f"window must be three lengths of {SHORTEST} to {LONGEST} voxels, got {lengths}.")
+    x, y, z = (round(length) for length in lengths)
+    return x, y, z
+
+
+def take_window(network: MetaKDUNet, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a network take the window of the weights that it is about to load; raises ValueError for one that is none."""
+    network.set_window(check_window(state.get(f"{prefix}{WINDOW}")))
+
+
+def refuse_other_weights(network: nn.Module, keys: Any) -> None:
+    """Refuse weights of another network whoever loads them: MONAI Label does so with ``strict=False``.
+
+    Raises:
+        RuntimeError: when parameters are left as they were, weights are left over, or they are for another
+            input_stride.
+    """
+    found_stride = int(getattr(network, "input_stride", 1))
+    if found_stride != network.pooling:
+        raise RuntimeError(f"found an input_stride of {found_stride}; expected {network.pooling}")
+    if keys.missing_keys or keys.unexpected_keys:
+        found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
+        rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise RuntimeError(f"found {', '.join(found[:3])}{rest}; expected the weights of this {type(network).__name__}")
+
+
+def crop(x: Tensor, size: list[int] | None) -> Tensor:
+    """Keep the near corner of ``(B, C, *S)`` that has the given spatial size."""
+    if size is not None:
+        for axis, length in enumerate(size):
+            x = x.narrow(axis + 2, 0, length)
+    return x
+
+
+def resize(x: Tensor, size: list[int]) -> Tensor:
+    """Bring ``(B, C, *S)`` to a spatial size, nearest neighbour."""
+    return x if list(x.shape[2:]) == size else functional.interpolate(x, size)
+
+
+def average(x: Tensor, factor: int) -> Tensor:
+    """Bring ``(B, C, *S)`` to voxels ``factor`` times as long; each axis of S is a multiple of it."""
+    if factor == 1:
+        return x
+    return functional.avg_pool3d(x, factor) if x.dim() == 5 else functional.avg_pool2d(x, factor)
+
+
+def interpolate(x: Tensor, factor: int) -> Tensor:
+    """Bring ``(B, C, *S)`` to voxels ``factor`` times as short, linearly."""
+    if factor == 1:
+        return x
+    size = [length * factor for length in x.shape[2:]]
+    return functional.interpolate(x, size, mode="trilinear" if x.dim() == 5 else "bilinear", align_corners=False)
+
+
+def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
+    """Read a MetaKDUNet's arguments off its state dict: all but the norm off the shapes, the input_stride and window.
+
+    Raises:
+        ValueError: when it is not a state dict of a MetaKDUNet.
+    """
+    own, shared = count_widths(state, "own.0"), count_widths(state, "encoder")
+    widths = own + shared
+    head = state.get("heads.0.conv.weight")
+    fusion = state.get("fusion.0.conv.weight")
+    if head is None or fusion is None or len(widths) < 2:
+        raise ValueError("not a state dict of a MetaKDUNet (expected keys such as 'encoder.0.conv1.conv.weight')")
+    return {
+        "spatial_dims": head.dim() - 2,
+        "in_channels": math.floor(fusion.shape[1] / widths[0]),
+        "out_channels": head.shape[0],
+        "channels": tuple(widths),
+        "deep_supervision": "heads.1.conv.weight" in state,
+        "input_stride": int(state.get("input_stride", torch.tensor(1))),
+        "own_scales": len(own),
+        "window": check_window(state.get(WINDOW)),
+    }
+
+
+def count_widths(state: dict[str, Tensor], name: str) -> list[int]:
+    """Read off a state dict how wide the blocks of an encoder are."""
+    widths: list[int] = []
+    while (weight := state.get(f"{name}.{len(widths)}.conv1.conv.weight")) is not None:
+        widths.append(weight.shape[0])
+    return widths

@@ -1,0 +1,1 @@
+"""How a process of ours starts and ends, and how several share their work."""

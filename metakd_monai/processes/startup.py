@@ -1,0 +1,64 @@
+"""Start fast: MONAI without what it takes along where it is installed and a command has no use for."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from metakd_monai.processes.endings import end_with_parent
+
+NEEDLESS = ("PIL", "ignite", "itk", "matplotlib", "pandas", "requests", "scipy.signal", "sklearn", "tensorboard")
+
+
+@contextmanager
+def lean_imports(wanted: bool = True) -> Iterator[None]:
+    """Import MONAI as if some packages that are optional for it were not installed; they are to be had afterwards.
+
+    MONAI imports all of its modules and, through them, whatever of these is there: more than half of the time that
+    PyTorch and MONAI take to start. Nothing that segments a case calls them through MONAI. It is for processes that do
+    nothing else; whoever is there first keeps MONAI whole. So does MONAI Deploy, which installs itself as a part of
+    MONAI and cannot do without them.
+
+    Args:
+        wanted: whether to do so.
+    """
+    if not wanted or "monai" in sys.modules or has_deploy():
+        yield
+        return
+    hidden = [name for name in NEEDLESS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python takes it as not there
+    gc.disable()  # nothing to collect while modules are loaded, but a tenth of the time
+    try:
+        yield
+    finally:
+        gc.enable()
+        for name in hidden:
+            del sys.modules[name]
+
+
+def has_deploy() -> bool:
+    """Tell whether MONAI Deploy is installed, without importing MONAI."""
+    found = find_spec("monai")
+    places = (found.submodule_search_locations or []) if found else []
+    return any((Path(place) / "deploy").is_dir() for place in places)
+
+
+def call_lean(pickled: bytes, *arguments: Any) -> None:
+    """Call what was pickled, a function and its first arguments, with more: the start of a worker process.
+
+    The process ends when its parent does, from here on: what it imports takes seconds.
+
+    Args:
+        pickled: ``(function, (argument, ...))``, whose modules are imported here, lean.
+        arguments: the others, such as a pipe, that only a process object may carry.
+    """
+    end_with_parent()
+    with lean_imports():
+        function, first = pickle.loads(pickled)
+    function(*first, *arguments)

@@ -1,0 +1,145 @@
+"""``--jobs``: workers are processes on this machine, each with a pipe of its own, so that a lost one harms no other.
+
+None outlives the process that started it, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from metakd_monai.errors import UserError
+from metakd_monai.processes.endings import ENDING
+from metakd_monai.processes.startup import call_lean
+from metakd_monai.processes.workers.sharing import Crew, Worker, WorkerLost
+
+CONTEXT = get_context("spawn")  # forked children of a process with threads, or with CUDA in use, do not work
+END_SECONDS = 10.0  # that a worker may take to tidy up when it is told to end
+
+
+class Process:
+    """A worker in a process of its own.
+
+    Args:
+        make: returns the worker; picklable.
+    """
+
+    def __init__(self, make: Callable[[], Worker]) -> None:
+        self.pipe, theirs = CONTEXT.Pipe()
+        begin = pickle.dumps((serve, (logging.getLogger("metakd_monai").level, make)))
+        self.process = CONTEXT.Process(target=call_lean, args=(begin, theirs), daemon=True)
+        with signals_held():
+            self.process.start()
+        theirs.close()
+        self.pid = self.process.pid
+
+    def give(self, task: Any, following: Any) -> None:
+        """Send a task; that the worker is lost is heard when its answer is taken."""
+        with contextlib.suppress(OSError):
+            self.pipe.send((task, following))
+
+    def take(self) -> Any:
+        """Receive what :func:`serve` sends."""
+        try:
+            answer = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join(END_SECONDS)
+            raise WorkerLost(describe(self.process.exitcode)) from None
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    def dismiss(self) -> None:
+        """End the process: kindly, so that it removes what it is writing, then by force."""
+        self.process.terminate()
+        self.process.join(END_SECONDS)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+class Processes(Crew[Process]):
+    """Workers in processes.
+
+    Args:
+        make: returns a worker; picklable, such as ``partial(Worker, ...)``, as it is called in each process.
+    """
+
+    def __init__(self, make: Callable[[], Worker]) -> None:
+        self.make = make
+
+    def hire(self) -> Process:
+        """Start another process."""
+        return Process(self.make)
+
+    def wait(self, hands: Sequence[Process], seconds: float | None) -> list[Process]:
+        """Wait until a pipe has something or is closed."""
+        ready = wait([hand.pipe for hand in hands], seconds)
+        return [hand for hand in hands if hand.pipe in ready]
+
+
+def serve(level: int, make: Callable[[], Worker], pipe: Connection) -> None:
+    """Be a worker: say None when started (or why not), then answer each task with its outcome until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that `finally` is run
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("metakd_monai").setLevel(level)
+    try:
+        answer_all(make(), pipe)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending, and must not be cut off
+
+
+def answer_all(worker: Worker, pipe: Connection) -> None:
+    """Start a worker and answer tasks, see :func:`serve`."""
+    try:
+        worker.start()
+    except UserError as error:
+        pipe.send(error)
+        return
+    with contextlib.suppress(EOFError, OSError):
+        pipe.send(None)
+        while True:
+            pipe.send(worker.do(*pipe.recv()))
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold back what asks this process to end until the end; one that is started meanwhile never hears Ctrl-C.
+
+    So no process is cut off while it starts, unless by a signal of its own, and only its parent ends it.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield  # no other thread may do this, nor can Windows
+        return
+    resource_tracker.ensure_running()  # at its start, with the first process, it would let Ctrl-C through again
+    heard: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    handlers = {number: found for number, found in handlers.items() if found not in (None, signal.SIG_IGN)}
+    for number in handlers:
+        signal.signal(number, lambda number, _: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in heard:
+        signal.raise_signal(number)
+
+
+def describe(exitcode: int | None) -> str:
+    """Say how a process ended."""
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        return f"killed by {name}" + (", maybe for want of memory" if name == "SIGKILL" else "")
+    return f"ended with exit code {exitcode}"

@@ -1,7 +1,0 @@
-"""A simulator to train on: brains of an atlas or of real cases, gliomas, and what scanners do to them."""
-
-from metakd_monai.simulation.anatomy import Anatomy, load_anatomies
-from metakd_monai.simulation.case import simulate
-from metakd_monai.simulation.transform import RandSimulated, simulated_split
-
-__all__ = ["Anatomy", "RandSimulated", "load_anatomies", "simulate", "simulated_split"]

@@ -1,0 +1,1 @@
+"""Weights of a trained network: found, checked, loaded, published, exported."""

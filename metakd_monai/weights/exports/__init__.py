@@ -1,0 +1,6 @@
+"""The network in formats that other programs run: TorchScript, ONNX, torch.export, TensorRT."""
+
+from metakd_monai.weights.exports.read_export import check_shareable, load_any, settle_precision, weights_checksum
+
+# writing needs more imports: metakd_monai.weights.exports.write_export
+__all__ = ["check_shareable", "load_any", "settle_precision", "weights_checksum"]
