@@ -170,7 +170,7 @@ def race(place: Place, found: Found, kind: str, share: float) -> None:
 
 
 SURROUNDINGS: dict[str, str] = {
-    "no environment": 'exec env -i PATH="$PATH" PYTHONPATH="$PYTHONPATH" "$@"',
+    "no environment": 'exec env -i PATH="$PATH" PYTHONPATH="$PYTHONPATH" OMP_NUM_THREADS=1 "$@"',
     "locale C without UTF-8 mode": 'export LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0; exec "$@"',
     "a locale that is not there": 'export LC_ALL=xx_YY; exec "$@"',
     "ASCII for output": 'export PYTHONIOENCODING=ascii; exec "$@"',

@@ -138,9 +138,10 @@ def spoilt_datalist(command: str, kind: str) -> Prepare:
             expect = REFUSED
         else:
             entry = content[part] if kind == "an entry" else content
-            changed, path, _ = spoil(entry, place.rng)
+            changed, path, words = spoil(entry, place.rng)
             content = {**content, part: changed} if kind == "an entry" else changed
-            expect = REFUSED if kind == "an entry" and "image" in path else ANY
+            fewer = words.startswith("without") and path[-1] != "image"  # sequences, which is right
+            expect = REFUSED if kind == "an entry" and "image" in path and not fewer else ANY
             (place.work / "list.json").write_text(json.dumps(content))
         arguments = strings(command, "--datalist", "list.json", "--weights", place.sound.weights, "-o", "out")
         return Plan(arguments, expect, ("list.json", "c1", "c2", "c3", "case", "image", "label"))
