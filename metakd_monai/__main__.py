@@ -1,12 +1,19 @@
 """``python -m metakd_monai`` is ``metakd``."""
 
-from metakd_monai.cli import main
-from metakd_monai.cli.base import OWN_PROCESS
+import signal
 
 
 def start() -> None:
     """Run the command line as a program."""
-    main(obj=OWN_PROCESS)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while what tells it in one line is imported
+    from metakd_monai.endings import told
+
+    with told():
+        from metakd_monai.cli import main
+        from metakd_monai.cli.base import OWN_PROCESS
+
+        main(obj=OWN_PROCESS)
 
 
 if __name__ == "__main__":

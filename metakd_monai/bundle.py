@@ -1,58 +1,33 @@
-"""What bundle JSON needs and cannot say itself: where the bundle lies, and which cases are for what."""
+"""What bundle JSON needs and cannot say itself: which cases are for what, seeds, processes."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from monai.data import Dataset
+from monai.transforms import Compose
 from tqdm import tqdm
 
-from metakd_monai.cases import find_cases, hash_of
-from metakd_monai.data import files_in, make_dataset
-from metakd_monai.datalists import datalist_part
-from metakd_monai.files import read_voxels
+from metakd_monai.cases import find_cases, find_labelled, hash_of
+from metakd_monai.data import make_dataset
+from metakd_monai.datalists import META_CASES, count_meta, datalist_part, refuse_missing
+from metakd_monai.shipped import bundle_root as bundle_root  # for bundle JSON
+from metakd_monai.shipped import output_folder as output_folder
+from metakd_monai.transforms import LoadImageModalitiesd, LoadLabeld
 from metakd_monai.vocabulary import UserError, check_modalities, find_user_error
 
 logger = logging.getLogger(__name__)
-
-SEGMENTATION_BUNDLE = "brats_mri_metakd_segmentation"
-
-
-def bundle_root(name: str = SEGMENTATION_BUNDLE) -> str:
-    """Find the bundle's folder from wherever its configuration is run.
-
-    MONAI tells a configuration neither its own path nor its folder. In this order: the folder of the
-    ``--config_file`` on the command line, a bundle in Python's search path (MONAI Deploy puts it there), the current
-    folder when it is a bundle, the source checkout of this package, the current folder.
-    """
-    here = Path.cwd()
-    checkout = Path(__file__).resolve().parents[1] / "bundles" / name
-    searched = [Path(folder).resolve() for folder in sys.path]
-    roots = [*(path.resolve().parent.parent for path in config_files(sys.argv)), *searched, here, checkout]
-    return str(next((root for root in roots if (root / "configs" / "metadata.json").is_file()), here))
-
-
-def config_files(arguments: Sequence[str]) -> list[Path]:
-    """Return the files given as ``--config_file`` (one, or a list in brackets) on a command line."""
-    for number, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name == "--config_file":
-            value = value or (arguments[number + 1] if number + 1 < len(arguments) else "")
-            return [Path(part.strip(" '\"")) for part in value.strip("[]()").split(",")]
-    return []
 
 
 def split_cases(
     dataset_dir: str | Path,
     seed: int = 0,
-    meta_fraction: float = 0.1,
+    meta_cases: int = META_CASES,
     validation_fraction: float = 0.1,
     datalist: str | Path | None = None,
     fold: int = 0,
@@ -60,13 +35,14 @@ def split_cases(
 ) -> dict[str, list[dict[str, Any]]]:
     """Split labelled cases into training, meta-validation (Algorithm 1's D_v) and validation, all disjoint.
 
-    The split depends on the case names and the seed alone. Each part has at least one case.
+    The split depends on the case names and the seed alone. Each part has at least one case, but for a validation that
+    is not wanted.
 
     Args:
         dataset_dir: a folder of case folders, see :func:`~metakd_monai.files.find_cases`.
         seed: of the split.
-        meta_fraction: share of the cases for meta-validation.
-        validation_fraction: share of the cases for validation.
+        meta_cases: for meta-validation, see :func:`~metakd_monai.datalists.count_meta`.
+        validation_fraction: share of the cases for validation; 0 for none, as in the paper. A datalist has its own.
         datalist: a file made by ``metakd datalist``, whose split is taken instead.
         fold: of the datalist that is for validation.
         skip_damaged: read every file first and leave out, with a warning, the cases that cannot be read.
@@ -75,21 +51,25 @@ def split_cases(
         ``{"training": [...], "meta": [...], "validation": [...]}``, MONAI datalists.
 
     Raises:
-        UserError: when there are fewer than three labelled cases, or a fraction is out of range.
+        UserError: when there are fewer labelled cases than parts, a number is out of range, or files of a datalist are
+            not there.
     """
-    for name, fraction in (("meta_fraction", meta_fraction), ("validation_fraction", validation_fraction)):
-        if not 0 <= fraction < 0.5:
-            raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
+    if not 0 <= validation_fraction < 0.5:
+        raise UserError(f"validation_fraction: {validation_fraction} found; expected 0 or more and below 0.5")
     keep = leave_out_damaged if skip_damaged else list
     if datalist is not None:
-        return {part: keep(datalist_part(datalist, part, fold)) for part in ("training", "meta", "validation")}
-    cases = [case for case in find_cases(dataset_dir) if case.label is not None or case.problem is not None]
+        parts = {part: datalist_part(datalist, part, fold) for part in ("training", "meta", "validation")}
+        if not skip_damaged:
+            refuse_missing([item for items in parts.values() for item in items], datalist)
+        return {part: keep(items) for part, items in parts.items()}
+    cases = find_labelled(dataset_dir)
     items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])
-    if len(items) < 3:
-        raise UserError(f"{dataset_dir}: {len(items)} cases with a label map found; expected at least 3")
+    least = 3 if validation_fraction else 2
+    if len(items) < least:
+        raise UserError(f"{dataset_dir}: {len(items)} cases with a label map found; expected at least {least}")
     items.sort(key=lambda item: hash_of(seed, item["case_id"]))
-    meta = max(1, round(meta_fraction * len(items)))
-    validation = max(1, round(validation_fraction * len(items)))
+    meta = count_meta(len(items), meta_cases)
+    validation = max(1, round(validation_fraction * len(items))) if validation_fraction else 0
     return {
         "training": items[meta + validation :],
         "meta": items[:meta],
@@ -144,17 +124,17 @@ def is_split(data: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def choose_part(
-    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_fraction: float = 0.1
+    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_cases: int = META_CASES
 ) -> list[dict[str, Any]]:
     """Return the cases of a datalist that are for training, or for meta-validation.
 
-    Where the list does not say, meta-validation gets a share of it, at least one case, by the hash of each item.
+    Where the list does not say, meta-validation gets some of it, by the hash of each item.
 
     Args:
         data: a datalist.
         part: ``"training"`` or ``"meta"``.
         seed: of the choice.
-        meta_fraction: share of the cases for meta-validation.
+        meta_cases: for meta-validation, see :func:`~metakd_monai.datalists.count_meta`.
 
     Raises:
         UserError: when there are fewer than two cases to choose from.
@@ -166,7 +146,7 @@ def choose_part(
                 " and one for meta-validation"
             )
         ordered = sorted(data, key=lambda item: hash_of(seed, item["image"]))
-        meta = max(1, round(meta_fraction * len(ordered)))
+        meta = count_meta(len(ordered), meta_cases)
         data = [{**item, META: number < meta} for number, item in enumerate(ordered)]
     return [
         {name: value for name, value in item.items() if name != META} for item in data if item[META] == (part == "meta")
@@ -174,7 +154,7 @@ def choose_part(
 
 
 def make_part(
-    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_fraction: float = 0.1, **kwargs: Any
+    data: Sequence[Mapping[str, Any]], part: str, seed: int = 0, meta_cases: int = META_CASES, **kwargs: Any
 ) -> Dataset:
     """Return a MONAI data set of one part of a datalist.
 
@@ -182,10 +162,10 @@ def make_part(
         data: see :func:`choose_part`, as for the next three.
         part: which.
         seed: of the choice.
-        meta_fraction: share of the cases for meta-validation.
+        meta_cases: for meta-validation, see :func:`~metakd_monai.datalists.count_meta`.
         kwargs: :func:`~metakd_monai.data.make_dataset`'s.
     """
-    return make_dataset(choose_part(data, part, seed, meta_fraction), **kwargs)
+    return make_dataset(choose_part(data, part, seed, meta_cases), **kwargs)
 
 
 def pick(choices: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -263,37 +243,24 @@ def leave_processes() -> None:
 
 
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the items whose files can all be read; each other one is named in a warning."""
+    """Return the items that can be read, label map and grid too; each other one is named in a warning."""
+    load = Compose([LoadImageModalitiesd(log=False), LoadLabeld("label", allow_missing_keys=True)])
     readable = []
     for item in tqdm(items, desc="checking files", unit="case", disable=None):
         try:
-            for path in files_in(item):
-                read_voxels(path)
+            load(item)
             readable.append(item)
-        except UserError as error:
-            logger.warning("%s: left out: %s", item["case_id"], error)
+        except (UserError, RuntimeError) as error:  # Compose wraps what a transform raised
+            known = find_user_error(error)
+            if known is None:
+                raise
+            logger.warning("%s: left out: %s", item["case_id"], known)
     return readable
-
-
-def explain_errors() -> None:
-    """Let an uncaught UserError end the process with its one line and status 1, not with a traceback."""
-
-    def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        known = find_user_error(error)
-        if known is None:
-            sys.__excepthook__(kind, error, trace)
-        else:
-            line = str(known).splitlines()[-1]  # from a worker process, it comes after that one's traceback
-            sys.stderr.write(f"metakd: {line.removeprefix(f'{UserError.__module__}.UserError: ')}\n")
-            sys.stderr.flush()
-            os._exit(1)  # threads that still load cases would abort an orderly end now and then
-
-    sys.excepthook = explain
 
 
 def list_cases(dataset_dir: str | Path, labelled: bool = False) -> list[dict[str, Any]]:
     """Return the cases of a folder as a MONAI datalist; only those with a label map if asked."""
-    return [case.as_item() for case in find_cases(dataset_dir) if case.label is not None or not labelled]
+    return [case.as_item() for case in (find_labelled if labelled else find_cases)(dataset_dir)]
 
 
 def case_names(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ Subsets are named in the vocabulary's order. Each part may be missing. Ranges ar
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,28 +23,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from nibabel.affines import voxel_sizes
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metakd_monai.vocabulary import Modality, Region
+from metakd_monai.files import read_json
+from metakd_monai.nifti import voxel_ml
+from metakd_monai.vocabulary import Modality, Region, UserError
 
 FILE = "expected.json"
 Look = dict[str, float]
 Ranges = Mapping[str, Sequence[float]]
-USUAL = (0.01, 0.99)  # of the training cases lie within a range
+USUAL = (0.005, 0.995)  # of the training cases lie within a range
 ENOUGH = 500_000  # voxels of a volume for percentiles
 # How far outside the range of the training cases is still usual: a factor, or a difference.
 FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
-DIFFERENCES = {"share": 0.15, "skew": 0.25, "contrast": 0.5}
+DIFFERENCES = {"share": 0.15, "skew": 0.25, "contrast": 0.5, "cover": 0.1}
+KINDS = (*FACTORS, *DIFFERENCES)
+NEEDED = ("shortest_edge", "longest_edge", "brain_ml", "brain_share")  # among the ranges
+FEWEST_CASES = 3  # that a Dice is measured on, to be said
 
 
-def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> Look:
+def measure_look(image: Tensor, available: Tensor, affine: ArrayLike) -> Look:
     """Measure what tells an unusual case from a usual one; no number depends on the scale of intensities.
 
     Args:
         image: sequences, 0 outside the brain, ``(N, *S)``.
         available: which are there, ``(N,)`` bool.
-        spacing: edges of a voxel in mm.
+        affine: from voxels to mm, ``(4, 4)``.
 
     Returns:
         ``shortest_edge`` and ``longest_edge`` of a voxel in mm; ``brain_ml``, volume of what is not 0;
@@ -53,21 +58,25 @@ def measure_look(image: Tensor, available: Tensor, spacing: Sequence[float]) -> 
         for each sequence that is there, of its values in the brain, with their percentiles p:
 
         - ``<sequence>_skew``, (p95 + p5 - 2 p50) / (p95 - p5), which changes sign when contrast is reversed,
-        - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values;
+        - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values,
+        - ``<sequence>_cover``, the share of the brain in which it is not 0, small where only a part was scanned;
 
         with T1 and T1ce, ``contrast``, see :func:`measure_contrast`.
     """
-    brain = reduce(torch.logical_or, image[available] != 0)  # any() over the first axis is ten times slower
+    filled = image != 0
+    brain = reduce(torch.logical_or, filled[available])  # any() over the first axis is ten times slower
+    edges = voxel_sizes(np.asarray(affine, dtype=float))
     voxels, box = int(brain.sum()), math.prod(length_along(brain, axis) for axis in range(brain.dim()))
     look = {
-        "shortest_edge": float(min(spacing)),
-        "longest_edge": float(max(spacing)),
-        "brain_ml": voxels * math.prod(spacing) / 1000,
+        "shortest_edge": float(min(edges)),
+        "longest_edge": float(max(edges)),
+        "brain_ml": voxels * voxel_ml(affine),
         "brain_share": voxels / box,
     }
     given = {m: values for m, values, there in zip(Modality, image, available.tolist(), strict=True) if there}
     for modality, values in given.items():
         look |= {f"{modality.value}_{name}": value for name, value in measure_values(values).items()}
+        look[f"{modality.value}_cover"] = int(filled[list(Modality).index(modality)].sum()) / voxels
     if {Modality.T1, Modality.T1CE} <= given.keys():
         look["contrast"] = measure_contrast(given[Modality.T1], given[Modality.T1CE])
     return look
@@ -145,7 +154,7 @@ def find_unusual(look: Look, ranges: Ranges) -> list[str]:
 
 
 def find_odd_values(look: Look, ranges: Ranges, sides: Mapping[str, int]) -> list[str]:
-    """Return a line for each sequence with unusual intensities, and one where T1 and T1ce seem exchanged.
+    """Return a line for each sequence that is partial or of unusual intensities, and one for T1 and T1ce exchanged.
 
     ``sides`` are those of :func:`side_of`, by name.
     """
@@ -154,6 +163,10 @@ def find_odd_values(look: Look, ranges: Ranges, sides: Mapping[str, int]) -> lis
         found = f"{look['contrast']:.2f} (in training {say(ranges['contrast'], '.2f')})"
         lines.append(f"t1 and t1ce exchanged? what t1ce adds to t1 has skewness {found}")
     for modality in Modality:
+        cover = f"{modality.value}_cover"
+        if sides.get(cover, 0) < 0:
+            found = f"{look[cover]:.0%} of the brain (in training {say(ranges[cover], '.0%')})"
+            lines.append(f"{modality.value} covers {found}, only a part was scanned?")
         odd = [name for name in (f"{modality.value}_skew", f"{modality.value}_tails") if sides.get(name)]
         numbers = [f"{name.split('_')[1]} {look[name]:.2f} (in training {say(ranges[name], '.2f')})" for name in odd]
         if odd:
@@ -180,9 +193,9 @@ def say(usual: Sequence[float], form: str) -> str:
 
 def say_measured(dice: Mapping[str, float]) -> str:
     """Write the Dice of a region, and on how many cases it was measured, for a user."""
-    cases = int(dice["cases"])
+    cases = dice["cases"]
     low, high = f"{dice['lowest']:.2f}", f"{dice['highest']:.2f}"
-    return f"{low if low == high else f'{low}-{high}'} ({cases} case{'s' if cases != 1 else ''})"
+    return f"{low if low == high else f'{low}-{high}'} ({cases} cases)"
 
 
 @dataclass(frozen=True)
@@ -201,59 +214,97 @@ class Expectations:
     ranges: Ranges = field(default_factory=dict)
     note: str | None = None
 
+    def dice(self, modalities: Sequence[str]) -> dict[str, Mapping[str, float]]:
+        """Return the Dice of each region that was measured on enough cases, of sequences in the vocabulary's order."""
+        regions = self.subsets.get("+".join(modalities), {})
+        return {region: dice for region, dice in regions.items() if dice["cases"] >= FEWEST_CASES}
+
     def report(self, modalities: Sequence[str]) -> dict[str, Any] | None:
         """Return what a report says of the Dice to expect from sequences, named in the vocabulary's order."""
         if self.note is not None:
             return {"note": self.note}
-        dice = self.subsets.get("+".join(modalities))
-        return None if dice is None else {"dice": dice, "measured_on": list(self.measured_on)}
+        dice = self.dice(modalities)
+        return {"dice": dice, "measured_on": list(self.measured_on)} if dice else None
 
     def describe(self, modalities: Sequence[str]) -> str:
         """Say in a few words which Dice to expect, or nothing.
 
-        As ``expected Dice ET 0.41-0.83 (4 cases), WT 0.70-0.93 (5 cases)``, or ``WT 0.86 (1 case)``.
+        As ``expected Dice ET 0.41-0.83 (4 cases), WT 0.70-0.93 (5 cases)``.
         """
-        dice = self.subsets.get("+".join(modalities), {})
+        dice = self.dice(modalities)
         ranges = [f"{region.value} {say_measured(dice[region])}" for region in Region if region.value in dice]
         return f"expected Dice {', '.join(ranges)}" if ranges else ""
 
-    def find_unusual(self, image: Tensor, available: Tensor, spacing: Sequence[float]) -> list[str]:
+    def find_unusual(self, image: Tensor, available: Tensor, affine: ArrayLike) -> list[str]:
         """Return what is unlike the training cases in a case; see :func:`measure_look` and :func:`find_unusual`."""
-        return find_unusual(measure_look(image, available, spacing), self.ranges) if self.ranges else []
+        return find_unusual(measure_look(image, available, affine), self.ranges) if self.ranges else []
 
 
 def read_expectations(weights: str | Path, sha256: str) -> Expectations:
-    """Read ``expected.json`` beside weights, which need not be there.
+    """Read ``expected.json`` beside weights, which need not be there. All of it is checked before any of it is used.
 
     Args:
         weights: a file.
         sha256: its checksum.
+
+    Returns:
+        What it says; where it is unreadable or of other weights, nothing but a note.
     """
     path = Path(weights).with_name(FILE)
-    if not path.is_file():
+    if not path.exists():
         return Expectations()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["weights_sha256"] != sha256:
+        content = read_mapping(read_json(path, "what metakd_monai.expectations describes"))
+        if content.get("weights_sha256") != sha256:
             return Expectations(note=f"{path.name} is about other weights, ignored")
+        ranges = read_mapping(content["training"])["ranges"] if "training" in content else None
         return Expectations(
-            {subset: read_dice(regions) for subset, regions in content.get("subsets", {}).items()},
-            [str(case) for case in content.get("cases", [])],
-            read_ranges(content["training"]["ranges"]) if "training" in content else {},
+            {str(subset): read_dice(regions) for subset, regions in read_mapping(content.get("subsets", {})).items()},
+            [str(case) for case in read_list(content.get("cases", []))],
+            {} if ranges is None else read_ranges(ranges),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (UserError, ValueError, KeyError, TypeError, OverflowError):
         return Expectations(note=f"{path.name} is unreadable, ignored")
 
 
-def read_dice(regions: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def read_mapping(content: Any) -> Mapping[str, Any]:
+    """Return an object of JSON; raises ValueError for anything else."""
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{content!r:.50} found; expected an object")
+    return content
+
+
+def read_list(content: Any) -> list[Any]:
+    """Return a list of JSON; raises ValueError for anything else."""
+    if not isinstance(content, list):
+        raise ValueError(f"{content!r:.50} found; expected a list")
+    return content
+
+
+def read_dice(regions: Any) -> dict[str, dict[str, float]]:
     """Read the Dice of a subset by region; raises KeyError or ValueError for something else."""
-    names = ("mean", "lowest", "highest", "cases")
-    return {Region(region).value: {name: dice[name] for name in names} for region, dice in regions.items()}
+    found = {}
+    for region, dice in read_mapping(regions).items():
+        values = {name: read_number(read_mapping(dice)[name]) for name in ("mean", "lowest", "highest")}
+        cases = read_number(dice["cases"])
+        if not all(0 <= value <= 1 for value in values.values()) or cases != int(cases) or cases < 1:
+            raise ValueError(f"{dice} found; expected Dice from 0 to 1 of a number of cases")
+        found[Region(region).value] = {**values, "cases": int(cases)}
+    return found
 
 
-def read_ranges(content: Mapping[str, Sequence[float]]) -> Ranges:
+def read_ranges(content: Any) -> Ranges:
     """Read the ranges of the training cases; raises KeyError or ValueError where one that is needed is not there."""
-    ranges = {name: (float(low), float(high)) for name, (low, high) in content.items()}
-    for name in ("shortest_edge", "longest_edge", "brain_ml", "brain_share"):
-        ranges[name]
+    ranges = {name: [read_number(end) for end in ends] for name, ends in read_mapping(content).items()}
+    for name in (*NEEDED, *ranges):
+        low, high = ranges[name]
+        if low > high or (name not in NEEDED and name.rsplit("_", 1)[-1] not in KINDS):
+            raise ValueError(f"{name} {ranges[name]} found; expected the range of a number of measure_look")
     return ranges
+
+
+def read_number(value: Any) -> float:
+    """Return a finite number of JSON; raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r:.50} found; expected a number")
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,13 @@ from metakd_monai import __version__
 from metakd_monai.cases import Case
 from metakd_monai.expectations import read_expectations
 from metakd_monai.exports import load_any, settle_precision, weights_checksum
-from metakd_monai.files import (
-    is_unfinished,
-    mark_finished,
-    mark_unfinished,
-    read_nifti,
-    write_json,
-    write_like,
-)
-from metakd_monai.inferers import ModalityInferer, inside, keep_memory, paste
+from metakd_monai.files import mark_unfinished, read_record, write_json
+from metakd_monai.fingerprint import code_fingerprint
+from metakd_monai.inferers import ModalityInferer, Window, inside, keep_memory, paste
+from metakd_monai.nifti import read_nifti, voxel_ml, write_like
 from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
+from metakd_monai.temporaries import is_unfinished, mark_finished, refuse_folders, remove
+from metakd_monai.transforms import NOTE, REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
 from metakd_monai.uncertainty import describe_uncertainty, measure_uncertainty
 from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality, Region, UserError, find_user_error
 from metakd_monai.weights import checksum
@@ -45,6 +41,8 @@ class Compute:
         margin: voxels kept around the brain's box.
         mirror: ``"none"``, ``"lr"`` or ``"all"``.
         overlap: of windows, where the box is not one.
+        window: three lengths in voxels, or ``"whole"``, the box; None for the window that goes with the weights. In
+            the settings of a mask it is never None.
     """
 
     precision: str = "auto"
@@ -52,11 +50,15 @@ class Compute:
     margin: int = 4
     mirror: str = "none"
     overlap: float = 0.25
+    window: Window = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a mask, apart from the case; recorded in its report."""
+    """What decides a mask, apart from the case; recorded in its report.
+
+    Masks of other code are other masks: see :mod:`metakd_monai.fingerprint`.
+    """
 
     weights_sha256: str
     modalities: tuple[str, ...] = MODALITY_NAMES
@@ -64,6 +66,7 @@ class Settings:
     compute: Compute = Compute()
     postprocessing: str = "none"
     version: str = __version__
+    code_sha256: str = field(default_factory=code_fingerprint)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class Outputs:
     probabilities: bool = False
     overwrite: bool = False
     uncertainty: bool = False
+
+    def files(self, case_id: str) -> list[Path]:
+        """Return all files that may lie there of a case."""
+        return [*(self.directory / f"{case_id}{end}" for end in (".nii.gz", ".json", ".png")), *self.maps(case_id)]
 
     def maps(self, case_id: str) -> dict[Path, bool]:
         """Return the maps that may lie beside a case's mask, and whether each is asked for."""
@@ -117,7 +124,9 @@ class Predictor:
         given = compute or Compute()
         self.network = load_any(weights, device, optimize)
         settled = replace(given, precision=settle_precision(self.network, given.precision, self.device))
-        self.inferer = ModalityInferer(mode="gaussian", **asdict(settled))
+        how = {name: value for name, value in asdict(settled).items() if name != "window"}
+        self.inferer = ModalityInferer(settled.window, mode="gaussian", **how)
+        settled = replace(settled, window=self.inferer.window_for(self.network))
         self.settings = Settings(
             checksum(weights),
             tuple(m.value for m in modalities),
@@ -125,9 +134,10 @@ class Predictor:
             postprocessing=str(self.postprocessing),
         )
         self.expectations = read_expectations(weights, weights_checksum(self.network, weights))
+        limit = settled.memory_limit if self.device.type == "cpu" else None  # of the process, on a CPU
         self.load = Compose(
             [
-                LoadImageModalitiesd(modalities=modalities),
+                LoadImageModalitiesd(modalities=modalities, memory_limit=limit, log=False),
                 Orientationd(keys="image", axcodes=WORKING_AXES, labels=None),
             ]
         )
@@ -197,6 +207,7 @@ def predict_case(
     """
     settings = predictor.settings_for(case)
     report_path = outputs.directory / f"{case.case_id}.json"
+    refuse_folders(*outputs.files(case.case_id))
     done = not outputs.overwrite and is_done(mask_path(outputs, case), report_path, settings)
     if done and all(path.exists() for path, asked in outputs.maps(case.case_id).items() if asked):
         return f"done before with the same settings, left as it is ({report_path})"
@@ -205,20 +216,23 @@ def predict_case(
     item = (read or predictor.read)(case)
     was_read = time.perf_counter()
     logits = predictor.segment(item)
+    window, smaller = predictor.inferer.used, predictor.inferer.describe_window()
     labels = predictor.label(item, logits, settings.et_label)
     unsure = predictor.uncertainty(item, logits) if outputs.uncertainty else None
     segmented = time.perf_counter()
     used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
     missing = [name for name in MODALITY_NAMES if name not in used]
-    volumes = measure(labels, item["image"].pixdim)
+    volumes = measure(labels, item["image"].affine)
     expectations = predictor.expectations
-    unusual = expectations.find_unusual(item["image"].as_tensor(), item["available"], item["image"].pixdim.tolist())
+    image = item["image"]
+    unusual = expectations.find_unusual(image.as_tensor(), item["available"], image.affine)
+    unusual = [*filter(None, [image.meta.get(NOTE), smaller]), *unusual]
     title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
         f"{region} {volume:.1f} mL" for region, volume in volumes.items()
     )
     mark_unfinished(mask_path(outputs, case), report_path)
     for path in outdated:  # maps of an earlier mask, which would be taken for this one's
-        path.unlink(missing_ok=True)
+        remove(path)
     write_outputs(outputs, case.case_id, item, logits, labels, title, unsure)
     written = time.perf_counter()
     report = {
@@ -226,7 +240,9 @@ def predict_case(
         "settings": asdict(settings),
         "weights": str(predictor.weights),
         "device": str(predictor.device),
+        "window": window,
         "files": case.as_item()["image"],
+        "notes": list(case.notes),
         "modalities": {"used": used, "missing": missing},
         "volumes_ml": volumes,
         "expected": expectations.report(used),
@@ -257,10 +273,7 @@ def is_done(mask: Path, report: Path, settings: Settings) -> bool:
     if not mask.exists():
         return False
     wanted = json.loads(json.dumps(asdict(settings)))
-    try:
-        found = json.loads(report.read_text())["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        found = {}
+    found = read_record(report).get("settings", {})
     if found != wanted and is_unfinished(mask):
         return False
     if found != wanted:
@@ -304,9 +317,7 @@ def to_native(volume: torch.Tensor, affine: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(turned)
 
 
-def measure(labels: torch.Tensor, spacing: Sequence[float]) -> dict[str, float]:
-    """Return the volumes of ET, TC and WT in mL of a label map ``(1, *S)`` with a spacing in mm."""
-    voxel_ml = float(np.prod([float(s) for s in spacing])) / 1000
-    return {
-        r.value: round(float(m.sum()) * voxel_ml, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)
-    }
+def measure(labels: torch.Tensor, affine: torch.Tensor) -> dict[str, float]:
+    """Return the volumes of ET, TC and WT in mL of a label map ``(1, *S)`` with an affine ``(4, 4)`` in mm."""
+    each = voxel_ml(affine)
+    return {r.value: round(float(m.sum()) * each, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)}

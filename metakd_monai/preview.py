@@ -56,11 +56,16 @@ def draw_preview(
                 panel.imshow(picture, aspect=down / across, interpolation="nearest")
             else:
                 panel.text(0.5, 0.5, "absent", color="grey", ha="center", va="center", transform=panel.transAxes)
-    figure.suptitle(title, color="white", fontsize=11)
+    figure.suptitle(printable(title), color="white", fontsize=11, parse_math=False)
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="lower center", ncol=3, labelcolor="white", frameon=False)
     figure.subplots_adjust(0.04, 0.05, 0.99, 0.87, 0.03, 0.03)
     write_safely(path, lambda temporary: figure.savefig(temporary, format="png", dpi=90, facecolor="black"))
+
+
+def printable(text: str) -> str:
+    """Return lines with a question mark for what no font can show, such as bytes of a name that is no text."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
 
 
 def brain_box(image: np.ndarray, available: Sequence[bool]) -> tuple[slice, ...]:

@@ -7,6 +7,8 @@ FLAIR and T2, necrosis is dark in T1: what a radiologist would look for. Lengths
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +32,9 @@ CONTRAST: dict[Modality, tuple[float, ...]] = {
 }
 DEFAULT_SHAPE, DEFAULT_SPACING = (72, 88, 72), 2.0
 BRAIN_MM = np.array([66.0, 84.0, 66.0])  # half axes
+GIB = 2**30
+VOXEL_BYTES = 131  # that a case takes while it is made, for each voxel, measured
+MOST_CASES = 100_000
 NOISE, BIAS, JITTER = 0.04, 0.12, 0.05  # relative standard deviations
 
 
@@ -77,14 +82,26 @@ def simulate_cohort(
 
 def check_sizes(cases: int, seed: int, shape: Sequence[int], spacing: float) -> None:
     """Refuse arguments that no cohort can be made of."""
-    if cases < 1:
-        raise UserError(f"cases: {cases} found; expected at least 1")
+    if not 1 <= cases <= MOST_CASES:
+        raise UserError(f"cases: {cases} found; expected 1 to {MOST_CASES}")
     if seed < 0:
         raise UserError(f"seed: {seed} found; expected 0 or more")
     if len(shape) != 3 or min(shape) < 16:
         raise UserError(f"shape: {tuple(shape)} found; expected three sizes of at least 16 voxels")
     if not 0.2 <= spacing <= 10:
         raise UserError(f"spacing: {spacing:g} mm found; expected 0.2 to 10 mm")
+    needed, there = VOXEL_BYTES * math.prod(shape) / GIB, machine_memory() / GIB
+    if needed > there:
+        raise UserError(
+            f"shape: {tuple(shape)} found, which takes {needed:,.0f} GiB of memory, and this machine has {there:,.0f};"
+            " expected a smaller one"
+        )
+
+
+def machine_memory() -> float:
+    """Return the bytes of memory that this machine has; infinity where it does not say."""
+    known = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if known else math.inf
 
 
 def simulate_numbered(seed: int, shape: Sequence[int], spacing: float, number: int) -> Case:

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from metakd_monai.endings import end_with_parent
+
 NEEDLESS = ("PIL", "ignite", "itk", "matplotlib", "pandas", "requests", "scipy.signal", "sklearn", "tensorboard")
 
 
@@ -50,10 +52,13 @@ def has_deploy() -> bool:
 def call_lean(pickled: bytes, *arguments: Any) -> None:
     """Call what was pickled, a function and its first arguments, with more: the start of a worker process.
 
+    The process ends when its parent does, from here on: what it imports takes seconds.
+
     Args:
         pickled: ``(function, (argument, ...))``, whose modules are imported here, lean.
         arguments: the others, such as a pipe, that only a process object may carry.
     """
+    end_with_parent()
     with lean_imports():
         function, first = pickle.loads(pickled)
     function(*first, *arguments)

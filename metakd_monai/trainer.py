@@ -15,10 +15,13 @@ from monai.engines.trainer import Trainer
 from monai.inferers import SimpleInferer
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
+from torch import distributed as dist
 
+from metakd_monai.handlers.ranks import is_lost_peer, leave_at_once
+from metakd_monai.handlers.soundness import check_losses
 from metakd_monai.losses import DistillationLoss
 from metakd_monai.networks import WithFeatures
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, in_one_line
 
 TASK_LOSS = "task_loss"
 DISTILLATION_LOSS = "distillation_loss"
@@ -48,7 +51,8 @@ class MetaKDTrainer(SupervisedTrainer):
         kwargs: MONAI's SupervisedTrainer's; ``prepare_batch`` must hand out ``available`` ``(B, N)``.
 
     Raises:
-        UserError: for another amp_dtype, or accumulation_steps that are no whole number above 0.
+        UserError: for another amp_dtype, or accumulation_steps that are no whole number above 0; in training, for
+            a loss that is not finite.
     """
 
     def __init__(
@@ -87,8 +91,29 @@ class MetaKDTrainer(SupervisedTrainer):
         self.add_event_handler(Events.ITERATION_COMPLETED, self.stop_in_time)
 
     def run(self) -> None:
-        """Run as MONAI's trainer does, with the GradScaler that there is; MONAI's would be new, and for CUDA."""
-        super(Trainer, self).run()
+        """Run as MONAI's trainer does, with the GradScaler that there is; MONAI's would be new, and for CUDA.
+
+        After an error this process leaves the others of torch.distributed without waiting, and they fail in turn.
+
+        Raises:
+            UserError: for a loss that is not finite, and when another process has ended.
+        """
+        several = dist.is_available() and dist.is_initialized()
+        try:
+            super(Trainer, self).run()
+        except BaseException as error:
+            leave_at_once()
+            if several and isinstance(error, RuntimeError) and is_lost_peer(error):
+                raise UserError(f"training: another process has ended, and says why ({in_one_line(error)})") from error
+            raise
+
+    def _iteration(self, engine: Any, batchdata: Any) -> dict[str, Any]:
+        """Make one step, before any handler of its completion; refuses losses that are not finite."""
+        output: dict[str, Any] = super()._iteration(engine, batchdata)
+        first: Any = output[0] if isinstance(output, list) else output  # MONAI has cut the batch into cases
+        watched = (CommonKeys.LOSS, TASK_LOSS, DISTILLATION_LOSS)
+        check_losses(engine, {str(name): first[name] for name in watched}, self.optimizer)
+        return output
 
     def infer(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Return what the network gives for images ``(B, N, *S)``, in fp32 also where it ran in mixed precision."""

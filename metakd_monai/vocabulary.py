@@ -71,14 +71,25 @@ BRATS_2023_LABELS = LabelConvention("BraTS 2023", enhancing=int(Label.ET_2023))
 BRATS_2024_LABELS = LabelConvention("BraTS 2024 GLI", enhancing=int(Label.ET_2023), outside=(4,))  # resection cavity
 MSD_LABELS = LabelConvention("MSD Task01", necrosis=2, oedema=1, enhancing=3)
 
-# Spellings of a sequence as a whole token of a file name, lower case. BraTS of all years, MSD and BIDS.
+# Spellings of a sequence in one word, lower case. File names have more, see metakd_monai.cases.words.
 MODALITY_TOKENS: dict[str, Modality] = {
     **dict.fromkeys(("flair", "fla", "t2f", "t2flair"), Modality.FLAIR),
-    **dict.fromkeys(("t1", "t1n", "t1w"), Modality.T1),
-    **dict.fromkeys(("t1ce", "t1c", "t1gd", "t1post"), Modality.T1CE),
-    **dict.fromkeys(("t2", "t2w"), Modality.T2),
+    **dict.fromkeys(("t1", "t1n", "t1w", "t1wi"), Modality.T1),
+    **dict.fromkeys(("t1ce", "t1c", "t1gd", "t1post", "t1wc", "ct1"), Modality.T1CE),
+    **dict.fromkeys(("t2", "t2w", "t2wi"), Modality.T2),
 }
-LABEL_TOKENS = frozenset({"seg", "segm", "dseg", "label", "mask", "brainmask"})
+
+
+# What PyTorch, oneDNN, C++ and the loader of libraries say when memory runs out, lower case.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "could not create a primitive",
+    "bad_alloc",
+    "failed to map segment",
+)
 
 
 class UserError(ValueError):
@@ -101,10 +112,33 @@ def in_one_line(reason: object, longest: int = 200) -> str:
     return " ".join(str(reason).split())[:longest]
 
 
+def find_cause(error: BaseException) -> BaseException:
+    """Return what an exception was raised from in the first place: MONAI's Compose wraps what a transform raises."""
+    seen: set[int] = set()
+    while error.__cause__ is not None and id(error) not in seen:
+        seen.add(id(error))
+        error = error.__cause__
+    return error
+
+
 def explain(error: BaseException) -> str:
-    """Return what went wrong in one line."""
-    known = isinstance(error, UserError)
-    return str(error) if known else f"{type(error).__name__}: {in_one_line(error, 300)}"
+    """Return what went wrong in one line: the UserError that it was raised from, or else the first cause."""
+    known = find_user_error(error)
+    if known is not None:
+        return str(known)
+    error = find_cause(error)
+    words = f"{type(error).__name__}: {in_one_line(error, 300)}".removesuffix(": ")
+    if is_out_of_memory(error):
+        return f"out of memory ({words}); expected more memory, fewer --jobs or smaller images"
+    return words
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a device or the process ran out of memory."""
+    if isinstance(error, MemoryError):
+        return True
+    known = isinstance(error, (RuntimeError, OSError, ImportError))
+    return known and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:

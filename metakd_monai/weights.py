@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Any, cast
 
 import torch
 
-from metakd_monai.bundle import SEGMENTATION_BUNDLE, bundle_root
+from metakd_monai.inferers import Window, parse_window
 from metakd_monai.networks import MetaKDUNet, infer_architecture
+from metakd_monai.shipped import SEGMENTATION_BUNDLE, bundle_root, shipped_bundles
 from metakd_monai.vocabulary import Modality, Region, UserError, in_one_line
 
 OPTIMIZATIONS = ("auto", "none", "compile")
+LARGEST_STRIDE = 16  # an image is padded to a multiple of it and more
 WRAPPERS = ("network", "model", "state_dict")  # checkpoint.pt, and what other tools wrap a state dict in
 
 
@@ -35,8 +36,8 @@ def load_network(path: str | Path, device: str | torch.device = "cpu", optimize:
             another network.
     """
     state = read_state(Path(path))
+    network = build_network(state, path)
     try:
-        network = MetaKDUNet(**read_architecture(state))
         network.load_state_dict(state)
     except (ValueError, RuntimeError) as error:
         raise misfit(path, error) from None
@@ -55,24 +56,48 @@ def network_for(weights: str | Path, **arguments: Any) -> MetaKDUNet:
     """
     if arguments or not Path(weights).is_file():
         return MetaKDUNet(**arguments)
-    try:
-        return MetaKDUNet(**read_architecture(read_state(Path(weights))))
-    except ValueError as error:
-        raise misfit(weights, error) from None
+    return build_network(read_state(Path(weights)), weights)
 
 
-def start_from(network: MetaKDUNet, weights: str | Path | None) -> MetaKDUNet:
+def start_from(network: MetaKDUNet, weights: str | Path | None, window: Window = None) -> MetaKDUNet:
     """Return the network that training begins with.
 
     Args:
         network: a new one, for ``weights`` None.
         weights: see :func:`load_network`; what is trained is then the network that they belong to, of whatever width
             and ``input_stride``.
+        window: that the weights are to be run on afterwards, see :func:`~metakd_monai.inferers.parse_window`; None
+            for what the network has.
 
     Raises:
-        UserError: as :func:`load_network`.
+        UserError: as :func:`load_network`, and for a window that is none.
     """
-    return network if weights is None else load_network(weights, optimize="none").train()
+    started = network if weights is None else load_network(weights, optimize="none").train()
+    given = parse_window(window)
+    if given is not None:
+        try:
+            started.set_window(None if isinstance(given, str) else given)
+        except ValueError as error:
+            raise UserError(f"window: {error}") from None
+    return started
+
+
+def build_network(state: dict[str, torch.Tensor], path: str | Path) -> MetaKDUNet:
+    """Build the network that a state dict belongs to, without its weights.
+
+    It is made without memory first and compared, so that shapes which no network has cost nothing.
+
+    Raises:
+        UserError: for weights of another network; ``path`` is for the message.
+    """
+    try:
+        arguments = read_architecture(state)
+        with torch.device("meta"):
+            blank = MetaKDUNet(**arguments).state_dict()
+        check_fit(state, blank)
+        return MetaKDUNet(**arguments)
+    except (ValueError, RuntimeError, IndexError, ZeroDivisionError, OverflowError) as error:
+        raise misfit(path, error) from None
 
 
 def read_architecture(state: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -82,7 +107,19 @@ def read_architecture(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     wrong = {name: arguments[name] for name, value in expected.items() if arguments[name] != value}
     if wrong:
         raise ValueError(f"found {wrong}, expected { ({name: expected[name] for name in wrong}) }")
+    if arguments["input_stride"] > LARGEST_STRIDE:
+        raise ValueError(f"found input_stride {arguments['input_stride']}, expected at most {LARGEST_STRIDE}")
     return arguments
+
+
+def check_fit(state: Mapping[str, torch.Tensor], blank: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError for the first tensor of a state dict whose shape or kind of number is not the network's."""
+    for name, expected in blank.items():
+        found = state.get(name)
+        if found is not None and found.shape != expected.shape:
+            raise ValueError(f"found {name} of shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
+        if found is not None and found.is_floating_point() != expected.is_floating_point():
+            raise ValueError(f"found {name} of {found.dtype}, expected {expected.dtype}")
 
 
 def misfit(path: str | Path, error: Exception) -> UserError:
@@ -113,37 +150,67 @@ def optimize_network(network: MetaKDUNet, optimize: str) -> MetaKDUNet:
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict, numbers of 16 bits as fp32; raises UserError for anything else."""
+    """Read a state dict, numbers of 16 bits as fp32; nothing in the file is executed.
+
+    Raises:
+        UserError: for a file that is none, and for tensors that are no numbers of a network: complex, sparse, larger
+            than the file, NaN or infinite.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected weights, such as model.pt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected weights, such as model.pt") from None
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
+    except Exception:  # of a damaged archive, PyTorch raises all kinds
         raise UserError(f"{path}: unreadable; expected weights saved by torch.save as a state dict") from None
     for name in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
-    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(is_tensor(name, value) for name, value in content.items()):
         raise UserError(f"{path}: holds no state dict; expected weights of a MetaKDUNet")
-    return {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
+    declared = sum(value.numel() * value.element_size() for value in content.values())
+    if declared > path.stat().st_size:  # views of few numbers, which would grow when they are copied
+        raise UserError(f"{path}: declares {declared} bytes of numbers and is smaller; expected weights as torch saves")
+    state = {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
+    check_finite(state, path)
+    return state
+
+
+def is_tensor(name: object, value: object) -> bool:
+    """Tell whether an entry of a state dict is a name with plain numbers."""
+    if not (isinstance(name, str) and isinstance(value, torch.Tensor)):
+        return False
+    return value.layout == torch.strided and not value.is_quantized and not value.is_complex()
+
+
+def check_finite(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Refuse weights with which every mask would be empty: raises UserError for one that is NaN or infinite."""
+    for name, value in state.items():
+        bad = int((~value.isfinite()).sum())
+        if bad:
+            raise UserError(
+                f"{path}: {name} has {bad} of {value.numel()} numbers that are NaN or infinite; expected sound weights"
+            )
 
 
 def find_weights(given: str | Path | None) -> Path:
-    """Return the weights that were given, or those in the bundle.
+    """Return the weights that were given, or those that come with this package, whatever the current folder is.
 
     Raises:
         UserError: when there are none, saying where to get or make some.
     """
-    path = Path(given) if given is not None else Path(bundle_root()) / "models" / "model.pt"
-    if path.is_file():
-        return path
     if given is not None:
-        raise UserError(f"weights: {path} not found; expected a file such as model.pt")
-    raise UserError(
-        f"weights: none found at {path}; give them with --weights FILE: those of the project lie in its source"
-        f" folder (bundles/{SEGMENTATION_BUNDLE}/models/model.pt), ./scripts/demo.sh makes some (demo/model.pt), or"
-        " train your own (README, 'Train')"
-    )
+        path = Path(given)
+        if not path.is_file():
+            raise UserError(f"weights: {path} not found; expected a file such as model.pt")
+        return path
+    # A zoo bundle carries this package inside, and no bundles in it: then it is the folder that is being run.
+    path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE, bundle_root())) / "models" / "model.pt"
+    if not path.is_file():
+        raise UserError(
+            f"weights: none found at {path}; give some with --weights FILE, install the project again, which brings"
+            " its own (pip install), or train yours (README, 'Train')"
+        )
+    return path
 
 
 def checksum(path: str | Path) -> str:

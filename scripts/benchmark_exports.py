@@ -16,11 +16,11 @@ from benchmark_inference import make_weights, measure_turns, timed  # first: it 
 
 import torch  # isort: skip
 
-from metakd_monai.bundle import bundle_root
 from metakd_monai.cli.export import FORMATS
 from metakd_monai.exports import load_any
 from metakd_monai.exports.write import export_network
 from metakd_monai.files import write_json
+from metakd_monai.shipped import bundle_root
 from metakd_monai.vocabulary import Modality
 
 EAGER = "model.pt"

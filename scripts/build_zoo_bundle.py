@@ -17,8 +17,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from metakd_monai.bundle import SEGMENTATION_BUNDLE
 from metakd_monai.files import write_safely
+from metakd_monai.shipped import SEGMENTATION_BUNDLE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "metakd_monai"
@@ -30,7 +30,10 @@ def pinned_requirements() -> dict[str, str]:
     """Return the package's requirements with their versions in constraints.txt."""
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
-    names = [re.split("[<>=]", line)[0] for line in setup["options"]["install_requires"].split()]
+    required = setup["options"]["install_requires"].split("\n")
+    names = [
+        re.split("[<>=]", line)[0] for line in required if line and ";" not in line
+    ]  # ";": for another Python alone
     lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
     return {name: pins[name] for name in names if name not in STATED_APART}

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from metakd_monai.benchmark.subsets import SubsetPredictor
 from metakd_monai.cases import find_cases
-from metakd_monai.files import read_voxels, write_json, write_safely
+from metakd_monai.files import write_json, write_safely
+from metakd_monai.nifti import read_voxels
 from metakd_monai.predict import Predictor
 from metakd_monai.simulate import simulate_cohort
 from metakd_monai.transforms import labels_to_regions
@@ -46,8 +47,8 @@ BUDGET = {
     "checkpoint_interval": "50",
     "roi_size": "[40,48,40]",
     "network_def#channels": "[8,16,32,64]",
-    "meta_fraction": "0.2",
-    "validation_fraction": "0.0",
+    "meta_cases": "3",
+    "validation_fraction": "0",
     "num_workers": "0",
     "learning_rate": "0.05",
     "momentum": "0.9",

@@ -27,13 +27,12 @@ say "1/4 Simulated cohort (demo/cohort) and a held-out case (demo/heldout)"
 [ -d demo/heldout ] || metakd simulate demo/heldout --cases 1 --seed 1000 --shape 48,60,48 --spacing 3
 
 say "2/4 Training the bundle (demo/training; about 6 minutes on two cores; a finished run is kept, see --fresh)"
-python -m monai.bundle run training \
-    --config_file bundles/brats_mri_metakd_segmentation/configs/train.json \
+metakd train \
     --dataset_dir demo/cohort --output_dir demo/training \
     --max_iterations 400 --meta_interval 10 --val_interval 200 --checkpoint_interval 50 \
     --roi_size "[40,48,40]" --network_def#channels "[8,16,32,64]" \
     --learning_rate 0.05 --momentum 0.9 \
-    --meta_fraction 0.2 --validation_fraction 0.1 --num_workers 0 --device cpu
+    --meta_cases 3 --validation_fraction 0.1 --num_workers 0 --device cpu
 cp demo/training/model.pt demo/model.pt
 
 say "3/4 Segmenting the held-out case with all sequences, without T1ce, with T1 only"

@@ -8,7 +8,7 @@ import torch
 from monai.metrics import compute_dice
 
 from metakd_monai.cases import find_cases
-from metakd_monai.files import read_voxels
+from metakd_monai.nifti import read_voxels
 from metakd_monai.transforms import labels_to_regions
 from metakd_monai.vocabulary import REGION_NAMES
 

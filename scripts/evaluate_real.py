@@ -37,9 +37,9 @@ from metakd_monai.benchmark.cases import Scoring, choose_scoring
 from metakd_monai.benchmark.items import Items
 from metakd_monai.benchmark.run import score_cases
 from metakd_monai.benchmark.subsets import case_of
-from metakd_monai.benchmark.tables import write_csv
 from metakd_monai.files import check_writable, write_json, write_safely
 from metakd_monai.predict import Predictor
+from metakd_monai.spreadsheets import write_csv
 from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.weights import checksum
 

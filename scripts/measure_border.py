@@ -16,7 +16,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from metakd_monai.cases import find_cases
-from metakd_monai.files import read_voxels
+from metakd_monai.nifti import read_voxels
 from metakd_monai.vocabulary import Label, Modality, UserError
 
 PLACES = np.arange(-6, 7)  # mm from the border, negative within

@@ -131,7 +131,7 @@ def measure_loading(task: dict[str, Any]) -> dict[str, Any]:
         config["amp_dtype"] = "bf16" if task["precision"] == "fp32" else task["precision"]
         config["network_def"]["channels"] = widths(task)
         parser = ConfigParser(config)
-        parser.get_parsed_content("initialize#1")  # the seeds
+        parser.get_parsed_content("initialize#0")  # the seeds
         trainer, handlers = parser.get_parsed_content("train#trainer"), parser.get_parsed_content("train#handlers")
         timing = next(handler for handler in handlers if isinstance(handler, TimingReader))
         rows: list[dict[str, float]] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from metakd_monai.bundle import bundle_root
+from metakd_monai.shipped import bundle_root
 from metakd_monai.simulate import simulate_cohort
 
 SITES = ("site-1", "site-2")

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from metakd_monai.files import read_nifti, read_voxels
+from metakd_monai.nifti import read_nifti, read_voxels
 from metakd_monai.simulate import write_volume
 from metakd_monai.simulation.anatomy import ATLAS_ENDINGS, TISSUES
 from metakd_monai.vocabulary import WORKING_AXES, UserError
@@ -36,10 +36,11 @@ CLUSTER_WIDTH = 9.0  # half of what a cluster's border blurs over, in the image'
 
 def read(path: Path) -> np.ndarray:
     """Return voxels ``(*S)`` with BraTS' axes."""
-    image = read_nifti(path)
+    file = read_nifti(path)
+    image = nib.Nifti1Image(read_voxels(path, file), file.affine)
     axes = nib.orientations.axcodes2ornt(WORKING_AXES)
     image = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), axes))
-    return read_voxels(path, image).squeeze()
+    return np.asarray(image.dataobj)
 
 
 def read_maps(pattern: Path) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Write the weights that the bundle ships: a trained network's state dict in numbers of 16 bits, with its stride.
 
 Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2] [--own-scales 2]
-           [--thresholds ET TC WT] [--expected FILE] [--cases FOLDER ...]
+           [--window X,Y,Z|whole] [--thresholds ET TC WT] [--expected FILE] [--cases FOLDER ...]
 
 Beside them goes expected.json (metakd_monai.expectations), for what metakd predict says of a case: the Dice of
 --expected, as scripts/evaluate_real.py writes it, and the ranges that the cases of the folders span, which are to be
@@ -22,16 +22,19 @@ import torch
 from metakd_monai.cases import find_cases
 from metakd_monai.expectations import FILE, Look, measure_look, merge_looks, read_expectations
 from metakd_monai.files import write_json, write_safely
+from metakd_monai.inferers import WHOLE, Window
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Predictor
 from metakd_monai.vocabulary import Region, UserError
-from metakd_monai.weights import checksum, load_network, read_architecture, read_state
+from metakd_monai.weights import checksum, load_network, read_architecture, read_state, start_from
 
 LARGEST = 25_000_000  # bytes
 
 
-def convert(path: Path, stride: int | None, own_scales: int | None) -> MetaKDUNet:
-    """Return a network with given weights and another input_stride or own_scales; None for what they have.
+def convert(path: Path, stride: int | None, own_scales: int | None, window: Window = None) -> MetaKDUNet:
+    """Return a network with given weights and another input_stride, own_scales or window; None for what they have.
+
+    With another stride the same window has other voxels.
 
     Raises:
         UserError: for fewer own_scales than the weights have: what differs cannot be shared.
@@ -42,7 +45,10 @@ def convert(path: Path, stride: int | None, own_scales: int | None) -> MetaKDUNe
     own_scales = found if own_scales is None else own_scales
     if own_scales < found:
         raise UserError(f"{path}: own_scales {found} found; expected at most the {own_scales} asked for")
-    network = MetaKDUNet(**{**arguments, "input_stride": stride or arguments["input_stride"], "own_scales": own_scales})
+    stride = stride or arguments["input_stride"]
+    if arguments["window"] is not None:
+        arguments["window"] = [length * stride // arguments["input_stride"] for length in arguments["window"]]
+    network = start_from(MetaKDUNet(**{**arguments, "input_stride": stride, "own_scales": own_scales}), None, window)
     shared_from = {name: source_of(name, own_scales, found) for name, _ in network.named_parameters()}
     network.load_state_dict(
         {name: state[source] for name, source in shared_from.items()} | dict(network.named_buffers())
@@ -102,9 +108,10 @@ def publish(
     stride: int | None = None,
     own_scales: int | None = None,
     thresholds: Sequence[float] | None = None,
+    window: Window = None,
 ) -> None:
     """Write the weights and say what they are."""
-    network = convert(source, stride, own_scales)
+    network = convert(source, stride, own_scales, window)
     if thresholds is not None:
         move_thresholds(network, thresholds)
     content = pack(network)
@@ -112,7 +119,7 @@ def publish(
     network = load_network(output)
     print(
         f"{output}: {len(content) / 1e6:.1f} MB, channels {network.channels}, input_stride {network.pooling},"
-        f" own_scales {network.own_scales}"
+        f" own_scales {network.own_scales}, window {network.window or WHOLE}"
     )
     print(f"SHA-256 {checksum(output)}")
 
@@ -146,7 +153,7 @@ def publish_expectations(weights: Path, expected: Path | None, folders: Sequence
 
 def look_at(item: dict[str, Any]) -> Look:
     """Measure a case as the predictor has read it."""
-    return measure_look(item["image"].as_tensor(), item["available"], item["image"].pixdim.tolist())
+    return measure_look(item["image"].as_tensor(), item["available"], item["image"].affine)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -167,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--input-stride", type=int, help="default: what the weights say")
     parser.add_argument("--own-scales", type=int, help="give each modality copies of so many shared scales")
+    parser.add_argument("--window", help="that the weights are run on, X,Y,Z or whole; default: what they say")
     parser.add_argument(
         "--thresholds",
         type=float,
@@ -178,7 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, nargs="+", default=[], help="folders of cases as those of the training")
     options = parser.parse_args(arguments)
     try:
-        publish(options.source, options.output, options.input_stride, options.own_scales, options.thresholds)
+        given = (options.input_stride, options.own_scales, options.thresholds, options.window)
+        publish(options.source, options.output, *given)
         if options.expected is not None or options.cases:
             publish_expectations(options.output, options.expected, options.cases)
     except (UserError, ValueError) as error:

@@ -24,7 +24,7 @@ on_whole_brains() {
     local from=$1 to=$2
     shift 2
     train --output_dir "$output/$to" --init_weights "$output/$from/checkpoint.pt" --roi_size "[192,192,192]" \
-        --learning_rate 0.0015 "$@"
+        --window whole --learning_rate 0.0015 "$@"
 }
 # Two brains for each step. Ours were two processes' (multi_gpu_train.json, half the iterations), which twice the
 # iterations that accumulate equal.
@@ -47,5 +47,5 @@ with_each_alone own borders 31 --alone 2 --drawn 3 --learning_rate 0.0015 --max_
 agent=(--alone 2 --drawn 3 --learning_rate 0.001 --meta_interval 250 --max_iterations 900 --cosine#T_max 900)
 on_whole_brains borders agent "${agent[@]}" --seed 37 "$@"
 on_whole_brains agent longer "${agent[@]}" --seed 43 "$@"
-python scripts/publish_weights.py "$output/longer/model.pt" --output "$output/model.pt" --input-stride 2 \
+python scripts/publish_weights.py "$output/longer/model.pt" --output "$output/model.pt" --input-stride 2 --window whole \
     --thresholds 0.2 0.2 0.5

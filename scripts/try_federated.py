@@ -23,9 +23,9 @@ from monai.networks.utils import get_state_dict
 from torch import Tensor
 
 from metakd_monai import __version__
-from metakd_monai.bundle import bundle_root
 from metakd_monai.equations import normalize_importance
 from metakd_monai.files import write_json, write_safely
+from metakd_monai.shipped import bundle_root
 from metakd_monai.simulate import simulate_cohort
 from metakd_monai.vocabulary import MODALITY_NAMES
 

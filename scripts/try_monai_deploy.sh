@@ -33,7 +33,7 @@ if [ -z "$case_dir" ]; then
     case_dir=$work/simulated/Simulated_000
 fi
 python scripts/make_dicom_series.py "$case_dir" "$work/dicom" --nifti "$work/nifti" ${DEPLOY_CROP:+--crop "$DEPLOY_CROP"}
-mkdir -p "$work/$name" && cp -r "bundles/$name/." "$work/$name" && rm -rf "$work/$name/models"
+metakd bundle "$work/$name"
 python scripts/make_test_weights.py "$work/nifti" "$work/$name/models/model.pt"
 (cd "$work/$name" && python -m monai.bundle ckpt_export network_def --filepath "$work/model.ts" \
     --ckpt_file models/model.pt --meta_file configs/metadata.json --config_file configs/inference.json > "$work/export.log" 2>&1)

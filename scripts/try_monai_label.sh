@@ -34,7 +34,7 @@ rm -rf "$work" && mkdir -p "$work"
 metakd simulate "$work/cohort" --cases 5 --seed 0 --shape 48,56,48 --spacing 3
 monailabel apps --download --name monaibundle --output "$work/apps" > "$work/download.log"
 model=$work/apps/monaibundle/model/$bundle
-mkdir -p "$model" && cp -r "bundles/$bundle/." "$model" && rm -rf "$model/models" && mkdir "$model/models"
+metakd bundle "$model"
 python scripts/make_test_weights.py "$work/cohort/Simulated_000" "$model/models/model.pt"
 # The only change to the bundle, as anyone makes it whose machine is small: training crops of the cases' size.
 python - "$model/configs/train.json" <<'PYTHON'

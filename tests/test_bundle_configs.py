@@ -12,9 +12,11 @@ from conftest import BUNDLE, REPOSITORY
 from monai.bundle import ConfigParser, verify_metadata
 
 from metakd_monai import __version__
-from metakd_monai.bundle import bundle_root, choose_part, config_files, join_parts, list_cases, split_cases
+from metakd_monai.bundle import choose_part, join_parts, list_cases, split_cases
+from metakd_monai.datalists import count_meta
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Compute
+from metakd_monai.shipped import bundle_root, config_files, is_bundle
 from metakd_monai.transforms import regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
 
@@ -22,6 +24,7 @@ from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, UserError
 ADDITIONS = {
     "evaluate.json": {"weights", "evaluating", "cases", "subsets", "postprocessing", "compare"},
     "multi_gpu_train.json": {"finalize"},
+    "paper.json": set(),
     "federated_train.json": {"exchanged"},
     "train_simulated.json": {"atlas", "real", "real_share", "simulation_device", "simulator", "weight_decay"}
     | {"training_cases", "meta_cases", "validation_cases"}
@@ -95,8 +98,9 @@ def test_trunks_agree():
     from_file = {"_target_": "metakd_monai.weights.network_for", "weights": "@weights"}
     assert inference["network_def"] == load("evaluate.json")["network_def"] == from_file
     assert inference["network"] == "$@network_def.to(@device)"
-    assert train["network"] == "$start_from(@network_def, @init_weights).to(@device)"
-    assert train["init_weights"] is None
+    assert train["network"] == "$start_from(@network_def, @init_weights, @window).to(@device)"
+    assert train["init_weights"] is load("evaluate.json")["window"] is None
+    assert train["window"] == "@roi_size"
     knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
     assert {**train["validate"]["inferer"], **knobs, "channels_last": True} == inference["inferer"]
     assert train["inference_roi_size"] is inference["roi_size"] is None
@@ -109,7 +113,7 @@ def test_trunks_agree():
     assert after == ["Invertd", "RegionsToLabelsd", "SaveImageMaskd"]  # a logit above 0, as the command line has it
     image_only = [
         {**t, "keys": "image"} if "keys" in t else t
-        for t in without(train["train"]["deterministic_transforms"], "LabelsToRegionsd", "LoadImaged")
+        for t in without(train["train"]["deterministic_transforms"], "LabelsToRegionsd", "LoadLabeld")
         if t["_target_"] not in ("EnsureChannelFirstd", "CropForegroundd")
     ]
     mine = without(inference["preprocessing"]["transforms"], "EnsureChannelFirstd")
@@ -199,6 +203,7 @@ def test_config_files_on_a_command_line(arguments, expected):
 
 def test_bundle_root_is_found_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["x"])
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if not is_bundle(Path(folder))])  # of other tests
     monkeypatch.chdir(tmp_path)
     assert bundle_root() == str(BUNDLE)  # the source checkout
     assert bundle_root("no_such_bundle") == str(tmp_path)
@@ -216,7 +221,7 @@ def test_bundle_root_is_found_from_anywhere(monkeypatch, tmp_path):
 def test_split_is_disjoint_seeded_and_whole(cohort):
     split = split_cases(cohort, seed=0)
     ids = {part: [item["case_id"] for item in items] for part, items in split.items()}
-    assert {part: len(members) for part, members in ids.items()} == {"training": 4, "meta": 1, "validation": 1}
+    assert {part: len(members) for part, members in ids.items()} == {"training": 3, "meta": 2, "validation": 1}
     assert sorted(name for part in ids.values() for name in part) == [
         item["case_id"] for item in list_cases(cohort, labelled=True)
     ]
@@ -228,8 +233,40 @@ def test_split_refuses_what_cannot_be_split(cohort, tmp_path):
     shutil.copytree(cohort / "Simulated_000", tmp_path / "Simulated_000")
     with pytest.raises(UserError, match="1 cases with a label map found; expected at least 3"):
         split_cases(tmp_path)
-    with pytest.raises(UserError, match=r"meta_fraction: 0\.9 found"):
-        split_cases(cohort, meta_fraction=0.9)
+    with pytest.raises(UserError, match=r"validation_fraction: 0\.9 found"):
+        split_cases(cohort, validation_fraction=0.9)
+    with pytest.raises(UserError, match="meta_cases: 0 found; expected a whole number of at least 1"):
+        split_cases(cohort, meta_cases=0)
+
+
+@pytest.mark.parametrize(("total", "meta"), [(1, 1), (2, 1), (6, 2), (15, 5), (285, 5), (1251, 5)])
+def test_steps_of_the_importance_do_not_grow_with_the_data_set(total, meta):
+    assert count_meta(total, load("train.json")["meta_cases"]) == meta
+
+
+def test_a_training_without_validation_has_all_other_cases(cohort):
+    split = split_cases(cohort, meta_cases=1, validation_fraction=0)
+    assert {part: len(items) for part, items in split.items()} == {"training": 5, "meta": 1, "validation": 0}
+
+
+def test_the_paper_s_overlay_holds_what_the_paper_says():
+    """Sec. 8, Implementation details; the rest is not printed there."""
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / name) for name in ("train.json", "paper.json")])
+    printed = {
+        **{"max_iterations": 115000, "meta_interval": 100, "alpha": 0.1, "p_norm": 1, "normalization": "softmax"},
+        **{"learning_rate": 1e-2, "momentum": 0.99, "lr_schedule": "cosine", "iwv_lr": 1e-2, "iwv_weight_decay": 5e-5},
+        **{"validation_fraction": 0, "dropping_prob": 1.0, "dropping_law": "count", "warm_up": 0, "ramp": 0},
+    }
+    assert {name: parser[name] for name in printed} == printed
+    assert parser["train#augmentation_transforms"] == []
+
+
+def test_bundles_change_nothing_in_the_program_that_runs_them():
+    """MONAI Label's server and NVFlare's client run the same JSON."""
+    for path in (REPOSITORY / "bundles").glob("*/configs/*.json"):
+        text = path.read_text()
+        assert not any(word in text for word in ("sys.", "os._exit", "signal", "excepthook", "explain_errors")), path
 
 
 def test_a_split_s_cases_go_where_it_says(cohort):
@@ -242,7 +279,7 @@ def test_a_split_s_cases_go_where_it_says(cohort):
 def test_meta_cases_are_cut_from_a_list_that_does_not_say():
     """As MONAI Label does, which knows files, not parts."""
     data = [{"image": f"{name}.nii.gz", "label": f"{name}_seg.nii.gz"} for name in "abcd"]
-    training, meta = (choose_part(data, part, seed=0, meta_fraction=0.05) for part in ("training", "meta"))
+    training, meta = (choose_part(data, part, seed=0, meta_cases=1) for part in ("training", "meta"))
     assert (len(training), len(meta)) == (3, 1)
     assert sorted([*training, *meta], key=str) == data
     assert choose_part(data[::-1], "meta", seed=0) == meta

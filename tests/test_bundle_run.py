@@ -42,6 +42,14 @@ def bundle(config, *arguments, run_id="run", cwd=REPOSITORY, launcher=("-m", "mo
     return done
 
 
+def train(*arguments, status=0):
+    command = [sys.executable, "-W", "ignore", "-m", "metakd_monai", "train", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
 @pytest.fixture(scope="module")
 def trained(cohort, tmp_path_factory) -> Path:
     """The issue's own command from the repository's root, with knobs."""
@@ -104,14 +112,30 @@ def test_a_damaged_file_costs_one_line_and_is_skipped_when_asked(cohort, tmp_pat
     damaged = shutil.copytree(cohort, tmp_path / "cohort") / "Simulated_002" / "Simulated_002_t2.nii.gz"
     damaged.write_bytes(damaged.read_bytes()[:500])
     arguments = ["--dataset_dir", tmp_path / "cohort", "--output_dir", tmp_path / "out", *SMALL, *BRIEF]
-    done = bundle(str(CONFIGS / "train.json"), *arguments, status=1)
-    assert "Traceback" not in done.stderr
+    done = train(*arguments, status=1)
+    assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith(f"metakd: {damaged}: unreadable or truncated")
     options = ["--skip_damaged", "True", "--cache_dir", tmp_path / "cache"]
     done = bundle(str(CONFIGS / "train.json"), *arguments, *options)
     assert "Simulated_002: left out" in done.stdout + done.stderr
     assert (tmp_path / "out" / "model.pt").exists()
     assert len(list((tmp_path / "cache").glob("*.pt"))) == 5  # of six cases, the damaged one is left out
+
+
+def test_training_as_printed_in_the_paper_runs_and_goes_without_validation(cohort, tmp_path):
+    train("--overlay", "paper.json", "--dataset_dir", cohort, "--output_dir", tmp_path, *SMALL, "--max_iterations", 2)
+    assert len(rows(tmp_path / "training.csv")) == 2
+    assert not (tmp_path / "validation.csv").exists()
+    assert json.loads((tmp_path / "settings.json").read_text())["validation_fraction"] == 0
+
+
+def test_a_loss_that_is_not_finite_ends_the_command_with_a_line(cohort, tmp_path):
+    options = ["--learning_rate", "1e20", "--checkpoint_interval", "1"]
+    done = train("--dataset_dir", cohort, "--output_dir", tmp_path, *SMALL, *options, status=1)
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("metakd: training: loss is nan at iteration 2 (learning rate 1e+20)")
+    assert f"{tmp_path / 'checkpoint.pt'} of iteration 1 is from before" in line
+    assert not (tmp_path / "model.pt").exists()
 
 
 def test_inference_writes_masks_equal_to_metakd_predict(trained, cohort, tmp_path):
@@ -149,7 +173,7 @@ def test_options_at_the_top_take_effect_together(cohort, tmp_path):
         }
     )
     try:
-        parser.get_parsed_content("initialize#1")
+        parser.get_parsed_content("initialize#0")
         assert torch.are_deterministic_algorithms_enabled()
         trainer = parser.get_parsed_content("train#trainer")
         network = parser.get_parsed_content("network")

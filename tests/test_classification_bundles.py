@@ -122,7 +122,6 @@ def test_avmnist_from_the_repository_s_root_without_any_data(tmp_path):
 
 
 def test_adni_trains_evaluates_and_infers(cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # explain_errors replaces it
     options = {"dataset_dir": str(cohort), "output_dir": str(tmp_path)}
     work(ADNI, ["train.json"], "training", max_epochs=40, **options)
     last = rows(tmp_path / "meta.csv")[-1]

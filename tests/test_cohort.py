@@ -19,9 +19,10 @@ from test_predict import predict, run
 
 from metakd_monai.cases import find_cases
 from metakd_monai.cohort import Engine, Worker, predict_cases
-from metakd_monai.cohort.processes import describe, do_in_processes, serve
-from metakd_monai.files import remove_temporaries
+from metakd_monai.cohort.local import do_in_processes
 from metakd_monai.predict import Outputs, Predictor, predict_case
+from metakd_monai.temporaries import remove_temporaries
+from metakd_monai.workers.processes import describe, serve
 
 
 class Watched(Predictor):
@@ -111,9 +112,8 @@ def test_what_a_process_says(tmp_path, cohort, weights, monkeypatch):
     here, there = Pipe()
     here.send((first, second))
     here.send((second, None))
-    thread = threading.Thread(
-        target=serve, args=(0, partial(Predictor, weights), Outputs(tmp_path / "out", preview=False), 1, there)
-    )
+    make = partial(Worker, partial(Predictor, weights), Outputs(tmp_path / "out", preview=False), 1)
+    thread = threading.Thread(target=serve, args=(0, make, there))
     thread.start()
     assert here.recv() is None
     assert [here.recv().case_id, here.recv().case_id] == [first.case_id, second.case_id]
@@ -122,7 +122,7 @@ def test_what_a_process_says(tmp_path, cohort, weights, monkeypatch):
     assert not thread.is_alive()
     assert set(masks(tmp_path / "out")) == {f"{one.case_id}.nii.gz" for one in (first, second)}
     here, there = Pipe()
-    serve(0, partial(Predictor, tmp_path / "none.pt"), Outputs(tmp_path), 1, there)
+    serve(0, partial(Worker, partial(Predictor, tmp_path / "none.pt"), Outputs(tmp_path), 1), there)
     assert "no such file" in str(here.recv())
 
 
@@ -165,9 +165,12 @@ def test_interrupted_processes_all_end_and_the_run_resumes(tmp_path, cohort, wei
     messages = process.communicate(timeout=60)[1]
     wait_until(lambda: group_is_gone(process.pid), 60)
     was_too_late = process.returncode == 0 and len(masks(output)) == len(serial)  # on a busy machine
-    assert was_too_late or process.returncode == (1 if sent == signal.SIGINT else -sent)
+    assert was_too_late or process.returncode == (130 if sent == signal.SIGINT else -sent)
     assert "Traceback" not in messages
     if sent == signal.SIGINT:
+        assert was_too_late or messages.endswith(
+            "stopped by Ctrl-C; what is finished is kept; start it again to go on\n"
+        )
         assert {path.name for path in output.glob(".*")} <= {f".{name}.unfinished" for name in masks(output)}
     assert predict(cohort, output, weights, "--no-preview").exit_code == 0
     assert masks(output) == serial
@@ -238,13 +241,13 @@ def test_threads_are_shared_out(monkeypatch, tmp_path, cohort, weights):
     made = []
 
     class NoShift:
-        def __init__(self, crew, cases, size, directory):
-            made.append((crew.arguments[2], size))
+        def __init__(self, crew, cases, size, fail, tidy):
+            made.append((crew.make.args[2], size))
 
         def run(self):
             return iter(())
 
-    monkeypatch.setattr("metakd_monai.cohort.processes.Shift", NoShift)
+    monkeypatch.setattr("metakd_monai.cohort.worker.Shift", NoShift)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     for jobs in (2, 3, 6, 16):
         do_in_processes(partial(Predictor, weights), find_cases(cohort), Outputs(Path("out")), jobs)

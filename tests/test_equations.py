@@ -124,7 +124,8 @@ def test_gradient_reaches_students_only():
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("softmax", [0.5, 0.25, 0.25]), ("sigmoid", [2 / 3, 0.5, 0.5]), ("relu", [0.6931, 0, 0])]
+    ("name", "expected"),
+    [("softmax", [0.5, 0.25, 0.25]), ("sigmoid", [2 / 3, 0.5, 0.5]), ("relu", [0.6931, 0.0347, 0.0347])],
 )
 def test_normalize_importance_by_hand_eq_6(name, expected):
     weights = torch.tensor([2.0, 1.0, 1.0]).log()  # exp: 2, 1, 1; sigmoid of log 2: 2/3
@@ -166,3 +167,15 @@ def test_filling_matrix_is_filling_and_weighing_at_once(importance):
 def test_filling_matrix_by_hand():
     found = filling_matrix(torch.tensor([[True, False, True]]))
     assert found.tolist() == [[[1, 0, 0], [0.5, 0, 0.5], [0, 0, 1]]]
+
+
+def test_ratios_with_relu_are_bounded():
+    """As they are, w_i / w_j would be 6e5 here, and a loss of that size; Table 6 has a training that works."""
+    weights = torch.tensor([0.7, -3.0, 0.0, 0.01], requires_grad=True)
+    importance = normalize_importance(weights, "relu")
+    torch.testing.assert_close(importance, torch.tensor([0.7, 0.035, 0.035, 0.035]))
+    assert importance_ratio(importance).max().item() == pytest.approx(20)
+    importance.sum().backward()
+    assert weights.grad.tolist() == [1, 0, 0, 0]
+    assert normalize_importance(torch.tensor([-1.0, -2.0]), "relu").tolist() == [1, 1]
+    assert normalize_importance(torch.tensor([0.2, 0.4]), "relu").tolist() == pytest.approx([0.2, 0.4])

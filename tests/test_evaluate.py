@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +15,7 @@ from metakd_monai.cli.evaluate import CONVENTIONS as SPELLED_CONVENTIONS
 from metakd_monai.cli.evaluate import HD95_KINDS as SPELLED_KINDS
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.scores import CONVENTIONS, HD95_KINDS, columns_of, convention_of, evaluate_folders, write_report
-from metakd_monai.scores.evaluate import make_pool
+from metakd_monai.scores.evaluate import give_up
 from metakd_monai.scores.folders import find_predictions, find_references
 from metakd_monai.vocabulary import UserError
 
@@ -151,6 +150,13 @@ def test_an_affine_off_by_rounding_is_the_same_grid(folders: tuple[Path, Path]) 
     assert run(folders)["b"] == (1, "ok")
 
 
+@pytest.mark.parametrize("kind", ["noise", "a fourth axis", "doubles"])
+def test_a_label_map_stored_in_another_way_is_the_same(folders: tuple[Path, Path], kind: str) -> None:
+    labels = {"noise": TUMOUR * np.float32(0.9999), "a fourth axis": TUMOUR[..., None], "doubles": TUMOUR.astype(float)}
+    nib.save(nib.Nifti1Image(labels[kind], AFFINE), folders[0] / "a.nii.gz")
+    assert run(folders)["a"] == (1.0, "ok")
+
+
 def test_a_bad_reference_leaves_its_case_out(folders: tuple[Path, Path]) -> None:
     (folders[1] / "b_seg.nii.gz").write_bytes(b"no image")
     dice, status = run(folders)["b"]
@@ -256,9 +262,9 @@ def test_an_unusable_place_is_told_before_any_case_is_scored(folders: tuple[Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "predictions", "references"]
 
 
-def test_processes_leave_an_interrupt_to_the_one_that_made_them() -> None:
-    with make_pool(1) as pool:
-        assert pool.submit(signal.getsignal, signal.SIGINT).result() is signal.SIG_IGN
+def test_a_case_that_no_process_can_score_ends_the_evaluation() -> None:
+    with pytest.raises(UserError, match=r"^a: lost its worker 2 times \(killed\); expected fewer --jobs"):
+        give_up("a", "lost its worker 2 times (killed)")
 
 
 def test_the_command_ends_well_when_all_is_well(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from metakd_monai.cases import Case, find_cases, modality_of
-from metakd_monai.files import check_image, check_labels, read_nifti, read_voxels, write_like, write_safely
+from metakd_monai.cases import Case, find_cases, recognise
+from metakd_monai.files import write_safely
+from metakd_monai.nifti import check_image, check_labels, read_nifti, read_voxels, write_like
 from metakd_monai.vocabulary import Modality, UserError
 
 F, T1, T1CE, T2 = Modality
@@ -43,7 +44,7 @@ def save(path, shape=(4, 5, 6), affine=BRATS_AFFINE, value=None):
     ],
 )
 def test_modality_by_whole_tokens(name, expected):
-    assert modality_of(name) is expected
+    assert recognise(name) is expected
 
 
 @pytest.mark.parametrize(
@@ -94,13 +95,21 @@ def test_one_bad_case_of_many_carries_its_problem(tmp_path):
         (lambda d: None, "no modality found; expected files such as"),
         (lambda d: save(d / "a_seg.nii.gz"), "no modality found"),
         (lambda d: [save(d / "a_t1.nii.gz"), save(d / "a_t1n.nii.gz")], r"two files for 't1' \(a_t1.nii.gz, a_t1n"),
-        (lambda d: [save(d / "x" / "a_t1.nii.gz"), save(d / "y" / "a_t1.nii.gz")], "two cases are named 'a'"),
     ],
 )
 def test_find_cases_refuses(tmp_path, make, message):
     make(tmp_path)
     with pytest.raises(UserError, match=message):
         find_cases(tmp_path)
+
+
+def test_a_folder_of_another_format_is_told_which(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a_t1.nrrd").write_bytes(b"NRRD0004\n")
+    with pytest.raises(UserError, match=r"no modality found; expected .*; a_t1\.nrrd: NRRD found; expected NIfTI"):
+        find_cases(tmp_path)
+    with pytest.raises(UserError, match=r"a_t1\.nrrd: NRRD found; expected NIfTI.*, or a folder of cases"):
+        find_cases(tmp_path / "a" / "a_t1.nrrd")
 
 
 def test_find_cases_refuses_what_is_no_folder(tmp_path):

@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from metakd_monai.benchmark.subsets import DecodeAll
 from metakd_monai.inferers import ModalityInferer
-from metakd_monai.inferers.memory import BASE_BYTES, GIB, VOLUME_BYTES, window_step
+from metakd_monai.inferers.memory import window_step
+from metakd_monai.memory import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.networks import MetaKDUNet, infer_architecture
 from metakd_monai.vocabulary import UserError
 from metakd_monai.weights import load_network, network_for

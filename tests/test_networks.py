@@ -9,7 +9,7 @@ from metakd_monai.networks import (
     find_available,
     infer_architecture,
 )
-from metakd_monai.networks.norm import StepwiseNorm3d, VolumeNorm3d
+from metakd_monai.networks.norm import ExactNorm, StepwiseNorm3d, VolumeNorm3d, norm_volume
 from metakd_monai.vocabulary import Modality, modality_subsets
 
 AVAILABLE = torch.tensor([[True, False, True, True], [False, False, True, False]])
@@ -139,6 +139,42 @@ def test_norms_are_exact_on_a_volume_of_many_voxels(norm):
     torch.testing.assert_close(found.double(), torch.nn.functional.instance_norm(image.double()), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 144, 176, 144), (1, 4, 61, 67), (1, 3, 12, 13, 11), (1, 3, 5, 6, 5)])
+def test_volume_norm_is_exact_in_training_where_channels_come_last(shape):
+    """Beside float64; PyTorch's own batch norm of such a volume is wrong by 0.008 and its gradient by 0.002."""
+    last = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    image = (0.7 + torch.randn(shape)).contiguous(memory_format=last)
+    slope = (0.3 + torch.randn(shape) + 0.2 * image).contiguous(memory_format=last)
+    weight, bias = torch.rand(shape[1]) + 0.5, torch.randn(shape[1])
+    results = []
+    for dtype, norm in ((torch.float32, norm_volume), (torch.float64, instance_norm)):
+        inputs = [value.to(dtype, copy=True).requires_grad_() for value in (image, weight, bias)]
+        found = norm(*inputs, 1e-5)
+        found.backward(slope.to(dtype))
+        results.append([found.detach(), *(value.grad for value in inputs)])
+    assert results[0][0].stride() == image.stride()
+    for found, expected in zip(*results, strict=True):
+        assert (found - expected).abs().max() < 3e-6 * expected.abs().max()
+
+
+def instance_norm(x, weight, bias, eps):
+    """The definition, in float64."""
+    axes = list(range(2, x.dim()))
+    variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+    shape = (1, -1, *[1] * len(axes))
+    return (x - mean) / (variance + eps).sqrt() * weight.reshape(shape) + bias.reshape(shape)
+
+
+def test_gradient_of_the_volume_norm():
+    image = torch.randn(1, 2, 4, 3, 5, dtype=torch.double).contiguous(memory_format=torch.channels_last_3d)
+    weight, bias = torch.rand(2, dtype=torch.double), torch.randn(2, dtype=torch.double)
+    inputs = [value.requires_grad_() for value in (image, weight, bias)]
+    assert torch.autograd.gradcheck(lambda *values: ExactNorm.apply(*values, 1e-5), inputs)
+    assert torch.autograd.gradcheck(lambda x: ExactNorm.apply(x, None, None, 1e-5), inputs[:1])
+    with torch.no_grad():
+        assert torch.equal(norm_volume(image.clone(), weight, bias, 1e-5, inplace=True), ExactNorm.apply(*inputs, 1e-5))
+
+
 def test_plain_state_dict_loads_strictly_with_weights_only(network, weights):
     other = MetaKDUNet(channels=CHANNELS)
     other.load_state_dict(torch.load(weights, weights_only=True), strict=True)
@@ -201,6 +237,7 @@ def test_infer_architecture_reads_shapes_back():
         "deep_supervision": True,
         "input_stride": 1,
         "own_scales": 0,
+        "window": None,
     }
 
 

@@ -88,6 +88,7 @@ def test_they_go_with_the_weights(tmp_path):
         "deep_supervision": False,
         "input_stride": 1,
         "own_scales": 2,
+        "window": None,
     }
     torch.save(network.state_dict(), tmp_path / "model.pt")
     image = torch.randn(1, 4, 8, 8, 8)

@@ -1,5 +1,6 @@
 """From files to mask, preview and report, through the command line as a user calls it."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -9,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import CHANNELS, shared
+from conftest import BUNDLE, CHANNELS, shared
 from scipy.ndimage import label
 from test_files import assert_same_grid_for_itk, save
 
 from metakd_monai import __version__
 from metakd_monai.cases import find_cases
 from metakd_monai.cli import main
-from metakd_monai.files import read_voxels
 from metakd_monai.networks import MetaKDUNet
+from metakd_monai.nifti import read_voxels
 from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.predict import Predictor
+from metakd_monai.predict import Predictor, measure
+from metakd_monai.shipped import SEGMENTATION_BUNDLE
 from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.weights import checksum, find_weights, load_network
 
@@ -162,8 +164,8 @@ def fill(value):
         (lambda path: path.write_bytes(b"no"), "Simulated_000_t2.nii.gz: unreadable or truncated"),
         (fill(float("nan")), "NaN or infinite; expected finite"),
         (fill(7.0), "t2 is constant (7 everywhere)"),
-        (lambda path: save(path, (24, 28, 23)), "shape (24, 28, 23); expected (24, 28, 24) as in"),
-        (lambda path: save(path, (24, 28, 24)), "affine [[-1.0"),
+        (lambda path: save(path, (24, 28, 23)), "shape (24, 28, 23) found; expected (24, 28, 24) as in"),
+        (lambda path: save(path, (24, 28, 24)), "affine differs by"),
     ],
 )
 def test_a_bad_case_costs_one_line_and_the_others_are_done(tmp_path, case, cohort, weights, caplog, spoil, message):
@@ -177,6 +179,52 @@ def test_a_bad_case_costs_one_line_and_the_others_are_done(tmp_path, case, cohor
     assert message in line
     assert "\n" not in line
     assert {f.name for f in (tmp_path / "out").iterdir()} == {"Simulated_001.nii.gz", "Simulated_001.json"}
+
+
+def test_a_background_of_another_value_gives_the_mask_of_one_of_0(tmp_path, case, weights, caplog):
+    assert predict(case, tmp_path / "zero", weights).exit_code == 0
+    for path in case.glob("*_t*.nii.gz"):
+        image = nib.load(path)
+        voxels = np.asarray(image.dataobj, np.float32)
+        mean, spread = voxels[voxels != 0].mean(), voxels[voxels != 0].std()
+        nib.save(nib.Nifti1Image(np.where(voxels != 0, (voxels - mean) / spread, -20), image.affine), path)
+    caplog.clear()
+    assert predict(case, tmp_path / "other", weights).exit_code == 0
+    line = "background of t1 -20, t1ce -20, t2 -20 found; taken for the outside of the brain and set to 0"
+    assert f"Simulated_000: warning: {line}" in [record.getMessage() for record in caplog.records]
+    assert line in json.loads((tmp_path / "other" / "Simulated_000.json").read_text())["warnings"]
+    assert (mask(tmp_path / "zero") != mask(tmp_path / "other")).mean() < 1e-3
+
+
+def test_axes_of_length_1_are_none(tmp_path, case, weights):
+    assert predict(case, tmp_path / "three", weights).exit_code == 0
+    for path in case.glob("*.nii.gz"):
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine), path)
+    assert predict(case, tmp_path / "four", weights).exit_code == 0
+    assert np.array_equal(mask(tmp_path / "four"), mask(tmp_path / "three"))
+
+
+def test_the_memory_limit_is_for_reading_too(tmp_path, weights, caplog, monkeypatch):
+    """A file of half a megabyte that declares, and holds, 110 million voxels."""
+    folder = tmp_path / "in" / "a"
+    folder.mkdir(parents=True)
+    header = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)).header
+    header.set_data_shape((480, 480, 480))
+    header.set_data_offset(352)
+    header["scl_slope"], header["scl_inter"] = 1, 0  # on disk; in memory nibabel has NaN
+    (folder / "a_t1.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(4 + 480**3), 1))
+    monkeypatch.setattr("metakd_monai.nifti.voxels.read_to_end", lambda *_: pytest.fail("unpacked"))
+    assert predict(tmp_path / "in", tmp_path / "out", weights).exit_code == 1
+    assert "a_t1.nii.gz: its header declares a volume that needs 5.1 GiB of memory; memory_limit" in caplog.text
+
+
+def test_volumes_go_by_the_determinant_of_the_affine():
+    labels = torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
+    labels[0, :2] = 4
+    sheared = torch.eye(4)
+    sheared[0, 1] = 3  # edges of 1, 3.2 and 1 mm, but a volume of 1 cubic millimetre
+    assert measure(labels, sheared) == {"ET": 0.032, "TC": 0.032, "WT": 0.032}
 
 
 def test_two_files_for_one_modality_stop_that_case_only(tmp_path, case, cohort, weights, caplog):
@@ -257,12 +305,24 @@ def test_simulate_command(tmp_path):
 
 
 def test_without_weights_it_says_where_to_get_some(monkeypatch, tmp_path):
-    monkeypatch.setattr("metakd_monai.weights.bundle_root", lambda: str(tmp_path))
-    with pytest.raises(UserError, match=r"none found at .*--weights FILE: .*models/model\.pt.*scripts/demo\.sh"):
+    monkeypatch.setattr("metakd_monai.shipped.PLACES", [tmp_path])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"none found at .*model\.pt; give some with --weights FILE, .*pip install"):
         find_weights(None)
+    folder = tmp_path / SEGMENTATION_BUNDLE
+    for name in ("configs/metadata.json", "models/model.pt"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    assert find_weights(None) == folder / "models" / "model.pt"
+
+
+def test_weights_do_not_depend_on_the_current_folder(monkeypatch, tmp_path):
+    """Another bundle, or a copy with weights of one's own, may lie there: what is taken unasked is what was shipped."""
+    shutil.copytree(BUNDLE / "configs", tmp_path / "configs")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.pt").touch()
-    assert find_weights(None) == tmp_path / "models" / "model.pt"
+    monkeypatch.chdir(tmp_path)
+    assert find_weights(None) == BUNDLE / "models" / "model.pt"
 
 
 def test_weights_are_loaded_strictly_whatever_their_widths(tmp_path, network):
@@ -337,9 +397,23 @@ def test_ways_to_compute_are_recorded_and_not_mixed(tmp_path, case, weights):
     more = ["--mirror", "lr", "--margin", 2, "--memory-limit", 4]
     assert predict(case, tmp_path / "out", weights, *options, *more).exit_code == 0
     report = json.loads(next((tmp_path / "out").glob("*.json")).read_text())
-    expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25}
+    expected = {"precision": "fp32", "memory_limit": 4, "margin": 2, "mirror": "lr", "overlap": 0.25, "window": "whole"}
     assert report["settings"]["compute"] == expected
     assert predict(case, tmp_path / "out", weights, *options).exit_code == 1  # a mask of other settings is left alone
+
+
+def test_the_window_is_the_weights_or_the_user_s_and_in_the_report(tmp_path, case, network):
+    network.set_window((16, 16, 16))
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    for name, options, settled in (("own", [], [16, 16, 16]), ("other", ["--window", "whole"], "whole")):
+        result = predict(case, tmp_path / name, tmp_path / "model.pt", "--no-preview", *options)
+        assert result.exit_code == 0, result.output
+        report = json.loads(next((tmp_path / name).glob("*.json")).read_text())
+        assert report["settings"]["compute"]["window"] == settled
+        assert report["window"] == [16, 16, 16] if name == "own" else max(report["window"]) > 16
+    assert predict(case, tmp_path / "own", tmp_path / "model.pt", "--window", "whole").exit_code == 1
+    result = predict(case, tmp_path / "x", tmp_path / "model.pt", "--window", "small")
+    assert "'small' is not three whole numbers such as 72,88,72, or whole" in result.output
 
 
 def test_postprocessing_drops_what_lies_apart(tmp_path, case, weights):

@@ -52,7 +52,7 @@ def test_shared_scales_become_copies_for_each_modality(publish, weights, tmp_pat
     expected, previous = None, weights
     for own_scales in (0, 1, 2):
         said = publish(previous, "--output", tmp_path / f"{own_scales}.pt", "--own-scales", own_scales)
-        assert said.splitlines()[0].endswith(f"own_scales {own_scales}")
+        assert said.splitlines()[0].endswith(f"own_scales {own_scales}, window whole")
         previous = tmp_path / f"{own_scales}.pt"
         network = load_network(previous, optimize="none")
         assert (network.own_scales, network.channels) == (own_scales, CHANNELS)
@@ -63,6 +63,22 @@ def test_shared_scales_become_copies_for_each_modality(publish, weights, tmp_pat
     assert said == f"publish_weights: {previous}: own_scales 2 found; expected at most the 1 asked for\n"
     said = publish(weights, "--output", tmp_path / "all.pt", "--own-scales", 3, status=1)
     assert "own_scales must be 0 or more, and less than 3 scales, got 3" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "window"),
+    [
+        ([], (16, 24, 32)),
+        (["--input-stride", 2], (32, 48, 64)),
+        (["--window", "whole"], None),
+        (["--input-stride", 2, "--window", "40,40,48"], (40, 40, 48)),
+    ],
+)
+def test_the_window_goes_with_the_weights_in_their_new_voxels(publish, weights, tmp_path, options, window):
+    torch.save(MetaKDUNet(channels=CHANNELS, window=(16, 24, 32)).state_dict(), weights)
+    said = publish(weights, "--output", tmp_path / "out.pt", *options)
+    assert load_network(tmp_path / "out.pt").window == window
+    assert said.splitlines()[0].endswith(f"window {window or 'whole'}")
 
 
 def test_thresholds_move_the_logits(publish, weights, tmp_path):
@@ -102,11 +118,11 @@ def test_git_takes_the_shipped_files_only(name, ignored):
 def test_expectations_are_put_together(publish, cohort, weights, tmp_path):
     output = tmp_path / "models" / "model.pt"
     publish(weights, "--output", output)
-    dice = {"flair": {"WT": {"mean": 0.8, "lowest": 0.7, "highest": 0.9, "cases": 2}}}
+    dice = {"flair": {"WT": {"mean": 0.8, "lowest": 0.7, "highest": 0.9, "cases": 3}}}
     measured = {"subsets": dice, "cases": ["a", "b"], "weights_sha256": checksum(output), "surplus": 1}
     (tmp_path / "measured.json").write_text(json.dumps(measured))
     said = publish(weights, "--output", output, "--cases", cohort)
-    assert said.splitlines()[-1].endswith("expected.json: Dice of 0 subsets on 0 cases, 13 ranges")
+    assert said.splitlines()[-1].endswith("expected.json: Dice of 0 subsets on 0 cases, 17 ranges")
     publish(weights, "--output", output, "--expected", tmp_path / "measured.json")
     found = json.loads((output.parent / "expected.json").read_text())
     assert {name: found[name] for name in ("subsets", "cases", "weights_sha256")} == {
@@ -114,7 +130,7 @@ def test_expectations_are_put_together(publish, cohort, weights, tmp_path):
     }
     assert found["training"]["cases"] == len(find_cases(cohort))
     assert found["training"]["ranges"]["longest_edge"] == [6, 6]
-    assert read_expectations(output, checksum(output)).describe(["flair"]) == "expected Dice WT 0.70-0.90 (2 cases)"
+    assert read_expectations(output, checksum(output)).describe(["flair"]) == "expected Dice WT 0.70-0.90 (3 cases)"
 
     other = tmp_path / "other.pt"
     torch.save(MetaKDUNet(channels=CHANNELS).state_dict(), other)

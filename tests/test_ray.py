@@ -92,6 +92,19 @@ def test_what_cannot_be_used_is_said():
 
 
 @pytest.mark.parametrize(
+    ("found", "known"), [("2.40.0", False), ("2.59.1", False), ("2.60.0", True), ("3.0.0rc1", True)]
+)
+def test_a_ray_that_lets_anyone_in_is_refused(monkeypatch, found, known):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setattr("metakd_monai.cohort.ray_engine.version", lambda name: found)
+    if known:
+        assert Engine("ray").name == "ray"
+        return
+    with pytest.raises(UserError, match=f"Ray {found} found, which lets anyone in; expected 2.60 or later"):
+        Engine("ray")
+
+
+@pytest.mark.parametrize(
     ("nodes", "device", "jobs", "expected"),
     [
         ([{"CPU": 2}], "auto", 2, (2, {"num_cpus": 1}, 1)),

@@ -1,14 +1,15 @@
 """Sharing cases out among workers that get lost, with workers that are only played."""
 
 import random
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from metakd_monai.cases import Case
 from metakd_monai.cohort import Outcome
-from metakd_monai.cohort.sharing import STARTS, TRIES, Shift, WorkerLost
 from metakd_monai.vocabulary import UserError
+from metakd_monai.workers import Shift, WorkerLost
+from metakd_monai.workers.sharing import STARTS, TRIES
 
 
 def cases(number):
@@ -58,7 +59,7 @@ class Crew:
 
 
 def run(crew, number, size):
-    outcomes = list(Shift(crew, cases(number), size, Path("nowhere")).run())
+    outcomes = list(Shift(crew, cases(number), size, partial(Outcome, failed=True)).run())
     assert sorted(outcome.case_id for outcome in outcomes) == [c.case_id for c in cases(number)], "each exactly once"
     assert all(hand.ended for hand in crew.hands)
     return {outcome.case_id: outcome for outcome in outcomes}
@@ -134,7 +135,7 @@ def test_a_reason_that_holds_for_all_workers_ends_them_all():
 
 def test_workers_end_when_the_outcomes_are_not_wanted_any_more():
     crew = Crew()
-    shift = Shift(crew, cases(5), 2, Path("nowhere")).run()
+    shift = Shift(crew, cases(5), 2, partial(Outcome, failed=True)).run()
     next(shift)
     shift.close()
     assert [hand.ended for hand in crew.hands] == [True] * 2

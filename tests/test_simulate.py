@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from metakd_monai.cases import find_cases
-from metakd_monai.files import read_voxels
+from metakd_monai.nifti import read_voxels
 from metakd_monai.simulate import simulate_cohort
 from metakd_monai.vocabulary import Modality, UserError
 
@@ -67,7 +67,7 @@ def test_finished_cases_are_not_overwritten_unasked(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cases": 0}, "cases: 0 found; expected at least 1"),
+        ({"cases": 0}, "cases: 0 found; expected 1 to 100000"),
         ({"seed": -1}, "seed: -1 found; expected 0 or more"),
         ({"shape": (8, 8, 8)}, "at least 16 voxels"),
         ({"shape": (32, 32)}, "three sizes"),

@@ -9,7 +9,7 @@ from monai.bundle import ConfigParser
 from metakd_monai.cases import find_cases
 from metakd_monai.cli import main
 from metakd_monai.data import SeededDataset, StreamSampler
-from metakd_monai.files import read_voxels
+from metakd_monai.nifti import read_voxels
 from metakd_monai.simulation import Anatomy, RandSimulated, case, load_anatomies, simulate, simulated_split, tumours
 from metakd_monai.simulation.anatomy import cut, extend, from_images, resample, tell_tissue
 from metakd_monai.simulation.contrast import CYSTIC, draw_contrasts

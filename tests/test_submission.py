@@ -15,7 +15,7 @@ from layouts import SHAPE, make_layout
 
 from metakd_monai.cases import Case, find_cases
 from metakd_monai.cli.submission import SUBMITTED, submission
-from metakd_monai.files import write_like
+from metakd_monai.nifti import write_like
 from metakd_monai.submission import check_submission, examine_submission, read_grid, write_submission
 from metakd_monai.vocabulary import UserError
 from metakd_monai.years import find_year

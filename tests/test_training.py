@@ -1,10 +1,12 @@
 """Algorithm 1: who moves when, what weighs what, and that a stopped run goes on exactly."""
 
 import csv
+import errno
 import json
 import math
 import random
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +22,7 @@ from metakd_monai import __version__
 from metakd_monai.data import StreamSampler
 from metakd_monai.equations import distillation
 from metakd_monai.files import write_safely
+from metakd_monai.fingerprint import TRAINING_CODE, code_fingerprint
 from metakd_monai.handlers import (
     CheckpointHandler,
     DropModalitiesHandler,
@@ -237,6 +240,111 @@ def test_a_run_that_was_stopped_goes_on_to_the_last_bit(tmp_path, stop):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_loss_that_is_not_finite_ends_training_and_leaves_the_last_checkpoint(tmp_path):
+    run = Run(tmp_path, interval=1)
+    task_loss = run.trainer.task_loss
+    run.trainer.task_loss = lambda *pair: task_loss(*pair) * (float("nan") if run.trainer.state.iteration == 4 else 1)
+    expected = r"loss is nan at iteration 4 \(learning rate 0\.00\d+\); .*checkpoint\.pt of iteration 3 is from before"
+    with pytest.raises(UserError, match=expected):
+        run.trainer.run()
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 3
+    assert not (tmp_path / "model.pt").exists()
+    assert [int(row["iteration"]) for row in rows(tmp_path / "training.csv")] == [1, 2, 3]
+
+
+def test_a_meta_loss_that_is_not_finite_ends_training(tmp_path):
+    run = Run(tmp_path)
+    run.meta_update.loss_function = lambda logits, label: logits.mean() * float("nan")
+    with pytest.raises(UserError, match=r"meta_loss is nan at iteration 1 .*There is no checkpoint from before"):
+        run.trainer.run()
+
+
+def test_numbers_that_are_not_finite_are_never_written(tmp_path):
+    run = Run(tmp_path, max_iterations=1)
+    with torch.no_grad():
+        run.network.encoder[0].conv1.conv.weight[0] = math.inf
+    engine = Engine(lambda engine, batch: None)
+    engine.state.iteration = 7
+    handler = CheckpointHandler(tmp_path, {"network": run.network})
+    with pytest.raises(UserError, match=r"network\.encoder\.0\.conv1\.conv\.weight has numbers .* at iteration 7"):
+        handler.finish(engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"", "empty"), (b"PK\3\4 cut", "unreadable or cut off"), (None, "cut off")]
+)
+def test_damaged_checkpoint_is_refused(tmp_path, content, what):
+    Run(tmp_path, max_iterations=1).trainer.run()
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-900] if content is None else content)
+    with pytest.raises(UserError, match=f"checkpoint.pt: .*{what}; expected a checkpoint .* use --resume False"):
+        Run(tmp_path).trainer.run()
+
+
+@pytest.mark.parametrize("state", [[1], {"network": 1}, 7])
+def test_something_else_in_place_of_a_checkpoint_is_refused(tmp_path, state):
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match=r"checkpoint\.pt: holds .*Use --resume False"):
+        Run(tmp_path).trainer.run()
+
+
+def test_a_full_disk_costs_one_line_and_nothing_that_was_there(tmp_path, monkeypatch):
+    run = Run(tmp_path, interval=1)
+
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run.trainer.add_event_handler(
+        Events.ITERATION_STARTED(once=3), lambda: monkeypatch.setattr(Path, "write_bytes", full)
+    )
+    with pytest.raises(UserError, match=r"checkpoint\.pt: cannot be written \(No space left on device\)"):
+        run.trainer.run()
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 2
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("informative", "seed"), [(2, 0), (2, 1), (2, 2), (0, 0)])
+def test_learned_importance_finds_the_informative_modality(informative, seed):
+    """The label is to be seen in one modality alone, the others are noise; importances begin at random."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    network, importance = MetaKDUNet(channels=CHANNELS), ImportanceWeights(seed=seed)
+    loss, available = DiceBCELoss(), torch.ones(2, 4, dtype=torch.bool)
+    inner = torch.optim.Adam(network.parameters(), lr=1e-2)
+
+    def batch():
+        image = torch.randn(2, 4, 8, 8, 8)
+        return image, (image[:, informative, None] > 0.5).float().expand(-1, 3, -1, -1, -1)
+
+    def draws():
+        for _ in range(5):
+            image, label = batch()
+            yield {"image": image, "label": label, "available": available}
+
+    class Meta:
+        def __len__(self):
+            return 5
+
+        def __iter__(self):
+            return draws()
+
+    update = MetaUpdateHandler(network, importance, torch.optim.Adam(importance.parameters(), lr=0.03), loss, Meta())
+    engine = Engine(lambda engine, batch: None)
+    engine.state = State(device="cpu", iteration=1)
+    for iteration in range(60):
+        image, label = batch()
+        inner.zero_grad()
+        loss(network(image, available), label).backward()
+        inner.step()
+        if iteration >= 20 and iteration % 4 == 0:
+            update(engine)
+    found = importance().detach()
+    assert int(found.argmax()) == informative
+    others = [value for n, value in enumerate(found.tolist()) if n != informative]
+    assert found[informative] > 1.2 * max(others)
+
+
 class KilledError(Exception):
     """Stands for a process that ends in the middle of an iteration."""
 
@@ -277,11 +385,29 @@ def test_checkpoint_of_another_training_is_refused(tmp_path):
         Run(tmp_path).trainer.run()
 
 
+@pytest.mark.parametrize("change", [{"code_sha256": "0" * 64, "version": "0.1.0"}, None], ids=["other code", "0.1.0's"])
+def test_checkpoint_of_other_code_is_refused_with_ways_out(tmp_path, change):
+    Run(tmp_path).trainer.run()
+    path = tmp_path / CheckpointHandler.FILE
+    state = torch.load(path)
+    if change is None:
+        del state["settings"]["code_sha256"]
+    state["settings"] |= change or {"version": "0.1.0"}
+    torch.save(state, path)
+    line = rf"by other training code \(metakd_monai 0\.1\.0\); .*{__version__}.*--resume False, .*--init_weights"
+    with pytest.raises(UserError, match=line):
+        Run(tmp_path).trainer.run()
+    state["settings"] = {"version": "0.0.9", "code_sha256": code_fingerprint(TRAINING_CODE), "alpha": 0.1}
+    torch.save(state, path)
+    Run(tmp_path).trainer.run()  # another version with the same code
+
+
 def test_checkpoint_of_other_settings_is_refused(tmp_path):
     Run(tmp_path, max_iterations=1).trainer.run()
     with pytest.raises(UserError, match=r"alpha was 0\.1; expected 0\.5 as now. Use --resume False"):
         Run(tmp_path, alpha=0.5).trainer.run()
-    assert json.loads((tmp_path / "settings.json").read_text()) == {"version": __version__, "alpha": 0.1}
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings == {"version": __version__, "code_sha256": code_fingerprint(TRAINING_CODE), "alpha": 0.1}
     Run(tmp_path, alpha=0.5, resume=False).trainer.run()
 
 

@@ -29,7 +29,7 @@ LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 KNOBS = {
     **dict(zip(SMALL[::2], SMALL[1::2], strict=True)),
     **{"--max_iterations": 24, "--meta_interval": 6, "--val_interval": 12, "--checkpoint_interval": 4},
-    **{"--meta_fraction": 0.34, "--validation_fraction": 0.34},  # three cases each, for two processes
+    **{"--meta_cases": 3, "--validation_fraction": 0.34},  # three cases each, for two processes
 }
 ARGUMENTS = [str(part) for name, value in KNOBS.items() if name != "--device" for part in (name, value)]
 
@@ -141,6 +141,19 @@ def test_two_processes_train_where_nobody_has_some_modality(nine_cases, tmp_path
     assert len(first) == len(second) == 6
     for one, other in zip(first, second, strict=True):
         assert list(map(float, one.values())) == pytest.approx(list(map(float, other.values())), rel=1e-3, abs=1e-4)
+
+
+def test_an_error_in_one_process_ends_all(nine_cases, tmp_path):
+    """The loss of the second process alone is NaN, in its second iteration; the first is waiting for it then."""
+    arguments = ["--overlay", "multi_gpu_train.json", "--dataset_dir", nine_cases, "--output_dir", tmp_path, *ARGUMENTS]
+    arguments += ["--batch_size", "1", "--alpha", "$float('nan') if dist.get_rank() else 0.1", "--alpha_warm_up", "1"]
+    command = [sys.executable, "-W", "ignore", *LAUNCHER, "-m", "metakd_monai", "train", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("metakd: ")]
+    assert any(line.startswith("metakd: training: loss is nan at iteration 2") for line in lines)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def worker_of(launcher: int, rank: int) -> int:

@@ -8,6 +8,7 @@ from test_files import save
 from metakd_monai.transforms import (
     LabelsToRegionsd,
     LoadImageModalitiesd,
+    LoadLabeld,
     RandDropModalitiesd,
     RegionsToLabelsd,
     SaveImageMaskd,
@@ -70,8 +71,11 @@ def test_a_4d_file_in_channel_order(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda d: save(d / "case_t2.nii.gz", (4, 5, 7)), r"t2.nii.gz: shape \(4, 5, 7\); expected \(4, 5, 6\)"),
-        (lambda d: save(d / "case_t2.nii.gz", affine=np.eye(4)), "t2.nii.gz: affine .* expected .* as in"),
+        (lambda d: save(d / "case_t2.nii.gz", (4, 5, 7)), r"t2.nii.gz: shape \(4, 5, 7\) found; expected \(4, 5, 6\)"),
+        (
+            lambda d: save(d / "case_t2.nii.gz", affine=np.eye(4)),
+            "t2.nii.gz: affine differs by .* that of the case's",
+        ),
         (lambda d: save(d / "case_t2.nii.gz", (4, 5, 6, 2)), "expected a 3-D volume"),
         (lambda d: save(d / "case_t2.nii.gz", value=0), "t2 is constant"),
         (lambda d: (d / "case_t2.nii.gz").write_bytes(b"x"), "t2.nii.gz: unreadable"),
@@ -81,6 +85,77 @@ def test_bad_files_are_refused_by_name(case, spoil, message):
     spoil(case)
     with pytest.raises(UserError, match=message):
         LoadImageModalitiesd()({"image": case})
+
+
+def with_background(path, value):
+    """Give a file of ``save`` a border, and so a background, of one value."""
+    image = nib.load(path)
+    voxels = np.pad(np.asarray(image.dataobj, np.float32)[1:-1, 1:-1, 1:-1] + 1, 1, constant_values=value)
+    nib.save(nib.Nifti1Image(voxels, image.affine), path)
+
+
+def test_a_background_other_than_0_is_set_to_0_and_said_in_one_line(case, caplog):
+    for modality, value in zip(Modality, (0, -3.5, np.nan, -1000), strict=True):
+        with_background(case / f"case_{modality.value}.nii.gz", value)
+    image = LoadImageModalitiesd()({"image": case})["image"]
+    assert all(torch.equal(channel, image[0]) for channel in image)
+    note = "background of t1 -3.5, t1ce NaN, t2 -1000 found; taken for the outside of the brain and set to 0"
+    assert image.meta["note"] == note
+    (record,) = caplog.records
+    assert record.getMessage() == f"{case / 'case_flair.nii.gz'}: {note}"
+    LoadImageModalitiesd(log=False)({"image": case})
+    assert len(caplog.records) == 1
+
+
+def test_a_background_in_an_array_leaves_the_array_as_it_is(case):
+    for modality in Modality:
+        with_background(case / f"case_{modality.value}.nii.gz", 0)
+    sound = LoadImageModalitiesd()({"image": case})["image"].as_tensor()
+    given = torch.where(sound == 0, torch.nan, sound)
+    given[1] = torch.nan
+    before = given.clone()
+    item = LoadImageModalitiesd()({"image": given})
+    assert item["available"].tolist() == [True, False, True, True]
+    assert torch.equal(item["image"].as_tensor()[0], sound[0])
+    assert torch.equal(given.nan_to_num(9), before.nan_to_num(9))
+
+
+def test_a_volume_that_does_not_fit_is_refused(case):
+    assert LoadImageModalitiesd(memory_limit=0.7)({"image": case})["available"].all()
+    with pytest.raises(UserError, match=r"case_flair\.nii\.gz: .* needs 0\.6 GiB of memory; memory_limit is 0\.5 GiB"):
+        LoadImageModalitiesd(memory_limit=0.5)({"image": case})
+
+
+def test_label_maps_are_rounded_and_on_the_grid_of_their_image(case):
+    values = (np.arange(120).reshape(4, 5, 6) % 5).astype(np.float32)
+    affine = nib.load(case / "case_t1.nii.gz").affine
+    nib.save(nib.Nifti1Image((values * 0.9999)[..., None], affine), case / "case_seg.nii.gz")
+    item = LoadLabeld("label")(LoadImageModalitiesd()({"image": case, "label": case / "case_seg.nii.gz"}))
+    assert item["label"].dtype == torch.uint8
+    assert np.array_equal(item["label"][0], values)
+    assert torch.equal(item["label"].affine, item["image"].affine)
+    assert "label" not in LoadLabeld("label", allow_missing_keys=True)({"image": 1})
+
+
+@pytest.mark.parametrize(
+    ("shape", "shift", "message"),
+    [
+        (
+            (4, 5, 7),
+            0,
+            r"seg\.nii\.gz: shape \(4, 5, 7\) found; expected \(4, 5, 6\) as in the images of its case",
+        ),
+        ((4, 5, 6, 2), 0, "expected a 3-D volume"),
+        ((4, 5, 6), 60, "case_seg.nii.gz: affine differs by 60 from that of the images of its case"),
+    ],
+)
+def test_a_label_map_on_another_grid_is_refused(case, shape, shift, message):
+    affine = nib.load(case / "case_t1.nii.gz").affine.copy()
+    affine[0, 3] += shift
+    nib.save(nib.Nifti1Image(np.zeros(shape, np.uint8), affine), case / "case_seg.nii.gz")
+    item = LoadImageModalitiesd()({"image": case, "label": case / "case_seg.nii.gz"})
+    with pytest.raises(UserError, match=message):
+        LoadLabeld("label")(item)
 
 
 def test_wrong_channel_count_and_no_modality_left(tmp_path, case):

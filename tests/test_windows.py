@@ -8,10 +8,11 @@ import torch
 from test_inferers import Recorder, volume
 
 from metakd_monai.inferers import MIRRORINGS, PRECISIONS, ModalityInferer, choose_precision, paste
-from metakd_monai.inferers.memory import BASE_BYTES, GIB, VOLUME_BYTES, choose_roi, is_out_of_memory, shrink
+from metakd_monai.inferers.memory import choose_roi, shrink
+from metakd_monai.memory import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.predict import Compute
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, is_out_of_memory
 from metakd_monai.weights import OPTIMIZATIONS, optimize_network
 
 CPU = torch.device("cpu")
@@ -66,6 +67,47 @@ def test_out_of_memory_takes_smaller_windows_and_says_so(caplog, error):
     assert [record.getMessage() for record in caplog.records] == [
         "out of memory: going on with windows of 48x40x40",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "of_weights", "expected"),
+    [
+        (None, None, "whole"),
+        (None, (24, 32, 16), (24, 32, 16)),
+        ("whole", (24, 32, 16), "whole"),
+        (-1, (24, 32, 16), "whole"),
+        ("16,24,32", (24, 32, 16), (16, 24, 32)),
+        ([16, 24, 32], None, (16, 24, 32)),
+        (48, None, (48, 48, 48)),
+    ],
+)
+def test_the_window_is_that_of_the_weights_unless_another_is_given(given, of_weights, expected):
+    network, image = MetaKDUNet(channels=(4, 8), window=of_weights).eval(), torch.rand(1, 4, 40, 36, 20) + 1
+    inferer = ModalityInferer(given, memory_limit=4)
+    assert inferer.window_for(network) == expected
+    seen = []
+    network.encoder[0].register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    with torch.inference_mode():
+        inferer(image, network)
+    fitted = (40, 36, 20) if expected == "whole" else tuple(map(min, expected, (40, 36, 20)))
+    assert set(seen) == {fitted}
+    assert inferer.used == inferer.wanted == fitted
+    assert inferer.describe_window() is None
+
+
+@pytest.mark.parametrize("wrong", ["16,24", "a", [1, 2], 0, "0,1,2", [16, 16, "x"], 2.5])
+def test_what_is_no_window(wrong):
+    with pytest.raises(UserError, match=r"window: .* found; expected three numbers of voxels such as"):
+        ModalityInferer(wrong)
+
+
+def test_a_window_that_memory_makes_smaller_is_told():
+    image = torch.rand(1, 4, 64, 40, 40) + 1
+    inferer = ModalityInferer(mode="gaussian")
+    inferer(image, Greedy(48 * 40 * 40, MemoryError()))
+    assert (inferer.used, inferer.wanted) == ((48, 40, 40), (64, 40, 40))
+    expected = "computed in windows of 48x40x40 voxels instead of 64x40x40 for want of memory, which changes the mask"
+    assert inferer.describe_window() == expected
 
 
 def test_other_errors_and_memory_that_never_suffices_are_raised():

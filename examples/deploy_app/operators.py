@@ -12,7 +12,8 @@ from dicom import write_segmentation
 from monai.deploy.core import Image, Operator
 from study import Study, read_study
 
-from metakd_monai.files import check_writable, write_like, write_safely
+from metakd_monai.files import check_writable, write_safely
+from metakd_monai.nifti import write_like
 from metakd_monai.transforms import labels_to_regions
 
 

@@ -13,8 +13,8 @@ from dicom import find_series, read_series
 from grid import to_one_grid
 from monai.data import MetaTensor
 
-from metakd_monai.cases import NIFTI, find_cases, modality_of
-from metakd_monai.files import check_image, read_nifti, read_voxels
+from metakd_monai.cases import NIFTI, find_cases, recognise, safe_case_id
+from metakd_monai.nifti import check_image, read_sequences
 from metakd_monai.transforms import REFERENCE, LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality, UserError
 
@@ -66,13 +66,13 @@ def read_study(source: str | Path) -> Study:
         check_image(path, image.numpy(), modality.value)
     reference, resampled = to_one_grid(images)
     logger.info("grid of %s, %s", reference.value, tuple(images[reference].shape[1:]))
-    return Study(case_id, resampled, series=volumes[reference].instances)
+    return Study(safe_case_id(case_id), resampled, series=volumes[reference].instances)
 
 
 def read_files(path: Path) -> Study:
     """Read the NIfTI files of one case, or one 4-D file, also when it lies in a folder alone."""
     files = [file for file in path.rglob("*") if NIFTI.search(file.name)]
-    alone = len(files) == 1 and modality_of(files[0].name) is None
+    alone = len(files) == 1 and recognise(files[0].name) is None
     cases = find_cases(files[0] if alone else path)
     if len(cases) > 1:
         raise UserError(f"{path}: {len(cases)} cases found; expected those of one patient")
@@ -90,9 +90,5 @@ def read_files(path: Path) -> Study:
 
 def read_image(path: Path, modality: Modality) -> MetaTensor:
     """Read one sequence as ``(1, *S)``."""
-    image = read_nifti(path)
-    if len(image.shape) != 3:
-        raise UserError(f"{path}: shape {image.shape}; expected a 3-D volume")
-    voxels = read_voxels(path, image)
-    check_image(path, voxels, modality.value)
-    return MetaTensor(torch.from_numpy(voxels)[None], affine=torch.as_tensor(image.affine))
+    read = read_sequences({modality: path})
+    return MetaTensor(torch.from_numpy(read.channels[modality])[None], affine=torch.as_tensor(read.affine))

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from metakd_monai.adni.tables import NothingFoundError, find_table, keep_subjects, latest_rows, read_table
-from metakd_monai.files import read_voxels
+from metakd_monai.nifti import read_voxels
 from metakd_monai.vocabulary import UserError
 
 PREFIX = "IMAGE"

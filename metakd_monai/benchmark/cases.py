@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,9 @@ import torch
 from metakd_monai.benchmark.subsets import SubsetPredictor, case_of, name_subset
 from metakd_monai.cases import MIXED_ET_NAME
 from metakd_monai.data import files_in
-from metakd_monai.files import check_labels, read_nifti, read_voxels
+from metakd_monai.files import read_record as read_json_record
+from metakd_monai.fingerprint import SCORE_CODE, code_fingerprint
+from metakd_monai.nifti import AXES, check_grid, check_labels, read_labels, read_nifti
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.predict import Predictor, to_native
 from metakd_monai.scores.cases import measure
@@ -26,7 +29,10 @@ from metakd_monai.transforms import REFERENCE, labels_to_regions
 from metakd_monai.vocabulary import Modality, UserError
 from metakd_monai.years import find_year
 
+logger = logging.getLogger(__name__)
+
 NONE = PostProcessing()
+SEAL = "sha256"  # of a record: the hash over the rest of it
 SCORABLE = "Scorable"  # 1 where HD95 is a distance, 0 where it is a rule's value
 
 
@@ -56,6 +62,7 @@ class Scoring:
         prediction = {name: value for name, value in asdict(predictor.settings).items() if name != "et_label"}
         return {
             **json.loads(json.dumps(prediction)),
+            "code_sha256": code_fingerprint(SCORE_CODE),
             "convention": self.convention.name,
             "hd95": self.hd95,
             "postprocessing": self.postprocessing.as_dict(),
@@ -114,17 +121,14 @@ def read_reference(item: Mapping[str, Any], image: str | Path, convention: Conve
     if not path:
         raise UserError(f"{item['case_id']}: no label map; expected one to score against")
     file, grid = read_nifti(path), read_nifti(image)
-    if file.shape != grid.shape[:3]:
-        raise UserError(f"{path}: shape {file.shape} found; expected {grid.shape[:3]} as in {image}")
-    if not np.allclose(file.affine, grid.affine, atol=1e-3):
-        raise UserError(f"{path}: affine differs; expected that of {image}")
-    labels = read_voxels(path, file)
+    check_grid(path, file.shape, file.affine, grid.shape[:AXES], grid.affine, str(image))
+    labels = read_labels(path, file)
     meaning = convention.reference_labels or convention.labels
     if item.get("year"):
         meaning = find_year(str(item["year"])).labels
     check_labels(labels, str(path), meaning)
     masks = labels_to_regions(torch.from_numpy(labels)[None], meaning).bool().numpy()
-    return Reference(masks, tuple(float(step) for step in file.header.get_zooms()[:3]), file.affine)
+    return Reference(masks, file.edges, file.affine)
 
 
 def score_item(predictor: SubsetPredictor, item: Mapping[str, Any], scoring: Scoring) -> dict[str, Any]:
@@ -146,12 +150,15 @@ def score_item(predictor: SubsetPredictor, item: Mapping[str, Any], scoring: Sco
     reference = read_reference(item, volume["image"].meta[REFERENCE], scoring.convention)
     maps = predictor.label_maps(volume, scoring.convention.labels.enhancing)
     segmented = time.perf_counter()
+    if smaller := predictor.predictor.inferer.describe_window():
+        logger.warning("%s: warning: %s", item["case_id"], smaller)
     with ThreadPoolExecutor(scoring.jobs) as pool:
         scores = list(pool.map(lambda labels: score_map(labels, reference, scoring), maps.values()))
     return {
         "case": str(item["case_id"]),
         "available": [m.value for m, there in zip(Modality, volume["available"].tolist(), strict=True) if there],
         "files": fingerprint(item),
+        "window": predictor.predictor.inferer.used,
         "seconds": {"segment": segmented - start, "score": time.perf_counter() - segmented},
         "scores": {name_subset(subset): found for subset, found in zip(maps, scores, strict=True)},
     }
@@ -186,15 +193,18 @@ def read_record(path: Path, item: Mapping[str, Any], settings: Mapping[str, Any]
     Raises:
         UserError: when the record was made with other settings.
     """
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        found = record["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    record = read_json_record(path)
+    found = record.get("settings", {})
     differ = sorted(name for name in {*found, *settings} if found.get(name) != settings.get(name))
-    if differ:
+    if record and differ:
         raise UserError(f"{path}: made with other settings ({', '.join(differ)}); expected --overwrite or a new folder")
-    return record if record["files"] == fingerprint(item) else None
+    return record if record.get(SEAL) == seal(record) and record.get("files") == fingerprint(item) else None
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """Return a hash over a record, so that a damaged one is not taken for one of ours."""
+    rest = {name: value for name, value in record.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def subsets_of(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, float]]:

@@ -6,7 +6,6 @@ its own, so the test here is over the subsets alone, and the 16-pair value stand
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +24,9 @@ from metakd_monai.benchmark.tables import (
     mean,
     read_scores,
     show,
-    write_csv,
 )
-from metakd_monai.files import write_safely
+from metakd_monai.files import write_text
+from metakd_monai.spreadsheets import read_csv, write_csv
 from metakd_monai.vocabulary import REGION_NAMES, UserError, parse_modalities
 
 PAPER_COLUMNS = ("modalities", "region", "method", "dice_percent")
@@ -88,10 +87,8 @@ def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
     path = Path(path)
     path = path / "scores.csv" if path.is_dir() else path
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows, header = list(reader), tuple(reader.fieldnames or ())
-    except (OSError, ValueError, csv.Error) as error:
+        header, rows = read_csv(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: unreadable ({error}); expected a table to compare with") from None
     if header == LONG_HEADER:
         table = read_scores(path)
@@ -182,7 +179,7 @@ def write_comparison(folder: Path, table: ScoreTable, reference: ReferenceTable)
                 lines.append((found.rule, found.reference, name, region, ours, theirs, ours - theirs))
     write_csv(folder / "comparison.csv", lines)
     text = make_markdown(comparisons, table, reference)
-    write_safely(folder / "comparison.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / "comparison.md", text)
     return comparisons
 
 

@@ -73,5 +73,5 @@ def new_figure(size: tuple[float, float]) -> Figure:
 
 def save(figure: Figure, path: Path, title: str) -> None:
     """Write a figure as PNG."""
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     write_safely(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))

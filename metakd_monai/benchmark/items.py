@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metakd_monai.cases import Case, find_cases
+from metakd_monai.cases import Case, check_case_id, find_labelled
 from metakd_monai.datalists import datalist_part, read_datalist
 from metakd_monai.vocabulary import UserError
 
@@ -50,7 +50,7 @@ def labelled_items(folder: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: when there are none.
     """
-    items = [as_item(case) for case in find_cases(folder) if case.label is not None or case.problem is not None]
+    items = [as_item(case) for case in find_labelled(folder)]
     if not items:
         raise UserError(f"{folder}: no case with a label map; expected files such as <case>_seg.nii.gz")
     return items
@@ -62,8 +62,8 @@ def as_item(case: Case) -> dict[str, Any]:
 
 
 def check_items(items: Items) -> None:
-    """Raise UserError when there are no items, or two of one name."""
-    names = [str(item["case_id"]) for item in items]
+    """Raise UserError when there are no items, two of one name, or one whose results cannot be named after it."""
+    names = [check_case_id(item["case_id"]) for item in items]
     if not names:
         raise UserError("cases: none found; expected at least one with a label map")
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -15,21 +15,24 @@ import torch
 from tqdm import tqdm
 
 from metakd_monai import __version__
-from metakd_monai.benchmark.cases import Scoring, choose_scoring, read_record, score_item, subsets_of
+from metakd_monai.benchmark.cases import SEAL, Scoring, choose_scoring, read_record, score_item, seal, subsets_of
 from metakd_monai.benchmark.compare import Comparison, ReferenceTable, read_reference, write_comparison
 from metakd_monai.benchmark.figures import draw_curves, draw_heatmap
 from metakd_monai.benchmark.items import Items, check_items
 from metakd_monai.benchmark.subsets import SubsetPredictor
 from metakd_monai.benchmark.tables import MEAN, Score, ScoreTable, make_markdown, write_scores, write_wide
-from metakd_monai.files import check_writable, write_json, write_safely
+from metakd_monai.files import check_writable, write_json, write_text
+from metakd_monai.inferers import Window
 from metakd_monai.postprocessing import PostProcessing
-from metakd_monai.predict import Predictor
-from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, explain, find_user_error
+from metakd_monai.predict import Compute, Predictor
+from metakd_monai.temporaries import refuse_folders, remove
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, explain
 
 logger = logging.getLogger(__name__)
 
 MOST_JOBS = 8
 REWRITTEN = ("heatmap.png", "curves.png", "comparison.md", "comparison.csv")  # not by every run
+WRITTEN = ("table.md", "table.csv", "scores.csv", "manifest.json")
 DEFAULT_RULE = PostProcessing("small_et")  # so that ET is always reported with and without it
 
 
@@ -46,6 +49,7 @@ def run_benchmark(
     jobs: int | None = None,
     overwrite: bool = False,
     source: Mapping[str, Any] | None = None,
+    window: Window = None,
 ) -> dict[str, Any]:
     """Score a network on every subset of the sequences of every case; write tables, pictures and a manifest.
 
@@ -66,6 +70,7 @@ def run_benchmark(
         jobs: threads for scoring; None for one for each core, at most 8.
         overwrite: do cases again that were recorded with other settings.
         source: where the items come from, for the manifest.
+        window: see :class:`~metakd_monai.predict.Compute`.
 
     Returns:
         The manifest, as written to ``manifest.json``; ``cases["failed"]`` says what went wrong, by case.
@@ -79,7 +84,8 @@ def run_benchmark(
     scoring = choose_scoring(items, convention, hd95, postprocessing, jobs)
     reference = None if compare is None else read_reference(compare, compare_method)
     check_writable(folder)
-    predictor = Predictor(weights, device)
+    refuse_folders(*(folder / name for name in (*REWRITTEN, *WRITTEN)))
+    predictor = Predictor(weights, device, compute=Compute(window=window))
     settings = scoring.settings(predictor)
     engine = SubsetPredictor(predictor)
     records, failed, resumed = score_cases(engine, items, scoring, folder / "cases", overwrite)
@@ -130,11 +136,11 @@ def score_cases(
         try:
             record = {"settings": settings, **score_item(engine, item, scoring)}
         except Exception as error:  # whatever is wrong with one case, the others are done
-            failed[name] = explain(find_user_error(error) or error)
+            failed[name] = explain(error)
             logger.error("%s: failed: %s", name, failed[name])
             logger.debug("traceback of %s", name, exc_info=True)
             continue
-        write_json(folder / f"{name}.json", record)
+        write_json(folder / f"{name}.json", {**record, SEAL: seal(record)})
         records.append(record)
     return records, failed, len(known)
 
@@ -144,14 +150,14 @@ def write_results(
 ) -> list[Comparison]:
     """Write the tables and pictures of all cases in place of those before; return the comparison, if any."""
     for name in REWRITTEN:
-        (folder / name).unlink(missing_ok=True)
+        remove(folder / name)
     title = f"15 subsets, {len(table.cases)} cases"
     note = (
         f"Convention {scoring.convention.name}, HD95 {scoring.hd95}, post-processing {scoring.postprocessing}."
         f" Means over cases; metakd_monai {__version__}."
     )
     text = make_markdown(table, title, note)
-    write_safely(folder / "table.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / "table.md", text)
     write_wide(folder / "table.csv", table)
     write_scores(folder / "scores.csv", table)
     if not table.scores:

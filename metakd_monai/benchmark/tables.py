@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from metakd_monai.benchmark.cases import SCORABLE
 from metakd_monai.benchmark.subsets import name_subset
-from metakd_monai.files import write_safely
+from metakd_monai.spreadsheets import read_csv, write_csv
 from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, UserError, modality_subsets
 
 SUBSET_NAMES = tuple(name_subset(subset) for subset in modality_subsets())
@@ -112,24 +111,6 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file, numbers with ten digits at most and ``nan`` as a blank."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([spell(cell) for cell in line] for line in lines)
-
-    write_safely(path, write)
-
-
-def spell(cell: object) -> str:
-    """Spell a cell of a CSV file."""
-    if isinstance(cell, float):
-        return "" if math.isnan(cell) else f"{cell:.10g}"
-    return str(cell)
-
-
 def write_scores(path: Path, table: ScoreTable) -> None:
     """Write ``scores.csv``, a line for each score."""
     write_csv(path, [LONG_HEADER, *table.scores])
@@ -144,8 +125,7 @@ def read_score(row: Mapping[str, str]) -> Score:
 def read_scores(path: Path) -> ScoreTable:
     """Read ``scores.csv``; raises UserError when it is none."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [read_score(row) for row in csv.DictReader(file)]
+        rows = [read_score(row) for row in read_csv(path)[1]]
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path}: unreadable ({error}); expected a scores.csv of metakd benchmark") from None
     strange = {row.subset for row in rows} - set(SUBSET_NAMES)

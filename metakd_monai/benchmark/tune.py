@@ -21,11 +21,13 @@ from metakd_monai.files import check_writable, write_json
 from metakd_monai.postprocessing import PostProcessing
 from metakd_monai.predict import Predictor, to_native
 from metakd_monai.scores.regions import count_overlap
+from metakd_monai.temporaries import refuse_folders
 from metakd_monai.transforms import REFERENCE
-from metakd_monai.vocabulary import Region, UserError, explain, find_user_error
+from metakd_monai.vocabulary import Region, UserError, explain
 
 logger = logging.getLogger(__name__)
 
+WRITTEN = ("postprocessing.json", "postprocessing.png")
 SUBSETS = ("all", "complete")  # all 15, or all sequences together
 
 
@@ -76,6 +78,7 @@ def tune_postprocessing(
         raise UserError(f"subsets: {subsets!r} found; expected one of {', '.join(SUBSETS)}")
     folder = Path(output)
     check_writable(folder)
+    refuse_folders(*(folder / name for name in WRITTEN))
     predictor = Predictor(weights, device)
     found, failed = measure_cases(predictor, items, convention, subsets)
     thresholds, dice = curve_of(found)
@@ -119,7 +122,7 @@ def measure_cases(
             chosen = list(maps) if subsets == "all" else [max(maps, key=len)]
             found += [measure_et(name, s, maps[s] == rule.labels.enhancing, truth, reference.affine) for s in chosen]
         except Exception as error:  # whatever is wrong with one case, the others are used
-            failed[name] = explain(find_user_error(error) or error)
+            failed[name] = explain(error)
             logger.error("%s: failed: %s", name, failed[name])
     if not found:
         raise UserError(f"cases: none of {len(items)} can be used; {next(iter(failed.values()))}")

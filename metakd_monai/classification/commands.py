@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from metakd_monai.classification.scores import predict, score_subsets, write_scores
-from metakd_monai.files import write_safely
+from metakd_monai.spreadsheets import write_csv
 from metakd_monai.vocabulary import UserError, check_modalities, in_one_line
 from metakd_monai.weights import read_state
 
@@ -92,14 +91,9 @@ def classify(
         raise UserError(f"no sample has any of {', '.join(allowed)}; expected at least one")
     load_weights(network, weights)
     chances = predict(network, [item for item, _ in kept], names, allowed, device).softmax(1)
-
-    def write(path: Path) -> None:
-        with path.open("w", newline="") as stream:
-            table = csv.writer(stream, lineterminator="\n")
-            table.writerow(["case", "prediction", *classes, "modalities"])
-            for (item, mine), row in zip(kept, chances, strict=True):
-                values = [f"{value:.4f}" for value in row.tolist()]
-                table.writerow([item["case_id"], classes[int(row.argmax())], *values, "+".join(mine)])
-
-    write_safely(Path(output), write)
+    lines = [["case", "prediction", *classes, "modalities"]]
+    for (item, mine), row in zip(kept, chances, strict=True):
+        values = [f"{value:.4f}" for value in row.tolist()]
+        lines.append([item["case_id"], classes[int(row.argmax())], *values, "+".join(mine)])
+    write_csv(Path(output), lines)
     logger.info("%d samples: %s", len(kept), output)

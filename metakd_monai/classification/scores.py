@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metakd_monai.classification.batches import BatchLoader, PrepareModalities
-from metakd_monai.files import write_safely
+from metakd_monai.spreadsheets import write_csv
 from metakd_monai.vocabulary import UserError, subsets_of
 
 SCORES = ("accuracy", "f1", "balanced_accuracy", "micro_f1")
@@ -107,12 +106,5 @@ def score_subsets(
 
 def write_scores(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of scores as CSV, numbers with two decimals."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="") as stream:
-            table = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-            table.writeheader()
-            for row in rows:
-                table.writerow({k: f"{v:.2f}" if isinstance(v, float) else v for k, v in row.items()})
-
-    write_safely(Path(path), write)
+    lines = [[f"{value:.2f}" if isinstance(value, float) else value for value in row.values()] for row in rows]
+    write_csv(Path(path), [list(rows[0]), *lines])

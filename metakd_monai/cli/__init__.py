@@ -1,6 +1,7 @@
 """The command line ``metakd``. Everything is checked before anything runs.
 
-Exit status: 0 all done, 1 some cases failed, 2 unusable arguments. Heavy imports wait until a command needs them.
+Exit status: 0 all done, 1 some cases failed, 2 unusable arguments, 3 out of memory or an internal error, 130 Ctrl-C,
+143 SIGTERM. Heavy imports wait until a command needs them.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from metakd_monai.cli.adni import adni_prepare, adni_simulate
 from metakd_monai.cli.avmnist import avmnist
 from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
+from metakd_monai.cli.bundle import bundle
 from metakd_monai.cli.datalist import datalist
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
 from metakd_monai.cli.submission import submission
+from metakd_monai.cli.train import train
+from metakd_monai.endings import DEBUG
+from metakd_monai.vocabulary import UserError
 
 __all__ = ["main"]
 
@@ -32,10 +37,30 @@ def main() -> None:
     """Brain-tumour segmentation that keeps working when MRI sequences are missing. Research use only."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks Linux for huge pages: volumes come faster
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("metakd_monai").setLevel(logging.INFO)
+    logging.getLogger("metakd_monai").setLevel(logging.DEBUG if os.environ.get(DEBUG) else logging.INFO)
+    check_working_folder()
 
 
-SEGMENTATION = (simulate, datalist, predict, export, evaluate, benchmark, tune_postprocessing, submission)
+def check_working_folder() -> None:
+    """Raise UserError in a working folder that was removed: what PyTorch loads ends the process there."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise UserError("working folder: it is no more; expected to be started in a folder that is there") from None
+
+
+SEGMENTATION = (
+    simulate,
+    datalist,
+    train,
+    predict,
+    export,
+    evaluate,
+    benchmark,
+    tune_postprocessing,
+    submission,
+    bundle,
+)
 CLASSIFICATION = (avmnist, adni_prepare, adni_simulate)
 
 for command in (*SEGMENTATION, *CLASSIFICATION):

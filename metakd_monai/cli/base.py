@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import click
 
-from metakd_monai.vocabulary import UserError
+from metakd_monai.endings import Stopped, tell
+from metakd_monai.vocabulary import UserError, in_one_line
 
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
 
 
+RESUMED = ("predict", "benchmark", "train")  # commands that go on where they were when they are started again
+
+
 class Commands(click.Group):
-    """A group that turns UserError into one line and exit status 2, and names the closest command."""
+    """A group that tells in one line what ends a command, see :mod:`metakd_monai.endings`; it names the closest one."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except UserError as error:
-            click.echo(f"metakd: {error}", err=True)
-            ctx.exit(2)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (Exception, KeyboardInterrupt, Stopped) as error:
+            ctx.exit(tell(error, ctx.invoked_subcommand in RESUMED))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -50,19 +57,67 @@ def choice_option(name: str, values: Sequence[str], default: str, text: str) -> 
     return click.option(name, type=click.Choice(values), default=default, show_default=True, help=text)
 
 
+def names_option() -> Any:
+    """Make the option that names a table of a site's own file names."""
+    return click.option(
+        "--names",
+        type=click.Path(path_type=Path),
+        metavar="TABLE",
+        help='TOML or JSON from patterns of file names to sequences, such as "*_spc_*" = "flair" (docs/file-names.md).',
+    )
+
+
+def tell_notes(cases: Iterable[Any]) -> None:
+    """Print what the user should know about each case's files, one line a note."""
+    for case in cases:
+        for note in case.notes:
+            click.echo(f"{case.case_id}: {note}")
+
+
 class Sizes(click.ParamType):
-    """Three whole numbers, ``72,88,72``."""
+    """Three whole numbers, ``72,88,72``; or a word that stands for others.
+
+    Args:
+        word: such as ``whole``; None for none.
+    """
 
     name = "X,Y,Z"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+    def __init__(self, word: str | None = None) -> None:
+        self.word = word
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...] | str:
         """Read the numbers."""
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) or value == self.word:
             return value
         try:
             return tuple(int(part) for part in value.replace("x", ",").split(","))
         except ValueError:
-            self.fail(f"{value!r} is not three whole numbers such as 72,88,72", param, ctx)
+            other = f", or {self.word}" if self.word else ""
+            self.fail(f"{value!r} is not three whole numbers such as 72,88,72{other}", param, ctx)
+
+
+window_option = click.option(
+    "--window",
+    type=Sizes("whole"),
+    metavar="X,Y,Z|whole",
+    help="Voxels of the windows that the network sees, left-right, front-back, bottom-top, or whole: the brain's box"
+    " in one. Default what goes with the weights; others change the mask.",
+)
+
+
+class Size(click.FloatRange):
+    """A number above 0 that is finite, which FloatRange does not ask."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 def choose_device(name: str) -> str:
@@ -72,8 +127,8 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        torch.ones(1, device=name).sum().item()  # one that only names shapes, such as meta, has no numbers
+    except Exception as error:  # whatever is wrong with a device; some raise ImportError or AssertionError
+        reason = in_one_line(error)
         raise UserError(f"device: {name!r} cannot be used ({reason}); expected auto, cpu, cuda or mps") from None
     return name

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from metakd_monai.cli.base import names_option, tell_notes
 from metakd_monai.vocabulary import Modality
 from metakd_monai.years import YEARS
 
@@ -16,7 +17,7 @@ from metakd_monai.years import YEARS
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSON to write.")
 @click.option("--year", type=click.Choice(["auto", *YEARS]), default="auto", show_default=True, help="Data set.")
 @click.option("--folds", default=5, show_default=True, help="Folds of the training part.")
-@click.option("--meta-fraction", default=0.05, show_default=True, help="Share of patients for meta-validation.")
+@click.option("--meta-cases", default=5, show_default=True, help="Patients for meta-validation, at most a third.")
 @click.option("--test-fraction", default=0.2, show_default=True, help="Share of patients for testing.")
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @click.option("--splits", type=click.Path(path_type=Path), help="Folder of published train/val/test lists to follow.")
@@ -28,17 +29,23 @@ from metakd_monai.years import YEARS
     help="Leave out cases with fewer sequences.",
 )
 @click.option("--skip-damaged", is_flag=True, help="Leave out cases that cannot be read, in place of refusing.")
-def datalist(root: Path, output: Path, year: str, min_modalities: int, skip_damaged: bool, **split: Any) -> None:
+@names_option()
+def datalist(
+    root: Path, output: Path, year: str, min_modalities: int, skip_damaged: bool, names: Path | None, **split: Any
+) -> None:
     """Write the splits of the data set in ROOT, a BraTS download of any year, as a MONAI datalist.
 
     The split is by patient, stratified by grade where known, and depends on seed and names alone.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    from metakd_monai.cases import read_name_table
     from metakd_monai.datalists import make_datalist, read_layout, write_datalist
 
+    table = None if names is None else read_name_table(names)
     with logging_redirect_tqdm():
-        layout = read_layout(root, year, min_modalities, skip_damaged)
+        layout = read_layout(root, year, min_modalities, skip_damaged, names=table)
+    tell_notes(entry.case for entry in layout.entries)
     made = make_datalist(layout, **split)
     write_datalist(output, made)
     incomplete = [e for e in layout.entries if not isinstance(e.case.files, Path) and len(e.case.files) < len(Modality)]

@@ -20,7 +20,7 @@ FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tenso
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write; default the weights' name with .ts, .onnx or .pt2.",
+    help="File to write; default the weights' name with .ts, .onnx or .pt2; of the bundle's, in the current folder.",
 )
 @click.option(
     "--bundle",
@@ -30,16 +30,18 @@ FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tenso
 def export(format: str, weights: Path | None, output: Path | None, bundle: Path | None) -> None:
     """Write a trained network in a format that runs without this package.
 
-    metakd predict --weights takes what comes out (but TensorRT) in place of model.pt.
+    metakd predict --weights takes TorchScript and ONNX in place of model.pt. TorchScript and torch.export files are
+    programs: whoever loads one runs it.
     """
-    from metakd_monai.bundle import bundle_root
     from metakd_monai.exports.write import export_network
+    from metakd_monai.shipped import bundle_root
     from metakd_monai.vocabulary import UserError
     from metakd_monai.weights import find_weights
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
     source = find_weights(weights)
-    target = output or source.with_suffix(FORMATS[format])
+    beside = Path(source.name) if weights is None else source  # nothing is written into an installed package
+    target = output or beside.with_suffix(FORMATS[format])
     if target.suffix != FORMATS[format]:
         meant = next((name for name, end in FORMATS.items() if end == target.suffix), None)
         hint = f", or --format {meant}" if meant else ""

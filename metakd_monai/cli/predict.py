@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import OWN_PROCESS, choice_option, choose_device
+from metakd_monai.cli.base import (
+    OWN_PROCESS,
+    Size,
+    choice_option,
+    choose_device,
+    names_option,
+    tell_notes,
+    window_option,
+)
 from metakd_monai.cli.cohort import cohort_options, read_engine
 from metakd_monai.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserError, parse_modalities
@@ -16,7 +24,7 @@ from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, UserErr
 PRECISIONS = ("auto", "fp32", "bf16")
 MIRRORINGS = ("none", "lr", "all")
 OPTIMIZATIONS = ("auto", "none", "compile")
-COMPUTE = ("precision", "memory_limit", "margin", "mirror")
+COMPUTE = ("precision", "memory_limit", "margin", "mirror", "window")
 PASSED_ON = ("optimize", "postprocessing")
 
 
@@ -35,7 +43,8 @@ def file_option(modality: Modality) -> Any:
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="Weights (model.pt) or an export of them; default the bundle's models/model.pt (docs/model_card.md).",
+    help="Weights (model.pt), or an export of them (.ts, .onnx); default the bundle's models/model.pt"
+    " (docs/model_card.md). TorchScript (.ts) is a program: run none of a source that you do not trust.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @choice_option(
@@ -56,12 +65,13 @@ def file_option(modality: Modality) -> Any:
 )
 @click.option(
     "--memory-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Size(),
     default=3.0,
     show_default=True,
     metavar="GIB",
-    help="Memory of the process on a CPU; smaller windows are computed where it would not do.",
+    help="Memory of the process on a CPU; smaller windows are computed where it would not do, with a warning.",
 )
+@window_option
 @click.option(
     "--margin", type=click.IntRange(min=0), default=4, show_default=True, help="Voxels kept around the brain's box."
 )
@@ -90,6 +100,7 @@ def file_option(modality: Modality) -> Any:
 @file_option(Modality.T1CE)
 @file_option(Modality.T2)
 @click.option("--case-id", help="Name of the case whose files are given one by one.")
+@names_option()
 @click.pass_context
 def predict(ctx: click.Context, source: Path | None, case_id: str | None, **options: Any) -> None:
     """Segment INPUT: a case folder, a folder of case folders, or one 4-D NIfTI file (FLAIR, T1, T1ce, T2).
@@ -103,7 +114,8 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
 
     files = {m: options[m.value] for m in Modality if options[m.value] is not None}
     modalities = parse_modalities(options["modalities"])
-    cases = choose_cases(source, files, case_id)
+    cases = choose_cases(source, files, case_id, options["names"])
+    tell_notes(cases)
 
     with lean_imports(ctx.find_root().obj == OWN_PROCESS):
         from metakd_monai.cohort import predict_cases
@@ -136,9 +148,11 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     ctx.exit(1 if failed else 0)
 
 
-def choose_cases(source: Path | None, files: dict[Modality, Path], case_id: str | None) -> list[Any]:
+def choose_cases(
+    source: Path | None, files: dict[Modality, Path], case_id: str | None, names: Path | None
+) -> list[Any]:
     """Return the cases that the arguments name; raises UserError when they contradict each other or name none."""
-    from metakd_monai.cases import Case, find_cases, name_case
+    from metakd_monai.cases import Case, check_case_id, find_cases, name_files, read_name_table
 
     if (source is None) == (not files):
         found = "both INPUT and" if files else "neither INPUT nor"
@@ -146,9 +160,11 @@ def choose_cases(source: Path | None, files: dict[Modality, Path], case_id: str 
     if source is not None:
         if case_id is not None:
             raise UserError("--case-id goes with files by modality (--flair and so on); INPUT names its cases itself")
-        return find_cases(source)
+        return find_cases(source, None if names is None else read_name_table(names))
+    if names is not None:
+        raise UserError("--names goes with INPUT; --flair and so on say themselves which file is which")
     absent = [path for path in files.values() if not path.is_file()]
     if absent:
         raise UserError(f"{absent[0]}: no such file")
-    folder = next(iter(files.values())).parent
-    return [Case(case_id or name_case(folder, files), files)]
+    name = name_files(list(files.values())) if case_id is None else case_id
+    return [Case(check_case_id(name, "--case-id"), files)]

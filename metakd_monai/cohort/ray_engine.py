@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from metakd_monai.cases import Case
-from metakd_monai.cohort.sharing import Crew, Shift, WorkerLost
-from metakd_monai.cohort.worker import MakePredictor, Outcome, Worker
+from metakd_monai.cohort.worker import MakePredictor, Outcome, Worker, share
 from metakd_monai.predict import Outputs
 from metakd_monai.vocabulary import UserError, in_one_line
+from metakd_monai.workers import Crew, WorkerLost
 
 STORE_BYTES = 100 * 2**20  # of a local Ray's object store, which holds no images
 KNOCK_SECONDS = 10.0
+OLDEST = (2, 60)  # a Ray that is started here refuses, from this version on, processes that lack its token (tried)
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -46,13 +50,17 @@ def do_in_ray(
         outputs = replace(outputs, directory=absolute(outputs.directory))
         actor = ray.remote(Worker).options(max_restarts=0, max_task_retries=0, **options)
         crew = Actors(ray, actor, partial(make, device=device), outputs, threads)
-        yield from Shift(crew, [with_absolute_paths(case) for case in cases], size, outputs.directory).run()
+        yield from share(crew, [with_absolute_paths(case) for case in cases], size, outputs)
 
 
 def check_ray(device: str) -> None:
     """Check what can be checked before anything starts; raises UserError when Ray or the device cannot be used."""
     if find_spec("ray") is None:
         raise UserError("--engine ray: Ray is not installed; expected after pip install 'metakd-monai[ray]'")
+    found = version("ray")
+    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise UserError(f"--engine ray: Ray {found} found, which lets anyone in; expected {oldest} or later")
     if device not in DEVICES:
         raise UserError(f"device: {device!r} with --engine ray, which hands out devices; expected {', '.join(DEVICES)}")
 
@@ -74,10 +82,13 @@ def ray_running(address: str | None, jobs: int | None) -> Iterator[Any]:
         }  # fmt: skip
     try:
         check_address(address)
+        before = signal.getsignal(signal.SIGTERM)
         ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         reason = in_one_line(error)
         raise UserError(f"--address: no Ray at {address or 'this machine'} ({reason})") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray puts its own in place, which ends the process without a word
     try:
         yield ray
     finally:

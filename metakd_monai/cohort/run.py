@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from metakd_monai.cases import Case
-from metakd_monai.cohort.processes import do_in_processes
+from metakd_monai.cohort.local import do_in_processes, do_serially
 from metakd_monai.cohort.ray_engine import check_ray, do_in_ray
-from metakd_monai.cohort.serial import do_serially
 from metakd_monai.cohort.worker import MakePredictor, Outcome
-from metakd_monai.files import mark_finished, remove_temporaries
 from metakd_monai.predict import Outputs, mask_path
+from metakd_monai.temporaries import mark_finished, remove_temporaries
 from metakd_monai.vocabulary import UserError
 
 logger = logging.getLogger(__name__)
@@ -89,8 +88,9 @@ def tidy(cases: Sequence[Case], outputs: Outputs) -> None:
     """Remove what killed processes left of these cases, but for marks of unfinished masks that are there."""
     remove_temporaries(outputs.directory, [case.case_id for case in cases])
     for case in cases:
-        if not (mask := mask_path(outputs, case)).exists():
-            mark_finished(mask)
+        if not (mask := mask_path(outputs, case)).is_file():
+            with suppress(UserError):  # a folder of this name is told when the case is done
+                mark_finished(mask)
 
 
 def tell(outcome: Outcome) -> None:

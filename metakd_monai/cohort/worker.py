@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from metakd_monai.cases import Case
 from metakd_monai.predict import Outputs, Predictor, mask_path, predict_case
-from metakd_monai.vocabulary import explain, find_user_error
+from metakd_monai.temporaries import remove_temporaries
+from metakd_monai.vocabulary import explain
+from metakd_monai.workers import Crew, Shift
 
 MakePredictor = Callable[..., Predictor]  # picklable, such as partial(Predictor, weights, device=...)
 
@@ -68,7 +71,7 @@ class Worker:
         try:
             return Outcome(case.case_id, predict_case(self.predictor, case, self.outputs, self.read))
         except Exception as error:  # whatever is wrong with one case, the others are done
-            reason = explain(find_user_error(error) or error)
+            reason = explain(error)
             return Outcome(case.case_id, reason, failed=True, details=traceback.format_exc())
 
     def read(self, case: Case) -> dict[str, Any]:
@@ -85,3 +88,12 @@ class Worker:
     def is_wanted(self, case: Case) -> bool:
         """Tell whether a case will be read at all: one that has a mask is left as it is, unless asked for."""
         return self.outputs.overwrite or not mask_path(self.outputs, case).exists()
+
+
+def share(crew: Crew[Any], cases: Sequence[Case], size: int, outputs: Outputs) -> Generator[Outcome, None, None]:
+    """Yield what became of each case as it becomes known, done by ``size`` workers of a crew."""
+
+    def tidy(case: Case, pid: int | None) -> None:
+        remove_temporaries(outputs.directory, [case.case_id], pid)
+
+    return Shift(crew, cases, size, partial(Outcome, failed=True), tidy).run()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from metakd_monai.files import write_json
+from metakd_monai.datalists.check import EXPECTED, LISTS, check_datalist
+from metakd_monai.files import read_json, write_json
 from metakd_monai.vocabulary import UserError
 
-LISTS = ("training", "meta", "test", "testing")
 PARTS = ("training", "meta", "validation", "test", "testing")
 
 
@@ -32,20 +31,16 @@ def write_datalist(path: Path, datalist: Mapping[str, Any]) -> None:
 def read_datalist(path: str | Path) -> dict[str, Any]:
     """Read a datalist, with absolute file names.
 
+    Images whose sequences are said (``modalities``) are returned by sequence, others as they are.
+
     Raises:
-        UserError: when it is missing, no JSON, or lacks a list.
+        UserError: when it is missing, no JSON, or no datalist, as ``check_datalist`` finds.
     """
-    try:
-        content = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a datalist made by 'metakd datalist'") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: unreadable ({error}); expected a datalist made by 'metakd datalist'") from None
-    absent = [part for part in LISTS if not isinstance(content, dict) or part not in content]
-    if absent:
-        raise UserError(f"{path}: no list {absent[0]!r}; expected a datalist made by 'metakd datalist'")
+    content = check_datalist(read_json(path, EXPECTED), path)
     base = Path(path).resolve().parent
-    lists = {part: [map_files(item, lambda name: str(base / name)) for item in content[part]] for part in LISTS}
+    lists = {
+        part: [by_sequence(map_files(item, lambda name: str(base / name))) for item in content[part]] for part in LISTS
+    }
     return {**content, **lists}
 
 
@@ -72,7 +67,18 @@ def datalist_part(path: str | Path, part: str, fold: int = 0) -> list[dict[str, 
 def map_files(item: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
     """Return an item with each file name changed."""
     image = item["image"]
-    files: dict[str, Any] = {"image": change(image) if isinstance(image, str) else [change(name) for name in image]}
-    if "label" in item:
+    if isinstance(image, Mapping):
+        files: dict[str, Any] = {"image": {name: change(file) for name, file in image.items()}}
+    else:
+        files = {"image": change(image) if isinstance(image, str) else [change(name) for name in image]}
+    if item.get("label") is not None:
         files["label"] = change(item["label"])
     return {**item, **files}
+
+
+def by_sequence(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item with its list of images by sequence, where it says which is which."""
+    rest = {name: value for name, value in item.items() if name != "modalities"}
+    if isinstance(item["image"], list) and item.get("modalities") is not None:
+        return {**rest, "image": dict(zip(item["modalities"], item["image"], strict=True))}
+    return rest

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from metakd_monai.cases import NIFTI, Case, find_cases
-from metakd_monai.files import check_labels, read_nifti, read_voxels
-from metakd_monai.vocabulary import Modality, UserError
+from metakd_monai.cases import NIFTI, Case, NameTable, check_case_id, find_cases, walk
+from metakd_monai.nifti import AXES, check_labels, read_label_of, read_nifti, verify_sequences
+from metakd_monai.vocabulary import UserError, in_one_line
 from metakd_monai.years import YEARS, Year, find_year, years_of
 
 logger = logging.getLogger(__name__)
@@ -36,6 +35,7 @@ class Entry:
         files = self.case.files
         image = str(files) if isinstance(files, Path) else [str(path) for path in files.values()]
         item: dict[str, Any] = {"image": image, "case_id": self.case.case_id, "patient": self.patient}
+        item |= {} if isinstance(files, Path) else {"modalities": [modality.value for modality in files]}
         item |= {"label": str(self.case.label)} if self.case.label else {}
         item |= {"grade": self.grade} if self.grade else {}
         return item | ({"year": year.name} if year else {})
@@ -51,7 +51,12 @@ class Layout:
 
 
 def read_layout(
-    root: str | Path, year: str = "auto", min_modalities: int = 1, skip_damaged: bool = False, progress: bool = True
+    root: str | Path,
+    year: str = "auto",
+    min_modalities: int = 1,
+    skip_damaged: bool = False,
+    progress: bool = True,
+    names: NameTable | None = None,
 ) -> Layout:
     """Recognise a download of BraTS 2018 to 2024 or MSD Task01, and check every label map against its year.
 
@@ -61,16 +66,17 @@ def read_layout(
         min_modalities: leave out cases with fewer sequences.
         skip_damaged: leave out cases that cannot be read, with a warning, in place of refusing.
         progress: show a bar on a terminal.
+        names: the user's own names of sequences.
 
     Raises:
         UserError: when there is nothing, names are of several years, labels contradict the year, or a case is damaged.
     """
     folder = Path(root)
-    cases = find_msd_cases(folder) or find_cases(folder)
+    cases = find_msd_cases(folder) or [case.for_label() for case in find_cases(folder, names)]
     found = decide_year(folder, cases) if year == "auto" else find_year(year)
     cases = [case for case in cases if has_enough(case, min_modalities)]
     usable = []
-    for case in tqdm(cases, desc="checking labels", unit="case", disable=None if progress else True):
+    for case in tqdm(cases, desc="checking files", unit="case", disable=None if progress else True):
         try:
             check_case(case, found, by_name=year == "auto")
             usable.append(case)
@@ -97,7 +103,8 @@ def find_msd_cases(folder: Path) -> list[Case]:
             continue
         for path in sorted(p for p in (folder / images).iterdir() if NIFTI.search(p.name) and p.name[0] != "."):
             label = folder / labels / path.name if labels else None
-            cases.append(Case(NIFTI.sub("", path.name), path, label if label and label.is_file() else None))
+            name = check_case_id(NIFTI.sub("", path.name), f"{folder / images}: name of the case")
+            cases.append(Case(name, path, label if label and label.is_file() else None))
     return cases
 
 
@@ -142,36 +149,42 @@ def has_enough(case: Case, min_modalities: int) -> bool:
 
 
 def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
-    """Check a case's files and labels; raises UserError for one that cannot be used.
+    """Read all of a case's files and check its labels; raises UserError for one that cannot be used.
 
     Args:
         case: the case.
         year: whose labels it must have; None for those of any BraTS.
         by_name: the year was told by the names, and the user may know better.
     """
-    if case.problem:
-        raise UserError(case.problem)
-    for path in [case.files] if isinstance(case.files, Path) else case.files.values():
-        shape = read_nifti(path).shape
-        if path == case.files and shape[3:] != (len(Modality),):
-            raise UserError(f"{path}: shape {shape} found; expected four axes, {len(Modality)} channels on the last")
+    case.as_item()  # raises the case's problem
+    images = verify_sequences(case.files)
     if case.label is not None:
-        values = np.unique(read_voxels(case.label))
+        labels = read_label_of(case.label, images.shape[:AXES], images.affine)
         try:
-            check_labels(values, str(case.label), year.labels if year else None)
+            check_labels(labels, str(case.label), year.labels if year else None)
         except UserError as error:
             hint = f" (by the names this is {year.name}; --year overrides)" if year and by_name else ""
             raise UserError(f"{error}{hint}") from None
 
 
 def read_grades(folder: Path) -> dict[str, str]:
-    """Read the grades in BraTS 2020's ``name_mapping.csv`` files, by every name that they give a case."""
+    """Read the grades in BraTS 2020's ``name_mapping.csv`` files, by every name that they give a case.
+
+    Raises:
+        UserError: when one cannot be read.
+    """
     grades: dict[str, str] = {}
-    for path in sorted(folder.rglob("name_mapping*.csv")):
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            for row in csv.DictReader(file):
-                if row.get("Grade") in GRADES:
-                    grades |= dict.fromkeys(names_in(row), row["Grade"])
+    for path in sorted(path for place in walk(folder) for path in place.glob("name_mapping*.csv")):
+        if not path.is_file():
+            logger.warning("%s: passed over, it is no file; grades are not known from it", path)
+            continue
+        try:
+            with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+                for row in csv.DictReader(file):
+                    if row.get("Grade") in GRADES:
+                        grades |= dict.fromkeys(names_in(row), row["Grade"])
+        except (OSError, csv.Error) as error:
+            raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected BraTS 2020's table") from None
     return grades
 
 

@@ -14,13 +14,14 @@ from metakd_monai.vocabulary import UserError
 
 logger = logging.getLogger(__name__)
 
+META_CASES = 5  # as in the official code: each pass over them is so many steps of the importance
 PUBLISHED = {"training": "train*.txt", "validation": "val*.txt", "test": "test*.txt"}
 
 
 def make_datalist(
     layout: Layout,
     folds: int = 5,
-    meta_fraction: float = 0.05,
+    meta_cases: int = META_CASES,
     test_fraction: float = 0.2,
     seed: int = 0,
     splits: str | Path | None = None,
@@ -30,7 +31,7 @@ def make_datalist(
     Args:
         layout: see :func:`~metakd_monai.datalists.layout.read_layout`.
         folds: number of folds; fold f is what is validated on in fold f.
-        meta_fraction: share of the patients set aside for meta-validation, at least one.
+        meta_cases: patients set aside for meta-validation, see :func:`count_meta`.
         test_fraction: share of the patients set aside for testing, may be 0.
         seed: of the split.
         splits: folder of published lists, ``train*.txt``, ``val*.txt``, ``test*.txt``. Fold 0 is then the published
@@ -45,14 +46,13 @@ def make_datalist(
     """
     if folds < 2:
         raise UserError(f"folds: {folds} found; expected 2 or more")
-    for name, fraction in (("meta-fraction", meta_fraction), ("test-fraction", test_fraction)):
-        if not 0 <= fraction < 0.5:
-            raise UserError(f"{name}: {fraction} found; expected 0 or more and below 0.5")
+    if not 0 <= test_fraction < 0.5:
+        raise UserError(f"test-fraction: {test_fraction} found; expected 0 or more and below 0.5")
     labelled = [entry for entry in layout.entries if entry.case.label is not None]
     if splits is not None:
-        parts = split_as_published(labelled, Path(splits), meta_fraction, seed)
+        parts = split_as_published(labelled, Path(splits), meta_cases, seed)
     elif labelled or not layout.entries:
-        parts = split_patients(labelled, folds, meta_fraction, test_fraction, seed)
+        parts = split_patients(labelled, folds, meta_cases, test_fraction, seed)
     else:
         parts = {"test": [], "meta": []}  # a validation part as it is downloaded: all there is goes to "testing"
     items = {part: [entry.as_item(layout.year) for entry in entries] for part, entries in parts.items()}
@@ -70,11 +70,24 @@ def make_datalist(
             "year": layout.year.name if layout.year else None,
             "seed": seed,
             "folds": len(parts) - 2,
-            "meta_fraction": meta_fraction,
+            "meta_cases": meta_cases,
             "test_fraction": test_fraction,
             "splits": str(splits) if splits else None,
         },
     }
+
+
+def count_meta(total: int, meta_cases: int = META_CASES) -> int:
+    """Return how many of some cases are for meta-validation: as many as asked for, but no more than a third of them.
+
+    Their number is fixed, so that the steps of the importance do not grow with the data set.
+
+    Raises:
+        UserError: when none are asked for.
+    """
+    if not isinstance(meta_cases, int) or meta_cases < 1:
+        raise UserError(f"meta_cases: {meta_cases!r} found; expected a whole number of at least 1")
+    return max(1, min(meta_cases, total // 3))
 
 
 def name_dataset(layout: Layout) -> str:
@@ -85,12 +98,12 @@ def name_dataset(layout: Layout) -> str:
 
 
 def split_patients(
-    entries: Sequence[Entry], folds: int, meta_fraction: float, test_fraction: float, seed: int
+    entries: Sequence[Entry], folds: int, meta_cases: int, test_fraction: float, seed: int
 ) -> dict[str, list[Entry]]:
     """Deal patients to ``test``, ``meta`` and ``fold0`` and so on; raises UserError when there are too few."""
     patients = order_patients(entries, seed)
     tests = round(test_fraction * len(patients))
-    meta = tests + max(1, round(meta_fraction * len(patients)))
+    meta = tests + count_meta(len(patients), meta_cases)
     rest = patients[meta:]
     if len(rest) < folds:
         raise UserError(
@@ -110,9 +123,7 @@ def order_patients(entries: Sequence[Entry], seed: int) -> list[str]:
     return sorted(shuffled, key=lambda name: places[name])
 
 
-def split_as_published(
-    entries: Sequence[Entry], folder: Path, meta_fraction: float, seed: int
-) -> dict[str, list[Entry]]:
+def split_as_published(entries: Sequence[Entry], folder: Path, meta_cases: int, seed: int) -> dict[str, list[Entry]]:
     """Split as lists of case names say; raises UserError when one is missing or names unknown cases."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected one with {', '.join(PUBLISHED.values())}")
@@ -127,7 +138,7 @@ def split_as_published(
         logger.warning("%s: %d labelled cases are in no list and left out", folder, len(by_name) - len(named))
     training = [by_name[name] for name in lists["training"]]
     patients = order_patients(training, seed)
-    meta = set(patients[: max(1, round(meta_fraction * len(patients)))])
+    meta = set(patients[: count_meta(len(patients), meta_cases)])
     return {
         "test": [by_name[name] for name in lists["test"]],
         "meta": [entry for entry in training if entry.patient in meta],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,23 @@ from monai.utils import optional_import
 from torch import Tensor
 from torch.nn import functional
 
-from metakd_monai.exports.origin import ORIGIN, Origin
+from metakd_monai.exports.origin import ORIGIN, Origin, load_object
 from metakd_monai.inferers import choose_precision
 from metakd_monai.networks.unet import crop
 from metakd_monai.vocabulary import UserError, in_one_line
-from metakd_monai.weights import checksum, load_network
+from metakd_monai.weights import check_finite, checksum, load_network
 
 Network = Callable[..., Tensor]
 METADATA = "metadata.json"  # where MONAI puts it in TorchScript
+ONNX_INPUTS = ["image", "available"]
+PROGRAM = ".pt2"
 
 
 def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> Network:
-    """Load weights or an exported network, by the end of the file's name: ``.ts``, ``.onnx``, ``.pt2``, else weights.
+    """Load weights or an exported network, by the end of the file's name: ``.ts``, ``.onnx``, else weights.
+
+    Weights and ONNX are data. **TorchScript is a program**: give ``.ts`` files of sources that you trust. A ``.pt2`` is
+    a program too, and PyTorch runs parts of it when it is only read (pickles, sympy expressions), so none is taken.
 
     Args:
         path: of the file.
@@ -35,13 +38,16 @@ def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str
 
     Returns:
         What takes images ``(1, N, *S)`` and availability ``(1, N)``, gives logits ``(1, R, *S)``, and says its
-        ``bytes_per_voxel()``.
+        ``bytes_per_voxel()`` and ``window``.
 
     Raises:
-        UserError: for a file that ``metakd export`` did not write, a device or ``optimize`` that its format does not
-            have, and a missing onnxruntime.
+        UserError: for a file that ``metakd export`` did not write, weights that are not finite, a device or
+            ``optimize`` that its format does not have, a ``.pt2``, and missing packages.
     """
-    read = READERS.get(Path(path).suffix)
+    end = Path(path).suffix.lower()
+    if end == PROGRAM:
+        raise UserError(f"{path}: a program, parts of which run when it is read; expected model.pt, .ts or .onnx")
+    read = READERS.get(end)
     if read is None:
         return load_network(path, device, optimize)
     if optimize == "compile":
@@ -62,11 +68,14 @@ def read_torchscript(path: Path, device: torch.device, optimize: str) -> Network
     extra = {METADATA: ""}
     try:
         network = torch.jit.load(str(path), map_location=device, _extra_files=extra)
-    except RuntimeError as error:
+        if not hasattr(network, "bytes_per_voxel"):
+            raise ValueError("it does not say its bytes_per_voxel")
+        network.origin = read_origin(extra[METADATA])
+        check_finite(network.state_dict(), path)
+    except UserError:
+        raise
+    except Exception as error:  # of an archive of something else, PyTorch raises all kinds
         raise refuse(path, error) from None
-    if not hasattr(network, "bytes_per_voxel"):
-        raise refuse(path, "it does not say its bytes_per_voxel")
-    network.origin = read_origin(extra[METADATA])
     if optimize == "auto":
         network.to(memory_format=torch.channels_last_3d)
     return network
@@ -74,8 +83,8 @@ def read_torchscript(path: Path, device: torch.device, optimize: str) -> Network
 
 def read_origin(metadata: str | bytes) -> Origin | None:
     """Read what ``metakd export`` noted in the metadata of TorchScript; MONAI's ckpt_export notes nothing."""
-    noted = json.loads(metadata or "{}").get(ORIGIN)
-    return None if noted is None else Origin(**noted)
+    noted = load_object(metadata)
+    return Origin.of(noted[ORIGIN]) if ORIGIN in noted else None
 
 
 def weights_checksum(network: Network, path: str | Path) -> str:
@@ -93,7 +102,8 @@ class Graph:
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Tensor], origin: Origin) -> None:
-        self.run, self.origin, self.factor = run, origin, origin.stride
+        self.run, self.origin = run, origin
+        self.factor, self.window = origin.stride, origin.window
 
     def __call__(self, x: Tensor, available: Tensor) -> Tensor:
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)`` and availability ``(B or 1, N)``.
@@ -125,15 +135,16 @@ def settle_precision(network: Network, wanted: str, device: torch.device) -> str
     if not isinstance(network, Graph):
         return settled
     if wanted == "bf16":
-        raise UserError("precision: 'bf16' found; expected auto or fp32: ONNX and torch.export files compute in fp32")
+        raise UserError("precision: 'bf16' found; expected auto or fp32: ONNX files compute in fp32")
     return "fp32"
 
 
 def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
     """Load ONNX into ONNX Runtime, on a CPU, or on a GPU where its GPU package is installed."""
-    onnxruntime, there = optional_import("onnxruntime")
-    if not there:
-        raise UserError(f"{path}: needs onnxruntime; install it with pip install 'metakd-monai[export]'")
+    for name in ("onnxruntime", "onnx"):
+        if not optional_import(name)[1]:
+            raise UserError(f"{path}: needs {name}; install it with pip install 'metakd-monai[export]'")
+    onnxruntime, _ = optional_import("onnxruntime")
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device.type)
     if provider not in onnxruntime.get_available_providers():
         raise UserError(f"device: {device} found; expected one of this onnxruntime, which has {providers(onnxruntime)}")
@@ -141,16 +152,38 @@ def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
     options.intra_op_num_threads = torch.get_num_threads()
     options.enable_cpu_mem_arena = False  # it keeps the largest window that there ever was
     try:
+        check_finite(initial_values(path), path)
         session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-        origin = Origin(**json.loads(session.get_modelmeta().custom_metadata_map[ORIGIN]))
+        origin = Origin.parse(session.get_modelmeta().custom_metadata_map.get(ORIGIN, "{}"))
+        names = [given.name for given in session.get_inputs()]
+        if names != ONNX_INPUTS:
+            raise ValueError(f"inputs {names}, expected {ONNX_INPUTS}")
+    except UserError:
+        raise
     except Exception as error:  # ONNX Runtime's own errors have no common base
         raise refuse(path, error) from None
 
     def run(x: Tensor, available: Tensor) -> Tensor:
-        (logits,) = session.run(None, {"image": x.cpu().numpy(), "available": available.cpu().numpy()})
+        (logits,) = session.run(None, dict(zip(ONNX_INPUTS, (x.cpu().numpy(), available.cpu().numpy()), strict=True)))
         return torch.from_numpy(logits).to(x.device)
 
     return Graph(run, origin)
+
+
+def initial_values(path: Path) -> dict[str, Tensor]:
+    """Return the numbers that ONNX holds, by name; raises ValueError where they lie in another file."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    constants = [
+        (node.output[0], value.t) for node in model.graph.node for value in node.attribute if value.HasField("t")
+    ]
+    every = [*((value.name, value) for value in model.graph.initializer), *constants]
+    outside = [name for name, value in every if value.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        raise ValueError(f"{outside[0]} lies in another file")
+    arrays = {name: onnx.numpy_helper.to_array(value) for name, value in every}
+    return {name: torch.tensor(array) for name, array in arrays.items() if array.dtype.kind == "f"}
 
 
 def providers(onnxruntime: Any) -> str:
@@ -159,29 +192,13 @@ def providers(onnxruntime: Any) -> str:
     return ", ".join(names)
 
 
-def read_torch_export(path: Path, device: torch.device, optimize: str) -> Network:
-    """Load a program of torch.export."""
-    extra = {ORIGIN: ""}
-    if not zipfile.is_zipfile(path):  # PyTorch would write pages about it
-        raise refuse(path, "no archive")
-    try:
-        program = torch.export.load(path, extra_files=extra)
-        origin = Origin(**json.loads(extra[ORIGIN]))
-    except Exception as error:  # of an archive of something else, PyTorch raises all kinds
-        raise refuse(path, error) from None
-    from torch.export.passes import move_to_device_pass
-
-    return Graph(move_to_device_pass(program, device).module(), origin)
-
-
 READERS: dict[str, Callable[[Path, torch.device, str], Network]] = {
     ".ts": read_torchscript,
     ".onnx": read_onnx,
-    ".pt2": read_torch_export,
 }
 
 
 def check_shareable(path: str | Path) -> None:
     """Raise UserError for the name of an exported network, whose features cannot be shared among subsets."""
-    if Path(path).suffix in READERS:
+    if Path(path).suffix.lower() in (*READERS, PROGRAM):
         raise UserError(f"{path}: exported network found; expected weights such as model.pt for an uncertainty map")

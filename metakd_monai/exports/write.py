@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from monai.bundle import ConfigParser, trt_export
+from monai.bundle import trt_export
 from monai.data import save_net_with_metadata
 from monai.networks.utils import convert_to_torchscript
 from monai.utils import optional_import
 from torch.export import Dim
 
 from metakd_monai.exports.origin import ORIGIN, Origin
-from metakd_monai.files import write_safely
+from metakd_monai.files import read_json, write_safely
 from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet, infer_architecture
 from metakd_monai.networks.norm import STEPWISE_NORM
 from metakd_monai.vocabulary import UserError
@@ -28,6 +31,8 @@ TRT_WINDOW = (128, 128, 128)
 
 def export_network(weights: str | Path, output: str | Path, format: str, bundle: str | Path) -> None:
     """Write a network with its weights in another format.
+
+    It is made in memory first: PyTorch's own writer aborts the process when a disk is full.
 
     Args:
         weights: see :func:`~metakd_monai.weights.load_network`.
@@ -42,9 +47,9 @@ def export_network(weights: str | Path, output: str | Path, format: str, bundle:
     if format not in FORMATS:
         raise UserError(f"format: {format!r} found; expected one of {', '.join(FORMATS)}")
     network = load_network(weights, optimize="none")
-    origin = Origin(checksum(weights), network.bytes_per_voxel(), network.factor)
-    write = FORMATS[format]
-    write_safely(Path(output), lambda temporary: write(network, temporary, origin, Path(bundle)))
+    origin = Origin(checksum(weights), network.bytes_per_voxel(), network.factor, network.window)
+    content = FORMATS[format](network, origin, Path(bundle))
+    write_safely(Path(output), lambda temporary: temporary.write_bytes(content))
 
 
 def read_config(bundle: Path, name: str) -> dict[str, Any]:
@@ -52,16 +57,21 @@ def read_config(bundle: Path, name: str) -> dict[str, Any]:
     path = bundle / "configs" / name
     if not path.is_file():
         raise UserError(f"{bundle}: no bundle found ({path} is missing); expected its folder, --bundle FOLDER")
-    return cast(dict[str, Any], ConfigParser.load_config_file(path))
+    content = read_json(path, "a bundle's configuration")
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: no JSON object found; expected a bundle's configuration")
+    return content
 
 
-def write_torchscript(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) -> None:
+def make_torchscript(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes:
     """Script the network, control flow and all: it skips absent modalities as before."""
     metadata = {**read_config(bundle, "metadata.json"), ORIGIN: asdict(origin)}
     inference = read_config(bundle, "inference.json")
     inference["network_def"] = definition_of(network)
     extra = {"inference.json": json.dumps(inference, indent=4).encode()}
-    save_net_with_metadata(convert_to_torchscript(network), str(path), meta_values=metadata, more_extra_files=extra)
+    buffer = BytesIO()
+    save_net_with_metadata(convert_to_torchscript(network), buffer, meta_values=metadata, more_extra_files=extra)
+    return buffer.getvalue()
 
 
 def definition_of(network: MetaKDUNet) -> dict[str, Any]:
@@ -87,13 +97,15 @@ def trace_program(network: MetaKDUNet, norm: str) -> torch.export.ExportedProgra
     return torch.export.export(graph, inputs, dynamic_shapes={"x": axes, "available": None})
 
 
-def write_torch_export(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) -> None:
-    """Write a program of torch.export."""
-    torch.export.save(trace_program(network, "instance"), path, extra_files={ORIGIN: json.dumps(asdict(origin))})
+def make_torch_export(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes:
+    """Make a program of torch.export."""
+    buffer = BytesIO()
+    torch.export.save(trace_program(network, "instance"), buffer, extra_files={ORIGIN: json.dumps(asdict(origin))})
+    return buffer.getvalue()
 
 
-def write_onnx(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) -> None:
-    """Write ONNX with the inputs ``image`` and ``available`` and the output ``logits``."""
+def make_onnx(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes:
+    """Make ONNX with the inputs ``image`` and ``available`` and the output ``logits``."""
     for name in ("onnx", "onnxscript"):
         if not optional_import(name)[1]:
             raise UserError(f"onnx: needs the package {name}; install it with pip install 'metakd-monai[export]'")
@@ -108,26 +120,26 @@ def write_onnx(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) ->
     )
     assert made is not None
     made.model.metadata_props[ORIGIN] = json.dumps(asdict(origin))
-    made.save(path, external_data=False)
+    return cast(bytes, made.model_proto.SerializeToString())
 
 
-def write_tensorrt(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path) -> None:
+def make_tensorrt(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes:
     """Let MONAI's trt_export make a TensorRT engine of a fixed window, in TorchScript, for an image alone."""
     if not torch.cuda.is_available():
         raise UserError("tensorrt: no CUDA GPU found; expected one, as an engine is built for the GPU that it runs on")
     if not optional_import("torch_tensorrt")[1]:
         raise UserError("tensorrt: needs the package torch_tensorrt; install the version that fits your PyTorch")
-    weights = path.with_suffix(".pt")
-    torch.save(network.state_dict(), weights)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        weights, engine = Path(folder, "model.pt"), Path(folder, "model.ts")
+        torch.save(network.state_dict(), weights)
         trt_export(
             net_id="network_def",
-            filepath=str(path),
+            filepath=str(engine),
             ckpt_file=str(weights),
             meta_file=str(bundle / "configs" / "metadata.json"),
             config_file=str(bundle / "configs" / "inference.json"),
             precision="fp32",
-            input_shape=[1, network.in_channels, *TRT_WINDOW],
+            input_shape=[1, network.in_channels, *trt_window(network)],
             use_trace=True,
             network_def={
                 **definition_of(network),
@@ -135,13 +147,18 @@ def write_tensorrt(network: MetaKDUNet, path: Path, origin: Origin, bundle: Path
                 "norm": ["instance", {"affine": True}],
             },
         )
-    finally:
-        weights.unlink()
+        return engine.read_bytes()
 
 
-FORMATS: dict[str, Callable[[MetaKDUNet, Path, Origin, Path], None]] = {
-    "torchscript": write_torchscript,
-    "onnx": write_onnx,
-    "torch-export": write_torch_export,
-    "tensorrt": write_tensorrt,
+def trt_window(network: MetaKDUNet) -> list[int]:
+    """Return the window of an engine: the weights' own, in whole strides."""
+    stride = network.factor
+    return [stride * math.ceil(length / stride) for length in network.window or TRT_WINDOW]
+
+
+FORMATS: dict[str, Callable[[MetaKDUNet, Origin, Path], bytes]] = {
+    "torchscript": make_torchscript,
+    "onnx": make_onnx,
+    "torch-export": make_torch_export,
+    "tensorrt": make_tensorrt,
 }

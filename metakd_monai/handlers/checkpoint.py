@@ -14,11 +14,15 @@ import torch
 from ignite.engine import Engine, Events
 
 from metakd_monai import __version__
-from metakd_monai.files import write_json, write_safely
+from metakd_monai.files import write_json, write_stream
+from metakd_monai.fingerprint import TRAINING_CODE, code_fingerprint
 from metakd_monai.handlers.ranks import is_follower
+from metakd_monai.handlers.soundness import CHECKPOINT, check_states
 from metakd_monai.vocabulary import UserError, in_one_line
 
 logger = logging.getLogger(__name__)
+
+CODE = {"version": __version__, "code_sha256": code_fingerprint(TRAINING_CODE)}
 
 
 class CheckpointHandler:
@@ -26,15 +30,16 @@ class CheckpointHandler:
 
     ``checkpoint.pt`` holds the state of all ``objects``, of the engine (a MetaKDTrainer's loss scale and accumulated
     gradients too) and of the random generators; ``model.pt`` is the network's plain state dict. Both load with
-    ``weights_only``, both are written whole or not at all.
+    ``weights_only``, both are written whole or not at all, and never with numbers that are NaN or infinite.
 
     Args:
         output_dir: where to.
         objects: what to save, by name; must have ``network``.
         interval: iterations between checkpoints.
         resume: go on from ``checkpoint.pt`` if it is there; else start afresh (and replace it).
-        settings: of the run, plain values. They are written to ``settings.json`` with the version, and a checkpoint
-            of other settings is refused: its run cannot be gone on with exactly.
+        settings: of the run, plain values. They are written to ``settings.json`` with the version and the fingerprint
+            of the code, and a checkpoint of other settings or other training code is refused: its run cannot be gone
+            on with exactly.
     """
 
     FILE = "checkpoint.pt"
@@ -51,7 +56,7 @@ class CheckpointHandler:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.objects, self.interval, self.resume = dict(objects), interval, resume
-        self.settings = json.loads(json.dumps({"version": __version__, **(settings or {})}, default=str))
+        self.settings = json.loads(json.dumps({**CODE, **(settings or {})}, default=str))
 
     def attach(self, engine: Engine) -> None:
         """Load when the engine starts; save as it goes and when it is done."""
@@ -60,7 +65,11 @@ class CheckpointHandler:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def load(self, engine: Engine) -> None:
-        """Take up a run that was stopped, with the engine's own ``max_epochs``; note the settings."""
+        """Take up a run that was stopped, with the engine's own ``max_epochs``; note the settings.
+
+        Raises:
+            UserError: when the checkpoint is damaged or not of this training, or a file cannot be written.
+        """
         path = self.output_dir / self.FILE
         if self.resume and path.is_file():
             self.take_up(path, engine)
@@ -68,23 +77,29 @@ class CheckpointHandler:
             write_json(self.output_dir / self.SETTINGS, self.settings)
 
     def take_up(self, path: Path, engine: Engine) -> None:
-        """Load a checkpoint; raises UserError when it is not of this training."""
-        state = torch.load(path, map_location=engine.state.device, weights_only=True)
-        missing = sorted(set(self.objects) - set(state))
+        """Load a checkpoint; raises UserError when it is damaged or not of this training."""
+        state = read_checkpoint(path, engine.state.device)
+        missing = sorted({*self.objects, "iteration", "random"} - set(state))
         if missing:
             raise UserError(
                 f"{path}: holds no {missing[0]!r}; expected a checkpoint of this training. Use --resume False."
             )
         settings = state.get("settings", {})
+        if settings.get("code_sha256") != CODE["code_sha256"]:
+            raise UserError(
+                f"{path}: saved by other training code (metakd_monai {settings.get('version')}); expected this one's"
+                f" ({__version__}). Go on with that version, or start anew with --resume False, from these weights with"
+                f" --init_weights {path} too."
+            )
         for name, value in self.settings.items():
-            if (found := settings.get(name)) != value:
+            if name not in CODE and (found := settings.get(name)) != value:
                 raise UserError(
                     f"{path}: {name} was {found}; expected {value} as now. Use --resume False to start anew."
                 )
         for name, item in self.objects.items():
             try:
                 item.load_state_dict(state[name])
-            except (RuntimeError, ValueError) as error:  # of another shape
+            except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:  # of another kind or shape
                 reason = in_one_line(error)
                 raise UserError(
                     f"{path}: {name} does not fit ({reason}); expected one of this training. Use --resume False."
@@ -95,17 +110,24 @@ class CheckpointHandler:
         engine.load_state_dict({**engine.state_dict(), "iteration": state["iteration"]})
         engine.state.max_epochs = max_epochs
         set_random_states(state["random"])
+        self.note(engine)
         logger.info("resuming from %s at iteration %d", path, state["iteration"])
 
     def save(self, engine: Engine) -> None:
-        """Write ``checkpoint.pt``."""
+        """Write ``checkpoint.pt``; raises UserError when a number in it is not finite, or there is no place for it."""
         if is_follower(engine):
             return
         state = {name: item.state_dict() for name, item in self.objects.items()}
+        check_states(engine, state, getattr(engine, "optimizer", None))
         state |= {"iteration": engine.state.iteration, "random": get_random_states(), "settings": self.settings}
         if hasattr(engine, "inner_state"):
             state["inner"] = engine.inner_state()
-        write_safely(self.output_dir / self.FILE, lambda path: torch.save(state, path))
+        write_stream(self.output_dir / self.FILE, lambda stream: torch.save(state, stream))
+        self.note(engine)
+
+    def note(self, engine: Engine) -> None:
+        """Let whoever has to refuse a later iteration say what there is from before."""
+        setattr(engine.state, CHECKPOINT, f"{self.output_dir / self.FILE} of iteration {engine.state.iteration}")
 
     def finish(self, engine: Engine) -> None:
         """Write the last ``checkpoint.pt`` and ``model.pt``."""
@@ -113,7 +135,21 @@ class CheckpointHandler:
         if is_follower(engine):
             return
         weights = {name: value.detach().cpu() for name, value in self.objects["network"].state_dict().items()}
-        write_safely(self.output_dir / self.MODEL, lambda path: torch.save(weights, path))
+        write_stream(self.output_dir / self.MODEL, lambda stream: torch.save(weights, stream))
+
+
+def read_checkpoint(path: Path, device: torch.device | str) -> dict[str, Any]:
+    """Read what :class:`CheckpointHandler` wrote; raises UserError when it is damaged, or something else."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception:  # of a damaged archive, PyTorch raises all kinds
+        what = "unreadable or cut off" if path.stat().st_size else "empty"
+        raise UserError(
+            f"{path}: {what}; expected a checkpoint of this training. Delete it, or use --resume False, to start anew."
+        ) from None
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: holds a {type(state).__name__}; expected a checkpoint. Use --resume False.")
+    return state
 
 
 def get_random_states() -> dict[str, Any]:

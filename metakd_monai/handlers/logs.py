@@ -16,13 +16,14 @@ from tqdm import tqdm
 from metakd_monai.files import write_safely
 from metakd_monai.handlers.meta_update import MetaUpdateHandler
 from metakd_monai.handlers.ranks import is_follower, mean_over_ranks
-from metakd_monai.vocabulary import REGION_NAMES
+from metakd_monai.vocabulary import REGION_NAMES, UserError
 
 
 class ScalarLogHandler:
     """Write numbers of a training run to ``<output_dir>/<name>.csv`` and to TensorBoard.
 
-    A resumed run first drops the rows that were written after its checkpoint.
+    A resumed run first drops the rows that were written after its checkpoint. A place that cannot be written to is a
+    UserError.
 
     Args:
         output_dir: where to; TensorBoard's files go to ``<output_dir>/tensorboard``.
@@ -51,8 +52,16 @@ class ScalarLogHandler:
         row = self.read(engine)
         if not row or is_follower(engine):
             return
-        iteration = engine.state.iteration
-        table = {"iteration": iteration, **row}
+        table = {"iteration": engine.state.iteration, **row}
+        try:
+            self.write(table)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{self.path}: cannot be written ({reason}); expected a writable folder") from None
+
+    def write(self, table: Mapping[str, float]) -> None:
+        """Append a row, its iteration among it, to the table and to TensorBoard; raises OSError."""
+        iteration = int(table["iteration"])
         if self.writer is None:
             self.open(iteration)
         is_new = not self.path.exists()
@@ -61,8 +70,9 @@ class ScalarLogHandler:
             if is_new:
                 rows.writeheader()
             rows.writerow(table)
-        for key, value in row.items():
-            self.writer.add_scalar(f"{self.name}/{key}", value, iteration)
+        for key, value in table.items():
+            if key != "iteration":
+                self.writer.add_scalar(f"{self.name}/{key}", value, iteration)
 
     def open(self, iteration: int) -> None:
         """Start writing at an iteration: keep only the rows before it."""
@@ -72,7 +82,8 @@ class ScalarLogHandler:
         self.writer = SummaryWriter(str(self.path.parent / "tensorboard" / self.name), purge_step=iteration)
         if self.path.exists():
             header, *rows = self.path.read_text().splitlines(keepends=True)
-            kept = [row for row in rows if int(row.split(",", 1)[0]) < iteration]
+            whole = [row for row in rows if row.endswith("\n") and row.split(",", 1)[0].isdigit()]
+            kept = [row for row in whole if int(row.split(",", 1)[0]) < iteration]
             write_safely(self.path, lambda path: path.write_text("".join([header, *kept])))
 
 

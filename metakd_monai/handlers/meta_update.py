@@ -12,8 +12,9 @@ from monai.engines import PrepareBatchExtraInput
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from metakd_monai.equations import fill_error
+from metakd_monai.equations import fill_error, importance_ratio
 from metakd_monai.handlers.ranks import add_over_ranks
+from metakd_monai.handlers.soundness import check_losses
 from metakd_monai.vocabulary import MODALITY_NAMES
 
 
@@ -37,6 +38,9 @@ class MetaUpdateHandler:
         interval: iterations between updates.
         prepare_batch: as for the trainer; by default PrepareBatchExtraInput("available").
         names: of the modalities, for what is logged.
+
+    Raises:
+        UserError: (on call) when the meta loss or an importance is not finite.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class MetaUpdateHandler:
         self.network.train(was_training)
         self.passes += 1
         self.scalars = self.sum_up(found)
+        watched = [name for name in self.scalars if not name.startswith("fill_")]  # NaN where there is nothing to fill
+        check_losses(engine, {name: self.scalars[name] for name in watched}, self.optimizer)
 
     def measure(self, batch: Mapping[str, Any], engine: Engine) -> Tensor:
         """Give the importance its gradient; return sums and numbers of what was measured, see :meth:`sum_up`."""
@@ -93,7 +99,8 @@ class MetaUpdateHandler:
         loss = self.loss_function(logits, label)
         loss.backward(inputs=list(self.importance.parameters()))
         several = available & (available.sum(dim=1, keepdim=True) > 1)  # what fill_error is a mean over
-        means = torch.cat([loss.detach().reshape(1), distances, similarities]).nan_to_num()
+        errors = torch.cat([distances, similarities]).nan_to_num()  # NaN where there is nothing to be a mean of
+        means = torch.cat([loss.detach().reshape(1), errors])
         numbers = torch.cat([loss.new_tensor([len(available)]), several.sum(0).repeat(2)])
         return torch.stack([means * numbers, numbers])
 
@@ -108,7 +115,7 @@ class MetaUpdateHandler:
         self.optimizer.step()
 
     def sum_up(self, found: list[Tensor]) -> dict[str, float]:
-        """Return means over the cases of all processes, and the importance.
+        """Return means over the cases of all processes, the importance, and the largest ``w_i / w_j`` of Eq. (4).
 
         Args:
             found: for each batch ``(2, 1 + 2 N)``: sums over its cases of meta loss, fill distances and fill
@@ -119,7 +126,7 @@ class MetaUpdateHandler:
         sums, numbers = add_over_ranks(sum((part.to(start) for part in found), start))
         loss, *errors = (sums / numbers).tolist()  # NaN where no case has a modality together with another
         weights = self.importance().tolist()
-        row = {"meta_loss": loss}
+        row = {"meta_loss": loss, "largest_ratio": float(importance_ratio(self.importance().detach()).max())}
         for name, distance, similarity in zip(self.names, errors, errors[len(weights) :], strict=False):
             row |= {f"fill_l2_{name}": distance, f"fill_cosine_{name}": similarity}
         return row | {f"importance_{n}": w for n, w in zip(self.names, weights, strict=False)}

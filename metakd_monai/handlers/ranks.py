@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import torch
@@ -13,6 +14,23 @@ from torch import distributed as dist
 def is_follower(engine: Engine) -> bool:
     """Tell whether this process is one of several and not the first, which alone writes and shows."""
     return getattr(engine.state, "rank", 0) > 0
+
+
+def leave_at_once() -> None:
+    """Leave the other processes after an error, without waiting for them, as the end of a process would with NCCL.
+
+    They fail in turn: with NCCL at once, with gloo when this process ends.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    abort = getattr(dist.distributed_c10d, "_abort_process_group", dist.destroy_process_group)  # PyTorch 2.6
+    with contextlib.suppress(RuntimeError, ValueError):
+        abort()
+
+
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Tell whether an error says that another process has gone."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
 
 
 def add_over_ranks(values: Tensor) -> Tensor:

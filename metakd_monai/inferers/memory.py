@@ -7,14 +7,11 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
+from metakd_monai.memory import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.vocabulary import UserError
 
-GIB = 2**30
-BASE_BYTES = 0.6 * GIB  # of a process with PyTorch and MONAI, before any volume
-VOLUME_BYTES = 44  # for each voxel of the volume: sequences as read and stacked, labels, logits
 UNKNOWN_BYTES = 1024  # for each voxel of a window, of a network that does not say
 STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales, or of the network's if that is longer
 SMALLEST = 32  # voxels along an axis
@@ -81,12 +78,3 @@ def shrink(roi: Sequence[int], step: int = STEP) -> tuple[int, ...] | None:
         return None
     length = max(smallest, step * math.ceil(roi[longest] / step) - step)
     return tuple(length if axis == longest else size for axis, size in enumerate(roi))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether a device or the process ran out of memory."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in ("out of memory", "not enough memory", "can't allocate memory")
-    )

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
-from monai.utils import convert_to_tensor, fall_back_tuple
+from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
-from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, is_out_of_memory, shrink, window_step
+from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, shrink, window_step
 from metakd_monai.inferers.precision import autocast, choose_precision
+from metakd_monai.inferers.window import Window, fit_window, parse_window, window_of
 from metakd_monai.networks import find_available
-from metakd_monai.vocabulary import UserError
+from metakd_monai.vocabulary import UserError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,13 @@ class ModalityInferer(SlidingWindowInferer):
     over the volume is absent.
 
     Args:
-        roi_size: of the windows; None for the whole box, or the largest window that ``memory_limit`` allows.
+        roi_size: of the windows; None for what goes with the network's weights (its ``window``), ``"whole"`` for the
+            whole box; see :func:`~metakd_monai.inferers.parse_window`. No window is longer than the box.
         crop_foreground: compute the brain's box only.
         margin: voxels kept around that box.
-        memory_limit: GiB that the process may use on a CPU; None for no limit. When memory runs out all the same,
-            smaller windows are taken.
+        memory_limit: GiB that the process may use on a CPU; None for no limit. Where a window would not do, and when
+            memory runs out all the same, smaller windows are taken: the logits are then others, and ``used`` differs
+            from ``wanted``.
         precision: ``"fp32"``, ``"bf16"`` (autocast), or ``"auto"``: bf16 where the device has it in hardware.
         mirror: mean of the logits of mirrored images: ``"none"``, ``"lr"`` (the first axis, two passes), ``"all"``
             (eight passes).
@@ -46,13 +49,17 @@ class ModalityInferer(SlidingWindowInferer):
             equal to its to the last voxel.
         kwargs: SlidingWindowInferer's.
 
+    Attributes:
+        wanted: window of the last box, without a limit of memory.
+        used: the one that it was computed with.
+
     Raises:
-        UserError: for an unknown precision or mirroring.
+        UserError: for an unknown precision or mirroring, and a window that is none.
     """
 
     def __init__(
         self,
-        roi_size: Sequence[int] | int | None = None,
+        roi_size: Window = None,
         *args: Any,
         crop_foreground: bool = True,
         margin: int = 4,
@@ -62,7 +69,10 @@ class ModalityInferer(SlidingWindowInferer):
         channels_last: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(-1 if roi_size is None else roi_size, *args, **kwargs)
+        super().__init__(-1, *args, **kwargs)
+        self.window = parse_window(roi_size)
+        self.wanted: tuple[int, ...] | None = None
+        self.used: tuple[int, ...] | None = None
         self.crop_foreground, self.margin = crop_foreground, margin
         self.memory_limit, self.precision, self.mirror = memory_limit, precision, mirror
         self.channels_last = channels_last
@@ -114,6 +124,7 @@ class ModalityInferer(SlidingWindowInferer):
         """
         roi = self.choose_window(brain, network, volume)
         while True:
+            self.used = roi
             try:
                 with autocast(self.precision, brain.device):
                     return self.mirrored(brain, network, mask, roi, kwargs).float()
@@ -124,17 +135,28 @@ class ModalityInferer(SlidingWindowInferer):
                 roi = smaller
             logger.warning("out of memory: going on with windows of %s", "x".join(map(str, roi)))
 
+    def window_for(self, network: Network) -> tuple[int, ...] | str:
+        """Return the window that was asked for, or the one that goes with a network's weights."""
+        return window_of(network) if self.window is None else self.window
+
     def choose_window(self, brain: Tensor, network: Network, volume: Sequence[int]) -> tuple[int, ...]:
-        """Return the window for a box ``(1, N, *box)``: ``roi_size``, or the largest within the limit of memory.
+        """Return the window for a box ``(1, N, *box)``: :meth:`window_for`, or the largest within the limit of memory.
 
         The same for any modalities, so that subsets can be compared and computed together.
         """
-        box = brain.shape[2:]
-        roi: tuple[int, ...] = fall_back_tuple(self.roi_size, box)
-        if self.memory_limit is None or brain.device.type != "cpu":
-            return roi
-        wanted = [min(window, length) for window, length in zip(roi, box, strict=True)]
-        return choose_roi(wanted, volume, self.memory_limit, bytes_per_voxel(network), window_step(network))
+        self.wanted = self.used = fit_window(self.window_for(network), brain.shape[2:])
+        if self.memory_limit is not None and brain.device.type == "cpu":
+            step = window_step(network)
+            roi = choose_roi(self.wanted, volume, self.memory_limit, bytes_per_voxel(network), step)
+            self.used = fit_window(roi, self.wanted)  # it is a multiple of the step
+        return self.used
+
+    def describe_window(self) -> str | None:
+        """Say that the last box had smaller windows than it should have had, or nothing."""
+        if self.wanted is None or self.used is None or self.used == self.wanted:
+            return None
+        used, wanted = ("x".join(map(str, window)) for window in (self.used, self.wanted))
+        return f"computed in windows of {used} voxels instead of {wanted} for want of memory, which changes the mask"
 
     def is_one_pass(self, brain: Tensor, network: Network, volume: Sequence[int]) -> bool:
         """Tell whether a box ``(1, N, *box)`` is computed as one window, once."""

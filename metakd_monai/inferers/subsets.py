@@ -33,7 +33,8 @@ class DecodeAll:
     """
 
     def __init__(self, network: MetaKDUNet, masks: Sequence[Tensor]) -> None:
-        self.network, self.masks, self.factor = network, masks, network.factor
+        self.network, self.masks = network, masks
+        self.factor, self.window = network.factor, network.window
 
     def __call__(self, x: Tensor, available: Tensor) -> Tensor:
         """Return logits ``(W, K*R, *S)``, subset after subset.

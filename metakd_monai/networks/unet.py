@@ -16,6 +16,9 @@ from metakd_monai.networks.availability import find_available
 from metakd_monai.networks.norm import VOLUME_NORM
 from metakd_monai.networks.rows import FusionBlock, join, place_rows, pointwise, scatter_rows
 
+WINDOW = "voxels_of_window"  # in the state dict
+SHORTEST, LONGEST = 8, 2048  # of its lengths; as 16-bit floats these are whole numbers
+
 
 class MetaKDUNet(nn.Module):
     """U-Net whose encoder sees one modality at a time and whose decoder sees all of them, Eq. (1) to (3).
@@ -38,10 +41,13 @@ class MetaKDUNet(nn.Module):
             More than 1 stands in the state dict as ``input_stride``, for one cannot see it in any shape.
         own_scales: at so many scales, from the finest, each modality has an encoder of its own; the paper's encoder
             is shared at all of them (0). Time and features are as many either way.
+        window: voxels of the windows that the weights are to be run on, as a rule the crops of their training, for
+            what instance norm sees differs with the window; None for the whole box around the brain. It stands in the
+            state dict, so it goes where the weights go; see :meth:`set_window`.
 
     Raises:
-        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, or own_scales that are
-            below 0 or all of them.
+        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, own_scales that are
+            below 0 or all of them, or a window that is none.
 
     Source: Sec. 3.1 of the paper; the blocks are nnU-Net's, as in MONAI's DynUNet.
     """
@@ -56,6 +62,7 @@ class MetaKDUNet(nn.Module):
         deep_supervision: bool = False,
         input_stride: int = 1,
         own_scales: int = 0,
+        window: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         check_arguments(spatial_dims, channels, input_stride, own_scales)
@@ -65,6 +72,7 @@ class MetaKDUNet(nn.Module):
         self.factor = input_stride * 2 ** (len(channels) - 1)  # voxels of an image for one of the bottleneck
         if input_stride > 1:
             self.register_buffer("input_stride", torch.tensor(input_stride))
+        self.set_window(window)
         self.own_scales = own_scales
 
         def blocks(scales: range) -> nn.ModuleList:
@@ -86,7 +94,21 @@ class MetaKDUNet(nn.Module):
             Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in heads
         )
         self.batch_norm = any(isinstance(module, _BatchNorm) for module in self.modules())
+        self.register_load_state_dict_pre_hook(take_window)
         self.register_load_state_dict_post_hook(refuse_other_weights)
+
+    @torch.jit.unused
+    def set_window(self, window: Sequence[int] | None) -> None:
+        """Set the window that goes with the weights; raises ValueError for one that is none, see :func:`check_window`.
+
+        It is kept as floats, for that is what sites of federated learning make of whole numbers when they average.
+        """
+        self.window = check_window(window)
+        if hasattr(self, WINDOW):
+            delattr(self, WINDOW)
+        if self.window is not None:
+            device = next((parameter.device for parameter in self.parameters()), None)
+            self.register_buffer(WINDOW, torch.tensor(self.window, dtype=torch.float32, device=device))
 
     def encode(self, x: Tensor, available: Tensor) -> list[list[Tensor]]:
         """Encode the present modalities, Eq. (1).
@@ -328,6 +350,22 @@ def check_arguments(spatial_dims: int, channels: Sequence[int], input_stride: in
         raise ValueError(f"own_scales must be 0 or more, and less than {len(channels)} scales, got {own_scales!r}.")
 
 
+def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int] | None:
+    """Return a window of weights as whole numbers; raises ValueError for what is not three of 8 to 2048 voxels."""
+    if window is None:
+        return None
+    lengths = window.flatten().tolist() if isinstance(window, Tensor) else list(window)
+    if len(lengths) != 3 or not all(SHORTEST <= length <= LONGEST for length in lengths):
+        raise ValueError(f"window must be three lengths of {SHORTEST} to {LONGEST} voxels, got {lengths}.")
+    x, y, z = (round(length) for length in lengths)
+    return x, y, z
+
+
+def take_window(network: MetaKDUNet, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a network take the window of the weights that it is about to load; raises ValueError for one that is none."""
+    network.set_window(check_window(state.get(f"{prefix}{WINDOW}")))
+
+
 def refuse_other_weights(network: nn.Module, keys: Any) -> None:
     """Refuse weights of another network whoever loads them: MONAI Label does so with ``strict=False``.
 
@@ -373,7 +411,7 @@ def interpolate(x: Tensor, factor: int) -> Tensor:
 
 
 def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
-    """Read a MetaKDUNet's arguments off its state dict: all but the norm off the shapes, and the input_stride.
+    """Read a MetaKDUNet's arguments off its state dict: all but the norm off the shapes, the input_stride and window.
 
     Raises:
         ValueError: when it is not a state dict of a MetaKDUNet.
@@ -392,6 +430,7 @@ def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
         "deep_supervision": "heads.1.conv.weight" in state,
         "input_stride": int(state.get("input_stride", torch.tensor(1))),
         "own_scales": len(own),
+        "window": check_window(state.get(WINDOW)),
     }
 
 

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
+from metakd_monai.nifti import check_grid
 from metakd_monai.scores.cases import Measured, fail_case, measure
 from metakd_monai.scores.conventions import Convention, choose_hd95, convention_of, find_convention, region_masks
 from metakd_monai.scores.folders import (
     LabelMap,
-    check_grid,
     find_foreign,
     find_predictions,
     find_references,
     read_label_map,
 )
 from metakd_monai.vocabulary import UserError, explain
+from metakd_monai.workers import Processes, Shift
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +113,9 @@ def evaluate_folders(
     if surplus:
         logger.warning("%d predictions have no reference and are left out: %s", len(surplus), ", ".join(surplus))
     tasks = [Task(case_id, asked.get(case_id), path, rule, kind) for case_id, path in known.items()]
-    done = run(tasks, count_jobs(jobs, len(tasks)))
-    bar = tqdm(done, total=len(tasks), desc="scoring", unit="case", disable=None if progress else True)
-    results = sorted(bar, key=lambda result: result.case_id)
+    with closing(run(tasks, count_jobs(jobs, len(tasks)))) as done:
+        bar = tqdm(done, total=len(tasks), desc="scoring", unit="case", disable=None if progress else True)
+        results = sorted(bar, key=lambda result: result.case_id)
     report_oddities(results)
     return Evaluation(Path(predictions), Path(references), rule, kind, results, surplus)
 
@@ -129,30 +127,32 @@ def count_jobs(jobs: int | None, tasks: int) -> int:
     return min(jobs or min(os.cpu_count() or 1, MOST_JOBS), tasks)
 
 
-def run(tasks: Iterable[Task], jobs: int) -> Iterator[CaseResult]:
+def run(tasks: Sequence[Task], jobs: int) -> Generator[CaseResult, None, None]:
     """Score cases in so many processes, or in this one for a single job; yield each as it is done.
 
     Raises:
-        UserError: when a process is killed.
+        UserError: when a case costs its process twice.
     """
     if jobs == 1:
         yield from map(score_task, tasks)
         return
-    with make_pool(jobs) as pool:
-        futures = [pool.submit(score_task, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool:
-            raise UserError(f"jobs: one of {jobs} processes was killed (out of memory?); expected fewer jobs") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    yield from Shift(Processes(Scorer), tasks, jobs, give_up).run()
 
 
-def make_pool(jobs: int) -> ProcessPoolExecutor:
-    """Return a pool whose processes leave Ctrl-C to this one, which then ends them without a traceback of each."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+class Scorer:
+    """Scores cases, in whatever process."""
+
+    def start(self) -> None:
+        """Nothing to get ready."""
+
+    def do(self, task: Task, following: Task | None = None) -> CaseResult:
+        """Score one case."""
+        return score_task(task)
+
+
+def give_up(case_id: str, reason: str) -> CaseResult:
+    """Raise UserError for a case that no process could score: means without it would say something else."""
+    raise UserError(f"{case_id}: {reason}; expected fewer --jobs or more memory")
 
 
 def score_task(task: Task) -> CaseResult:
@@ -179,7 +179,8 @@ def read_prediction(task: Task, reference: LabelMap) -> LabelMap:
     if task.prediction is None:
         raise UserError("no prediction")
     prediction = read_label_map(task.prediction)
-    check_grid(prediction, reference)
+    grid = reference.labels.shape, reference.affine
+    check_grid("prediction", prediction.labels.shape, prediction.affine, *grid, "the reference")
     return prediction
 
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from metakd_monai.cases import NIFTI, TOKEN, is_label, modality_of, walk
-from metakd_monai.files import check_labels, read_nifti, read_voxels
+from metakd_monai.cases import (
+    NIFTI,
+    OWN_SUFFIXES,
+    check_case_id,
+    find_cases,
+    nifti_names,
+    read_label,
+    recognise,
+    walk,
+)
+from metakd_monai.nifti import AXES, check_labels, read_labels, read_nifti
 from metakd_monai.scores.conventions import Convention
 from metakd_monai.vocabulary import LabelConvention, UserError
 
-BESIDE = ("_probabilities", "_uncertainty")  # what metakd predict writes beside masks
-SEGMENTATION_TOKENS = frozenset({"seg", "segm", "dseg"})
+BESIDE = OWN_SUFFIXES  # of what metakd predict writes beside masks
+ALONE = ("seg", "segm", "dseg", "segmentation")  # names that say nothing of the case
 SEGMENTATION_END = re.compile(r"[_-]d?seg$", re.IGNORECASE)
-GRID_TOLERANCE = 1e-3  # of the entries of an affine
 
 
 @dataclass(frozen=True)
@@ -43,34 +51,56 @@ def find_predictions(folder: Path) -> dict[str, Path]:
 def find_references(folder: Path) -> dict[str, Path]:
     """Find label maps by case: ``<case>_seg``, ``<case>-seg`` or ``<case>`` in a folder, or case folders at any depth.
 
-    In a folder below the top one only names that spell a segmentation count; one that does not end in ``_seg`` or
-    ``-seg`` (as that of BraTS20_Training_355) is named after its folder.
+    A label that lies with its case's images is named as :func:`~metakd_monai.cases.find_cases` names the case. Without
+    images, in a folder below the top one only names that spell the segmentation of a tumour count; one that does not
+    end in ``_seg`` or ``-seg`` (as that of BraTS20_Training_355) is named after its folder.
 
     Raises:
         UserError: when there are none, or two of one case.
     """
     check_folder(folder)
-    found = (
-        (case_id, path)
-        for place in walk(folder)
-        for path in list_nifti(place)
-        if (case_id := name_reference(path, top=place == folder)) is not None
-    )
+    labelled = name_labels(folder)
+    found = []
+    for place in walk(folder):
+        paths = list_nifti(place)
+        stems = {NIFTI.sub("", path.name) for path in paths}
+        names = ((labelled.get(path) or name_reference(path, place == folder, stems), path) for path in paths)
+        found += [(name, path) for name, path in names if name is not None]
     return unique(folder, found, "<case>_seg.nii.gz, <case>-seg.nii.gz or <case>.nii.gz")
 
 
-def name_reference(path: Path, top: bool) -> str | None:
-    """Return the case that a file is the reference of, or None when its name tells that it is none."""
-    stem = NIFTI.sub("", path.name)
-    if SEGMENTATION_TOKENS & {token.lower() for token in TOKEN.findall(stem)}:
-        return SEGMENTATION_END.sub("", stem) if SEGMENTATION_END.search(stem) else path.resolve().parent.name
-    return stem if top and modality_of(path.name) is None and not is_label(path.name) else None
+def name_labels(folder: Path) -> dict[Path, str]:
+    """Return the names of the cases whose label lies with their images, by label; none where there are no images."""
+    try:
+        return {case.label: case.case_id for case in find_cases(folder) if case.label is not None}
+    except UserError:
+        return {}
+
+
+def name_reference(path: Path, top: bool, stems: Collection[str]) -> str | None:
+    """Return the case that a file is the reference of, or None when its name tells that it is none.
+
+    Args:
+        path: of the file.
+        top: whether it lies in the folder that was given.
+        stems: names of all files of its folder, without endings.
+    """
+    stem, label = NIFTI.sub("", path.name), read_label(path.name)
+    if label is None:
+        return stem if top and recognise(path.name) is None else None
+    if SEGMENTATION_END.search(stem):
+        return None if label.reason and not stem.lower().endswith("dseg") else SEGMENTATION_END.sub("", stem)
+    if top and stem.lower() not in ALONE:  # a case may be called P1_mask; a mask beside P1 is none
+        prefix = stem[: label.start].rstrip("_-. ")
+        beside = any(other != stem and other.startswith(prefix) for other in stems)
+        return None if label.reason and (beside or not label.vague) else stem
+    return None if label.reason else path.resolve().parent.name
 
 
 def list_nifti(folder: Path) -> list[Path]:
     """List the NIfTI files of a folder, sorted; raises UserError when there is no such folder."""
     check_folder(folder)
-    return sorted(path for path in folder.iterdir() if NIFTI.search(path.name) and not path.name.startswith("."))
+    return [folder / name for name in nifti_names(folder)]
 
 
 def check_folder(folder: Path) -> None:
@@ -83,6 +113,7 @@ def unique(folder: Path, found: Iterable[tuple[str, Path]], names: str) -> dict[
     """Return files by case, sorted; raises UserError when there are none, or two of one case."""
     files: dict[str, Path] = {}
     for case_id, path in found:
+        check_case_id(case_id, f"{folder}: name of a case")
         if case_id in files:
             raise UserError(f"{folder}: two files for case {case_id!r} ({files[case_id]}, {path}); expected one")
         files[case_id] = path
@@ -98,27 +129,12 @@ def read_label_map(path: Path, labels_of: LabelConvention | None = None) -> Labe
         UserError: when it is unreadable, has not three axes, or has other values (for None: outside 0 to 4, or both 3
             and 4).
     """
-    image = read_nifti(path)
-    voxels = read_voxels(path, image)
-    if voxels.ndim != 3:
-        raise UserError(f"{path}: shape {voxels.shape} found; expected a label map of three axes")
-    with np.errstate(invalid="ignore"):
-        labels = voxels.astype(np.uint8)
-    values = np.concatenate([np.flatnonzero(np.bincount(labels.ravel())), voxels[labels != voxels]])
-    check_labels(values, str(path), labels_of)
-    return LabelMap(labels, image.affine, tuple(float(step) for step in image.header.get_zooms()))
-
-
-def check_grid(prediction: LabelMap, reference: LabelMap) -> None:
-    """Raise UserError when a prediction is not on the grid of its reference."""
-    shape, expected = prediction.labels.shape, reference.labels.shape
-    if shape != expected:
-        raise UserError(f"prediction: shape {shape} found; expected the reference's, {expected}")
-    difference = float(np.abs(prediction.affine - reference.affine).max())
-    if not difference <= GRID_TOLERANCE:
-        raise UserError(
-            f"prediction: affine differs from the reference's by {difference:g}; expected at most {GRID_TOLERANCE:g}"
-        )
+    file = read_nifti(path)
+    if len(file.shape) != AXES:
+        raise UserError(f"{path}: shape {file.shape} found; expected a label map of three axes")
+    labels = read_labels(path, file)
+    check_labels(labels, str(path), labels_of)
+    return LabelMap(labels, file.affine, file.edges)
 
 
 def find_foreign(labels: np.ndarray, convention: Convention, which: str) -> list[str]:

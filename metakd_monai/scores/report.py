@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 
 from metakd_monai import __version__
-from metakd_monai.files import check_writable, write_json, write_safely
+from metakd_monai.files import check_writable, write_json
 from metakd_monai.scores.cases import Measured, columns_of
 from metakd_monai.scores.evaluate import CaseResult, Evaluation, scores_by_column
+from metakd_monai.spreadsheets import write_csv
+from metakd_monai.temporaries import refuse_folders
 from metakd_monai.vocabulary import Region, UserError
+
+logger = logging.getLogger(__name__)
 
 LABEL = "Label"  # heading of the case names, and of the summary rows' names
 STATUS = "Status"
+SUMMARY = ("Mean", "StdDev", "Median", "25quantile", "75quantile")  # rows below the cases
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ def check_place(path: Path) -> Path:
     manifest = path.with_suffix(".json")
     if manifest == path:
         raise UserError(f"{path}: a JSON file of this name is written beside the table; expected a name ending in .csv")
+    refuse_folders(path, manifest)
     check_writable(path.parent)
     return manifest
 
@@ -58,14 +64,23 @@ def write_report(path: Path, evaluation: Evaluation) -> Path:
     manifest = check_place(path)
     columns = columns_of(evaluation.convention.name)
     lines: list[Sequence[str]] = [(LABEL, *columns)]
-    lines += [(result.case_id, *spell_scores(result, columns)) for result in evaluation.results]
+    lines += [(name_row(result.case_id), *spell_scores(result, columns)) for result in evaluation.results]
     lines += [(name, *(spell(row[column]) for column in columns)) for name, row in summarise(evaluation).items()]
     if evaluation.problems:
         statuses = [STATUS, *(result.status for result in evaluation.results)]
         lines = [(*line, status) for line, status in zip_longest(lines, statuses, fillvalue="")]
-    write_safely(path, lambda temporary: write_lines(temporary, lines))
+    write_csv(path, lines)
     write_json(manifest, describe(evaluation))
     return manifest
+
+
+def name_row(case_id: str) -> str:
+    """Name the row of a case; one that is called as a summary row is told apart."""
+    if case_id not in SUMMARY:
+        return case_id
+    row = f"{case_id} (case)"
+    logger.warning("%s: a case is named as a row of the summary; its own row is called %r", case_id, row)
+    return row
 
 
 def spell_scores(result: CaseResult, columns: Sequence[str]) -> list[str]:
@@ -75,12 +90,6 @@ def spell_scores(result: CaseResult, columns: Sequence[str]) -> list[str]:
     return [spell(result.measured.row[column]) for column in columns]
 
 
-def write_lines(path: Path, lines: Sequence[Sequence[str]]) -> None:
-    """Write a CSV file."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
-
-
 def spell(value: float) -> str:
     """Spell a score with ten digits at most."""
     return f"{value:.10g}"
@@ -88,10 +97,9 @@ def spell(value: float) -> str:
 
 def summarise(evaluation: Evaluation) -> dict[str, dict[str, float]]:
     """Return the summary rows by name and column; ``nan`` where there are too few cases."""
-    names = ("Mean", "StdDev", "Median", "25quantile", "75quantile")
-    rows: dict[str, dict[str, float]] = {name: {} for name in names}
+    rows: dict[str, dict[str, float]] = {name: {} for name in SUMMARY}
     for column in columns_of(evaluation.convention.name):
-        for name, value in zip(names, statistics(scores_by_column(evaluation.rows, column)), strict=True):
+        for name, value in zip(SUMMARY, statistics(scores_by_column(evaluation.rows, column)), strict=True):
             rows[name][column] = value
     return rows
 

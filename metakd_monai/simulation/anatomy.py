@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd, generate_spatial_bounding_box
+from monai.transforms import Compose, Orientationd, generate_spatial_bounding_box
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
 from metakd_monai.cases import find_cases
-from metakd_monai.files import read_nifti, read_voxels
+from metakd_monai.nifti import read_nifti, read_voxels
 from metakd_monai.simulate import CSF as SIMULATED_CSF
 from metakd_monai.simulate import GREY, WHITE, make_brain
 from metakd_monai.simulation.draw import pool
-from metakd_monai.transforms import LoadImageModalitiesd
+from metakd_monai.transforms import LoadImageModalitiesd, LoadLabeld
 from metakd_monai.vocabulary import WORKING_AXES, Label, Modality, UserError
 
 CSF, GM, WM = range(3)  # order of tissue maps
@@ -89,7 +89,7 @@ def read_atlas(folder: Path, name: str, spacing: float) -> Anatomy:
         if not file.is_file():
             raise UserError(f"{folder}: no {file.name}; expected it beside {files[0].name}")
     tissue = torch.from_numpy(np.stack([read_voxels(file) for file in files])).float() / 255
-    pixdim = float(np.mean(read_nifti(files[0]).header.get_zooms()[:3]))
+    pixdim = float(np.mean(read_nifti(files[0]).edges))
     tissue = resample(cut(tissue, tissue.sum(0) > 0.1, pixdim), pixdim, spacing)
     return Anatomy(name, tissue, None, torch.zeros(tissue.shape[1:], dtype=torch.int64))
 
@@ -109,8 +109,7 @@ def read_real(folder: Path, spacing: float) -> list[Anatomy]:
     load = Compose(
         [
             LoadImageModalitiesd(),
-            LoadImaged("label", reader="NibabelReader"),
-            EnsureChannelFirstd("label"),
+            LoadLabeld("label"),
             Orientationd(keys, axcodes=WORKING_AXES, labels=None),
         ]
     )

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from metakd_monai.cases import NIFTI, Case, find_cases
-from metakd_monai.files import check_labels, read_nifti, read_voxels
+from metakd_monai.nifti import check_labels, read_nifti, read_voxels
 from metakd_monai.scores.folders import BESIDE, list_nifti
 from metakd_monai.submission.grids import Grid, compare_grids, compare_qforms, read_grid
 from metakd_monai.submission.names import match_files
@@ -152,12 +152,12 @@ def check_values(path: Path, year: Year) -> list[str]:
 
 def check_type(path: Path) -> list[str]:
     """Return a line when the voxels are not stored as plain integers of at most 32 bits."""
-    image = read_nifti(path)
-    dtype, slope, intercept = image.get_data_dtype(), image.dataobj.slope, image.dataobj.inter
+    file = read_nifti(path)
+    dtype, slope, intercept = file.dtype, file.slope, file.intercept
     lines = []
     if str(dtype.newbyteorder("=")) not in ACCEPTED_DTYPES:
         lines.append(f"{path}: data type {dtype} found; expected {USUAL_DTYPE} (at most 32 bits, integer)")
-    if (slope, intercept) != (1, 0):
+    if file.is_scaled:
         lines.append(f"{path}: values scaled by {slope:g} and shifted by {intercept:g}; expected labels as they are")
     return lines
 
@@ -167,7 +167,7 @@ def check_grid(path: Path, case: Case, year: Year) -> list[str]:
 
     The prediction is compared with the first readable sequence. Raises UserError for a damaged prediction.
     """
-    found, shape = read_grid(path), read_nifti(path).shape
+    found, shape = read_grid(path), read_nifti(path).header.get_data_shape()
     lines = [f"{path}: shape {shape} found; expected three axes"] if len(shape) != 3 else []
     reference, expected, damaged = read_reference(case)
     lines += damaged
@@ -209,6 +209,6 @@ def note_dtypes(folder: Path, files: Iterable[Path]) -> list[str]:
 def name_dtype(path: Path) -> str:
     """Return the name of the stored data type; empty for a damaged file, which has a line of its own."""
     try:
-        return str(read_nifti(path).get_data_dtype().newbyteorder("="))
+        return str(read_nifti(path).dtype.newbyteorder("="))
     except Exception:  # a header may be damaged in any way
         return ""

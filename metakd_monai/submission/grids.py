@@ -7,7 +7,7 @@ from pathlib import Path
 
 import itk
 
-from metakd_monai.files import read_nifti
+from metakd_monai.nifti import read_nifti
 from metakd_monai.vocabulary import UserError, in_one_line
 
 

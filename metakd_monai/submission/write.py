@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from metakd_monai import __version__
-from metakd_monai.files import write_json, write_safely
+from metakd_monai.files import read_json, write_json, write_safely
 from metakd_monai.submission.check import Submission, examine_submission
+from metakd_monai.temporaries import refuse_folders, remove_temporaries, temporary_of
 from metakd_monai.vocabulary import UserError
 
 ZIP_SUFFIX = ".zip"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can tell
+Record = Callable[[Mapping[str, str]], None]  # writes the manifest, of the SHA-256 of each file
 UNIX, READABLE = 3, 0o100644 << 16  # what wrote an entry and its permissions, the same on every system
 
 
@@ -54,25 +56,30 @@ def write_submission(
     submission = examine_submission(predictions, inputs, year, progress)
     if submission.problems and not force:
         return submission
-    checksums = (write_zip if is_zip(place) else write_folder)(place, submission.files)
     manifest = manifest_path(place)
-    write_json(
-        manifest,
-        {
-            "version": __version__,
-            "year": submission.year.name,
-            "predictions": str(submission.predictions),
-            "inputs": str(submission.inputs),
-            "count": len(checksums),
-            "expected": submission.expected,
-            "official": submission.year.validation_cases,
-            "files": checksums,
-            "forced": bool(submission.problems),
-            "problems": list(submission.problems),
-            "notes": list(submission.notes),
-        },
-    )
+
+    def record(checksums: Mapping[str, str]) -> None:
+        write_json(manifest, describe(submission, checksums))
+
+    (write_zip if is_zip(place) else write_folder)(place, submission.files, record)
     return replace(submission, written=(place, manifest))
+
+
+def describe(submission: Submission, checksums: Mapping[str, str]) -> dict[str, Any]:
+    """Return what an upload is made of, ready for JSON."""
+    return {
+        "version": __version__,
+        "year": submission.year.name,
+        "predictions": str(submission.predictions),
+        "inputs": str(submission.inputs),
+        "count": len(checksums),
+        "expected": submission.expected,
+        "official": submission.year.validation_cases,
+        "files": dict(checksums),
+        "forced": bool(submission.problems),
+        "problems": list(submission.problems),
+        "notes": list(submission.notes),
+    }
 
 
 def is_zip(output: Path) -> bool:
@@ -90,6 +97,7 @@ def check_place(output: Path, overwrite: bool) -> None:
     """Refuse a place that holds something else than an earlier upload; raises UserError."""
     if not output.name:
         raise UserError(f"output: {str(output)!r} found; expected a .zip file or a folder of its own")
+    refuse_folders(manifest_path(output))
     if not output.exists():
         return
     if output.is_dir() == is_zip(output):
@@ -117,48 +125,52 @@ def check_folder(folder: Path, overwrite: bool) -> None:
 def read_manifest_files(output: Path) -> set[str]:
     """Return the names that an earlier upload's manifest lists; none when there is no such manifest."""
     try:
-        return set(json.loads(manifest_path(output).read_text())["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_json(manifest_path(output), "the manifest of an earlier submission")
+    except UserError:
         return set()
+    files = found.get("files") if isinstance(found, dict) else None
+    return set(files) if isinstance(files, dict) else set()
 
 
-def write_zip(output: Path, files: Iterable[Path]) -> dict[str, str]:
-    """Write a flat zip file, whose bytes depend on the files alone; return the SHA-256 of each file.
+def write_zip(output: Path, files: Iterable[Path], record: Record) -> None:
+    """Write a flat zip file, whose bytes depend on the files alone, after its manifest.
 
     The entries are stored: ``.nii.gz`` is compressed already.
     """
-    checksums: dict[str, str] = {}
 
     def fill(temporary: Path) -> None:
         with ZipFile(temporary, "w", ZIP_STORED) as archive:
+            checksums = {}
             for path in files:
                 entry = ZipInfo(path.name, EPOCH)
                 entry.create_system, entry.external_attr = UNIX, READABLE
                 checksums[path.name] = copy(path, partial(archive.writestr, entry))
+        record(checksums)
 
     write_safely(output, fill)
-    return checksums
 
 
-def write_folder(output: Path, files: Iterable[Path]) -> dict[str, str]:
-    """Write a folder of copies, replacing the one that is there; return the SHA-256 of each file."""
-    checksums: dict[str, str] = {}
-    before = output.with_name(f".{os.getpid()}.{output.name}.before")
+def write_folder(output: Path, files: Iterable[Path], record: Record) -> None:
+    """Write a folder of copies after its manifest, in place of the one that is there."""
+    before = output.with_name(f"{temporary_of(output).name}.before")
 
     def fill(temporary: Path) -> None:
-        try:
-            temporary.mkdir()
-            for path in files:
-                checksums[path.name] = copy(path, (temporary / path.name).write_bytes)
-            if output.exists():
-                os.replace(output, before)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        temporary.mkdir()
+        checksums = {path.name: copy(path, (temporary / path.name).write_bytes) for path in files}
+        if output.exists():
+            os.replace(output, before)
+        record(checksums)
 
-    write_safely(output, fill)
-    shutil.rmtree(before, ignore_errors=True)
-    return checksums
+    try:
+        write_safely(output, fill)
+    except BaseException:
+        if before.exists():
+            os.replace(before, output)
+        raise
+    finally:
+        for left in (before, temporary_of(output)):
+            shutil.rmtree(left, ignore_errors=True)
+    remove_temporaries(output.parent, [output.name], folders=True)
 
 
 def copy(path: Path, write: Callable[[bytes], object]) -> str:

@@ -1,14 +1,17 @@
 """Dictionary transforms that MONAI lacks: sequences by name, absence as data, overlapping regions, exact grids."""
 
 from metakd_monai.transforms.dropping import RandDropModalitiesd
-from metakd_monai.transforms.images import CASE_ID, REFERENCE, LoadImageModalitiesd, SaveImageMaskd
+from metakd_monai.transforms.images import CASE_ID, NOTE, REFERENCE, LoadImageModalitiesd, SaveImageMaskd
+from metakd_monai.transforms.labels import LoadLabeld
 from metakd_monai.transforms.regions import LabelsToRegionsd, RegionsToLabelsd, labels_to_regions, regions_to_labels
 
 __all__ = [
     "CASE_ID",
+    "NOTE",
     "REFERENCE",
     "LabelsToRegionsd",
     "LoadImageModalitiesd",
+    "LoadLabeld",
     "RandDropModalitiesd",
     "RegionsToLabelsd",
     "SaveImageMaskd",

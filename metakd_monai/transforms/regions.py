@@ -10,7 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from metakd_monai.files import check_labels
+from metakd_monai.nifti import check_labels
 from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, Region, UserError
 from metakd_monai.years import find_year
 

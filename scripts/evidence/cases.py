@@ -16,7 +16,7 @@ from metakd_monai.benchmark.cases import Scoring, read_reference
 from metakd_monai.benchmark.items import Items, check_items, labelled_items
 from metakd_monai.benchmark.subsets import Subset, name_subset
 from metakd_monai.data import files_in
-from metakd_monai.files import read_nifti, write_like
+from metakd_monai.nifti import read_nifti, write_like
 from metakd_monai.predict import Predictor, to_native
 from metakd_monai.transforms import REFERENCE
 from metakd_monai.transforms.images import CASE_ID

@@ -1,4 +1,7 @@
-"""``--jobs``: workers are processes on this machine, each with a pipe of its own, so that a lost one harms no other."""
+"""``--jobs``: workers are processes on this machine, each with a pipe of its own, so that a lost one harms no other.
+
+None outlives the process that started it, however that ends.
+"""
 
 from __future__ import annotations
 
@@ -8,59 +11,45 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-import torch
-
-from metakd_monai.cases import Case
-from metakd_monai.cohort.sharing import Crew, Shift, WorkerLost
-from metakd_monai.cohort.worker import MakePredictor, Outcome, Worker
-from metakd_monai.predict import Outputs
+from metakd_monai.endings import ENDING
 from metakd_monai.startup import call_lean
 from metakd_monai.vocabulary import UserError
+from metakd_monai.workers.sharing import Crew, Worker, WorkerLost
 
 CONTEXT = get_context("spawn")  # forked children of a process with threads, or with CUDA in use, do not work
 END_SECONDS = 10.0  # that a worker may take to tidy up when it is told to end
 
 
-def do_in_processes(
-    make: MakePredictor, cases: Sequence[Case], outputs: Outputs, jobs: int
-) -> Generator[Outcome, None, None]:
-    """Yield what became of each case as it becomes known; ``jobs`` processes share torch's threads fairly."""
-    jobs = min(jobs, len(cases))
-    threads = max(1, torch.get_num_threads() // max(1, jobs))
-    return Shift(Processes(make, outputs, threads), cases, jobs, outputs.directory).run()
-
-
 class Process:
-    """A worker in a process of its own; it ends when its pipe does, so it does not outlive its parent.
+    """A worker in a process of its own.
 
     Args:
-        arguments: of :class:`Worker`.
+        make: returns the worker; picklable.
     """
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, make: Callable[[], Worker]) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
-        level = logging.getLogger("metakd_monai").level
-        begin = pickle.dumps((serve, (level, *arguments)))
+        begin = pickle.dumps((serve, (logging.getLogger("metakd_monai").level, make)))
         self.process = CONTEXT.Process(target=call_lean, args=(begin, theirs), daemon=True)
-        with interrupts_held():
+        with signals_held():
             self.process.start()
         theirs.close()
         self.pid = self.process.pid
 
-    def give(self, case: Case, following: Case | None) -> None:
-        """Send a case; that the worker is lost is heard when its answer is taken."""
+    def give(self, task: Any, following: Any) -> None:
+        """Send a task; that the worker is lost is heard when its answer is taken."""
         with contextlib.suppress(OSError):
-            self.pipe.send((case, following))
+            self.pipe.send((task, following))
 
-    def take(self) -> Outcome | None:
+    def take(self) -> Any:
         """Receive what :func:`serve` sends."""
         try:
-            answer: Outcome | UserError | None = self.pipe.recv()
+            answer = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(END_SECONDS)
             raise WorkerLost(describe(self.process.exitcode)) from None
@@ -81,15 +70,15 @@ class Processes(Crew[Process]):
     """Workers in processes.
 
     Args:
-        arguments: of :class:`Worker`.
+        make: returns a worker; picklable, such as ``partial(Worker, ...)``, as it is called in each process.
     """
 
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
+    def __init__(self, make: Callable[[], Worker]) -> None:
+        self.make = make
 
     def hire(self) -> Process:
         """Start another process."""
-        return Process(*self.arguments)
+        return Process(self.make)
 
     def wait(self, hands: Sequence[Process], seconds: float | None) -> list[Process]:
         """Wait until a pipe has something or is closed."""
@@ -97,13 +86,20 @@ class Processes(Crew[Process]):
         return [hand for hand in hands if hand.pipe in ready]
 
 
-def serve(level: int, make: MakePredictor, outputs: Outputs, threads: int, pipe: Connection) -> None:
-    """Be a worker: say None when started (or why not), then answer each case with its outcome until the pipe ends."""
+def serve(level: int, make: Callable[[], Worker], pipe: Connection) -> None:
+    """Be a worker: say None when started (or why not), then answer each task with its outcome until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that `finally` is run
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("metakd_monai").setLevel(level)
-    worker = Worker(make, outputs, threads)
+    try:
+        answer_all(make(), pipe)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending, and must not be cut off
+
+
+def answer_all(worker: Worker, pipe: Connection) -> None:
+    """Start a worker and answer tasks, see :func:`serve`."""
     try:
         worker.start()
     except UserError as error:
@@ -116,25 +112,29 @@ def serve(level: int, make: MakePredictor, outputs: Outputs, threads: int, pipe:
 
 
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back until the end; a process that is started meanwhile holds it back for good.
+def signals_held() -> Iterator[None]:
+    """Hold back what asks this process to end until the end; one that is started meanwhile never hears Ctrl-C.
 
-    So no process is cut off while it starts, and only its parent ends it.
+    So no process is cut off while it starts, unless by a signal of its own, and only its parent ends it.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield  # no other thread may do this, nor can Windows
         return
-    resource_tracker.ensure_running()  # at its start, with the first process, it would let them through again
+    resource_tracker.ensure_running()  # at its start, with the first process, it would let Ctrl-C through again
     heard: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))  # another thread may get it
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    handlers = {number: found for number, found in handlers.items() if found not in (None, signal.SIG_IGN)}
+    for number in handlers:
+        signal.signal(number, lambda number, _: heard.append(number))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-    if heard:
-        raise KeyboardInterrupt
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in heard:
+        signal.raise_signal(number)
 
 
 def describe(exitcode: int | None) -> str:

@@ -1,0 +1,34 @@
+"""Cases on disk: sequences, labels and names of cases are told by file names, never by order."""
+
+from metakd_monai.cases.case import MIXED_ET_NAME, Case, hash_of
+from metakd_monai.cases.find import find_cases, find_labelled, name_sequences
+from metakd_monai.cases.folders import nifti_names, walk
+from metakd_monai.cases.groups import group_names
+from metakd_monai.cases.ids import OWN_SUFFIXES, check_case_id, safe_case_id
+from metakd_monai.cases.labels import is_label, read_label
+from metakd_monai.cases.naming import name_files
+from metakd_monai.cases.sequences import NIFTI, Ambiguous, recognise
+from metakd_monai.cases.tables import NameTable, read_name_table
+
+__all__ = [
+    "MIXED_ET_NAME",
+    "NIFTI",
+    "OWN_SUFFIXES",
+    "Ambiguous",
+    "Case",
+    "NameTable",
+    "check_case_id",
+    "find_cases",
+    "find_labelled",
+    "group_names",
+    "hash_of",
+    "is_label",
+    "name_files",
+    "name_sequences",
+    "nifti_names",
+    "read_label",
+    "read_name_table",
+    "recognise",
+    "safe_case_id",
+    "walk",
+]

@@ -1,0 +1,57 @@
+"""A case: one scan of a patient, its files, and what is to be said about them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from metakd_monai.vocabulary import ET_LABELS, Modality, UserError
+
+MIXED_ET_NAME = re.compile(r"^BraTS-[A-Z]", re.IGNORECASE)  # BraTS-GLI-00000-000: 2023 and later
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient's scan.
+
+    Attributes:
+        case_id: what the masks are named after.
+        files: the file of each present modality; or one 4-D file with a channel for each modality, in channel order.
+        label: its label map, where there is one.
+        problem: why the case cannot be used, where it cannot.
+        label_problem: why there is no label though there are label maps; no matter where no label is needed.
+        notes: what the user should know, one line each: which files were passed over, and why.
+    """
+
+    case_id: str
+    files: Mapping[Modality, Path] | Path
+    label: Path | None = None
+    problem: str | None = None
+    label_problem: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def et_label(self) -> int:
+        """Value of enhancing tumour that goes with the case's name: 3 for the names of BraTS 2023 on, else 4."""
+        return ET_LABELS[0] if MIXED_ET_NAME.match(self.case_id) else ET_LABELS[1]
+
+    def for_label(self) -> Case:
+        """Return the case for a use of its label: what is wrong with that is then the case's problem."""
+        return replace(self, problem=self.problem or self.label_problem)
+
+    def as_item(self) -> dict[str, Any]:
+        """Return the case as an entry of a MONAI datalist; raises UserError when it cannot be used."""
+        if self.problem is not None:
+            raise UserError(self.problem)
+        image = str(self.files) if isinstance(self.files, Path) else {m.value: str(f) for m, f in self.files.items()}
+        item: dict[str, Any] = {"image": image, "case_id": self.case_id}
+        return item if self.label is None else {**item, "label": str(self.label)}
+
+
+def hash_of(seed: int, name: object) -> str:
+    """Return what to sort by for an order that looks random, and depends on the seed and the names alone."""
+    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()

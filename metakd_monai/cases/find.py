@@ -1,0 +1,160 @@
+"""From a folder to its cases: sequences are recognised by name, never by order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from metakd_monai.cases.case import Case
+from metakd_monai.cases.folders import nifti_names, printable, shorten, walk
+from metakd_monai.cases.groups import Group, group_names
+from metakd_monai.cases.ids import check_case_id
+from metakd_monai.cases.labels import is_label
+from metakd_monai.cases.naming import GENERIC, Found, drop_derived, name_apart
+from metakd_monai.cases.sequences import NIFTI, Ambiguous, read_sequence, recognise
+from metakd_monai.cases.shared import ImageName, read_together
+from metakd_monai.cases.tables import NameTable
+from metakd_monai.nifti import describe_file
+from metakd_monai.vocabulary import Modality, UserError, in_one_line
+
+logger = logging.getLogger(__name__)
+
+MOST_FILES = 1000  # of a folder without a sequence that are looked at for other formats
+
+
+def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]:
+    """Find the cases in a case folder, a folder of case folders (to any depth) or a 4-D NIfTI file.
+
+    A folder of many cases is not refused for one bad case: that case carries its ``problem``. Folders with NIfTI files
+    that are no case are counted in one warning.
+
+    Args:
+        source: where.
+        names: the user's own names of sequences, see :func:`~metakd_monai.cases.read_name_table`.
+
+    Raises:
+        UserError: when nothing is there, no sequence is recognised, or two cases cannot be told apart.
+    """
+    path = check_source(source)
+    if path.is_file():
+        if not NIFTI.search(path.name):
+            kind = describe_file(path) or "not a NIfTI file; expected .nii or .nii.gz"
+            raise UserError(f"{path}: {kind}, or a folder of cases")
+        return [Case(check_case_id(NIFTI.sub("", path.name), f"{path}: name of the case"), path)]
+    found: list[Found] = []
+    without: list[Path] = []
+    for folder in walk(path):
+        held = nifti_names(folder)
+        groups = group_names(held, names)
+        found += [Found(folder, path, group) for group in groups]
+        if held and not groups:
+            without.append(folder)
+    if not found:
+        raise UserError(
+            f"{path}: no modality found; expected files such as <case>_flair.nii.gz, <case>_t1.nii.gz,"
+            f" <case>_t1ce.nii.gz, <case>_t2.nii.gz{name_foreign(path)}"
+        )
+    tell_without(without, path)
+    found = drop_derived(join_series(found, path))
+    name_apart(found, path)
+    cases = [case.as_case() for case in found]
+    if len(cases) == 1 and cases[0].problem and found[0].folder == path:
+        raise UserError(cases[0].problem)
+    return cases
+
+
+def name_foreign(folder: Path) -> str:
+    """Say which file below a folder is of another format; nothing where none of the first ones is."""
+    files = islice((file for place in walk(folder) for file in sorted(place.iterdir()) if file.is_file()), MOST_FILES)
+    return next((f"; {file.name}: {kind}" for file in files if (kind := describe_file(file))), "")
+
+
+def find_labelled(source: str | Path, names: NameTable | None = None) -> list[Case]:
+    """Find the cases that have a label map, as :func:`find_cases` does, and those that cannot be used.
+
+    Where several label maps may be the case's, that is its ``problem``.
+    """
+    cases = [case.for_label() for case in find_cases(source, names)]
+    return [case for case in cases if case.label is not None or case.problem is not None]
+
+
+def name_sequences(paths: Sequence[Path]) -> dict[Modality, Path]:
+    """Say which file is which sequence when all files of one case are given, by their names together.
+
+    Raises:
+        UserError: for a name that names no sequence or may name several, and for two files of one.
+    """
+    files: dict[Modality, Path] = {}
+    images = [ImageName(path.name, "", read_sequence(NIFTI.sub("", path.name))) for path in paths]
+    for path, image in zip(paths, read_together("", images), strict=True):
+        found = None if is_label(path.name) else image.reading.found
+        if not isinstance(found, Modality) or found in files:
+            problem = f"a second file for {found.value!r}" if isinstance(found, Modality) else "no modality in its name"
+            problem = f"{found} by its name" if isinstance(found, Ambiguous) else problem
+            raise UserError(f"{path}: {problem}; expected names such as <case>_flair.nii.gz, one for each modality")
+        files[found] = path
+    return files
+
+
+def check_source(source: str | Path) -> Path:
+    """Return where to search; raises UserError when it is no path, or nothing is there."""
+    path = Path(source)
+    try:
+        there = path.is_dir() or path.is_file()
+    except (OSError, ValueError) as error:
+        raise UserError(f"input: {in_one_line(repr(str(source)), 60)} is no path ({in_one_line(error, 60)})") from None
+    if not there:
+        raise UserError(
+            f"{printable(path)}: no such file or folder; expected a case folder, a folder of cases or a 4-D NIfTI file"
+        )
+    return path
+
+
+def tell_without(folders: Sequence[Path], top: Path) -> None:
+    """Warn of folders with NIfTI files none of which names a sequence, in one line."""
+    if folders:
+        examples = ", ".join(shorten(folder) for folder in folders[:3])
+        logger.warning(
+            "%s: passed over, folders whose NIfTI files name no sequence: %d (%s%s); expected names as in"
+            " docs/file-names.md, or --names TABLE",
+            top,
+            len(folders),
+            examples,
+            ", ..." if len(folders) > 3 else "",
+        )
+
+
+def join_series(found: Sequence[Found], top: Path) -> list[Found]:
+    """Join the sequences of a case of which each lies in a folder of its own that is named after it.
+
+    ``EGD-0001/1_T1/NIFTI/T1.nii.gz`` with ``EGD-0001/3_FLAIR/NIFTI/FLAIR.nii.gz``; ``t1/P1_t1.nii.gz`` with
+    ``flair/P1_flair.nii.gz``.
+    """
+    homes: dict[tuple[Path, str], list[Found]] = {}
+    for case in found:
+        homes.setdefault((home_of(case, top), case.group.prefix), []).append(case)
+    joined = []
+    for (home, prefix), members in homes.items():
+        sequences = [modality for case in members for modality in case.files]
+        if len(members) == 1 or len(set(sequences)) < len(sequences) or any(case.folder == home for case in members):
+            joined += members
+            continue
+        labels = [case.folder.relative_to(home) / case.group.label for case in members if case.group.label]
+        label = str(labels[0]) if len(labels) == 1 else None
+        whole = Found(home, top, Group(prefix, label=label, notes=sum((case.group.notes for case in members), ())))
+        files = {modality: path for case in members for modality, path in case.files.items()}
+        whole.files = {modality: files[modality] for modality in Modality if modality in files}
+        joined.append(whole)
+    return joined
+
+
+def home_of(case: Found, top: Path) -> Path:
+    """Return the folder of the whole case: the one above a folder that is named after the only sequence in it."""
+    place = case.folder
+    while place != top and place.name.lower() in GENERIC:
+        place = place.parent
+    alone = len(case.files) == 1 and not case.group.problem
+    named = place != top and alone and recognise(place.name) is next(iter(case.files))
+    return place.parent if named else case.folder

@@ -1,0 +1,224 @@
+"""From the file names of one folder to its cases: which file is which sequence, which the label. No files are read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from metakd_monai.cases.labels import BEHIND, LabelName, choose_label, read_label
+from metakd_monai.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
+from metakd_monai.cases.shared import ImageName, read_together
+from metakd_monai.cases.tables import LABEL, NONE, NameTable
+from metakd_monai.cases.words import Kind, read_words
+from metakd_monai.vocabulary import Modality
+
+MOST_NAMED = 4  # files of one reason that a line names
+SERIES = re.compile(r"(?:s|se|ser|series)?[_ -]?\d+", re.IGNORECASE)  # numbers of a scanner's series, no patient's
+
+
+@dataclass(frozen=True)
+class Group:
+    """The files of one case among those of a folder, by name.
+
+    Attributes:
+        prefix: the case's part of their names; may be empty.
+        files: of each sequence.
+        label: the segmentation of the tumour.
+        problem: why the case cannot be used.
+        label_problem: why its label cannot be used, though its images can.
+        notes: what was passed over, and why.
+        marks: words by which all its images were made from others.
+    """
+
+    prefix: str
+    files: Mapping[Modality, str] = field(default_factory=dict)
+    label: str | None = None
+    problem: str | None = None
+    label_problem: str | None = None
+    notes: tuple[str, ...] = ()
+    marks: frozenset[str] = frozenset()
+
+
+def group_names(names: Sequence[str], table: NameTable | None = None) -> list[Group]:
+    """Say which cases the NIfTI files of a folder belong to; none where no name names a sequence.
+
+    Args:
+        names: of the files.
+        table: the user's own names, which go before everything else.
+    """
+    images, labels, passed = sort_out(names, table or NameTable())
+    if not images:
+        return []
+    parts, problem = arrange(images)
+    maps = {prefix for prefix in parts if is_label_map(prefix, parts)}
+    passed += [(i.name, "a label map?") for prefix in maps for i in parts[prefix]]
+    rest = {prefix: members for prefix, members in parts.items() if prefix not in maps}
+    groups = []
+    for number, (prefix, members) in enumerate(rest.items()):
+        mine = labels if len(rest) == 1 else [label for label in labels if owner_of(label, rest) == prefix]
+        mine = [question_label(label, prefix) for label in mine]
+        strangers = [] if number or len(rest) == 1 else strange_labels(labels, rest)
+        groups.append(make_group(prefix, members, mine, passed + strangers if not number else []))
+    return [replace(group, problem=problem) for group in groups] if problem else groups
+
+
+def sort_out(names: Sequence[str], table: NameTable) -> tuple[list[ImageName], list[LabelName], list[tuple[str, str]]]:
+    """Tell images, label maps, and what is neither, with why."""
+    images, labels, passed = [], [], []
+    for name in names:
+        stem, given, label = NIFTI.sub("", name), table.look_up(name), read_label(name)
+        if given is not None:
+            target, end = given
+            if target == NONE:
+                passed.append((name, "by --names"))
+            elif target == LABEL:
+                labels.append(LabelName(name, start=end, given=True))
+            elif isinstance(target, Modality):
+                images.append(ImageName(name, clean(stem[:end]), Reading(target, frozenset(), end), given=True))
+        elif label is not None:
+            labels.append(label)
+        else:
+            reading = read_sequence(stem)
+            if reading.found is None:
+                passed.append((name, "none of the four sequences by its name"))
+            else:
+                images.append(ImageName(name, clean(stem[: reading.start]), reading))
+    return images, labels, passed
+
+
+def clean(prefix: str) -> str:
+    """Return the case's part of a name without the signs at its end."""
+    return prefix.rstrip("_-. ")
+
+
+def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], str | None]:
+    """Put the images of each case together, by the case's part of their names; and say why that cannot be done.
+
+    Names that begin differently are one case's when none of its sequences is there twice, and the beginnings are
+    numbers of series or one of them is part of all others. They are several cases' when sequences repeat.
+    """
+    parts: dict[str, list[ImageName]] = {}
+    for image in images:
+        parts.setdefault(image.prefix, []).append(image)
+    for prefix, members in parts.items():
+        own = read_together(prefix, [image for image in members if not image.given])
+        parts[prefix] = [*own, *(image for image in members if image.given)]
+    if len(parts) == 1:
+        return parts, None
+    found = {prefix: {i.reading.found for i in members} for prefix, members in parts.items()}
+    counts = Counter(modality for members in found.values() for modality in members)
+    several = max(counts.values()) > 1
+    if several and (len(counts) == 1 or any(len(members) > 1 for members in found.values())):
+        return parts, None
+    everything = [image for members in parts.values() for image in members]
+    first = min(parts, key=len)
+    if not several and all(SERIES.fullmatch(prefix) or prefix == first for prefix in parts if prefix):
+        return {"" if SERIES.fullmatch(first) else first: everything}, None
+    if not several and all(prefix.startswith(first) for prefix in parts):
+        return {first: everything}, None
+    names = ", ".join(i.name for i in everything[:MOST_NAMED])
+    return {"": everything}, (
+        f"names of one patient or of several? ({names}); expected names that begin alike for each case, or --flair FILE"
+        " and so on for one case"
+    )
+
+
+def is_label_map(prefix: str, parts: Mapping[str, Sequence[ImageName]]) -> bool:
+    """Tell whether images are rather label maps on the grid of a sequence: ``P1_seg_T1`` beside ``P1_T1``."""
+    words = read_words(prefix)
+    if not words or not words[-1].says(Kind.LABEL):
+        return False
+    return clean(prefix[: words[-1].start]) in {other for other in parts if other != prefix}
+
+
+def strange_labels(labels: Sequence[LabelName], groups: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the label maps that belong to none of several cases."""
+    return [(m.name, "a label map of none of the cases") for m in labels if owner_of(m, groups) is None]
+
+
+def owner_of(label: LabelName, groups: Iterable[str]) -> str | None:
+    """Return the longest beginning of a case's names that a label map's name has too; None where there is none."""
+    fitting = [p for p in groups if label.name.startswith(p) and not label.name[len(p) : len(p) + 1].isalnum()]
+    return max(fitting, key=len, default=None)
+
+
+def question_label(label: LabelName, prefix: str) -> LabelName:
+    """Refuse a label map whose name goes on with unknown words behind the case's: ``P1_fast_seg`` of ``P1``."""
+    between = read_words(label.name[len(prefix) : label.start]) if prefix and label.name.startswith(prefix) else ()
+    odd = [word.text for word in between if not BEHIND.fullmatch(word.text)]
+    return replace(label, reason=f"of what? {' '.join(odd)}") if odd and not (label.reason or label.given) else label
+
+
+def make_group(
+    prefix: str, images: Sequence[ImageName], labels: Sequence[LabelName], passed: list[tuple[str, str]]
+) -> Group:
+    """Choose one file for each sequence, and the label."""
+    clear = [image for image in images if isinstance(image.reading.found, Modality)]
+    chosen, problem = choose_images(clear)
+    for image in images:
+        found = image.reading.found
+        if not isinstance(found, Ambiguous):
+            continue
+        passed = [*passed, (image.name, f"{found}?")]
+        if problem is None and not set(found.readings) <= set(chosen):
+            problem = (
+                f"{image.name} may be {found}; expected a name with one reading (docs/file-names.md), --names TABLE,"
+                f" or --{found.readings[0].value} FILE and so on"
+            )
+    files = {modality: image.name for modality, image in chosen.items()}
+    passed = [*passed, *((i.name, why_passed(i)) for i in clear if i.name not in files.values())]
+    label, label_problem, others = choose_label(labels)
+    notes = () if problem else describe_passed([*passed, *others], files)
+    marks = frozenset.intersection(*(i.reading.marks for i in chosen.values())) if chosen else frozenset()
+    return Group(prefix, files, label, problem, label_problem, notes, marks)
+
+
+def choose_images(images: Sequence[ImageName]) -> tuple[dict[Modality, ImageName], str | None]:
+    """Choose one image for each sequence; and say why that cannot be done.
+
+    All should be of one kind, by the words that say how an image was made from another (none for the original). The
+    kind that most sequences have goes first, of equals the one with the fewest words: the original.
+    """
+    options: dict[Modality, list[ImageName]] = {}
+    for image in images:
+        if isinstance(image.reading.found, Modality):
+            options.setdefault(image.reading.found, []).append(image)
+    kinds = Counter(marks for members in options.values() for marks in {i.reading.marks for i in members})
+
+    def rank(image: ImageName) -> tuple[bool, int, int]:
+        return (not image.given, -kinds[image.reading.marks], len(image.reading.marks))
+
+    chosen: dict[Modality, ImageName] = {}
+    problem = None
+    for modality in (m for m in Modality if m in options):
+        first, *others = sorted(options[modality], key=rank)
+        chosen[modality] = first
+        if others and rank(others[0]) == rank(first) and problem is None:
+            problem = f"two files for {modality.value!r} ({first.name}, {others[0].name}); expected at most one"
+    return chosen, problem
+
+
+def why_passed(image: ImageName) -> str:
+    """Say why another file of the same sequence was chosen."""
+    marks = ", ".join(sorted(image.reading.marks))
+    return f"its name says {marks}" if marks else "not of one kind with most of the others"
+
+
+def describe_passed(passed: Sequence[tuple[str, str]], files: Mapping[Modality, str]) -> tuple[str, ...]:
+    """Say in one line what was passed over; nothing where nothing was."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in passed:
+        reasons.setdefault(reason, []).append(name)
+    if not reasons:
+        return ()
+    told = [f"{', '.join(shorten(names))} ({reason})" for reason, names in reasons.items()]
+    option = f"--{next(iter(files), Modality.FLAIR).value} FILE"
+    return (f"passed over {'; '.join(told)}; --names TABLE, or {option} for one case, takes another",)
+
+
+def shorten(names: Sequence[str]) -> list[str]:
+    """Return the first few of many names, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return [*names[:MOST_NAMED], f"{more} more"] if more > 0 else list(names)

@@ -1,0 +1,69 @@
+"""Names of cases: what results are named after, and so the one place where text becomes part of a path."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+from metakd_monai.vocabulary import UserError
+
+OWN_SUFFIXES = ("_probabilities", "_uncertainty")  # of maps beside a mask; no case may be named so
+# The longest name that is written: a process id and two points before it (write_safely), the longest ending behind it.
+LONGEST = 255 - len(".4194304.") - len("_probabilities.nii.gz")  # bytes
+FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: control, half of a pair, line and paragraph separator
+UNNAMED = "unnamed"
+
+
+def check_case_id(case_id: object, where: str = "case id") -> str:
+    """Return a case's name when results may be named after it.
+
+    Args:
+        case_id: what is to be the name.
+        where: it comes from, for the message.
+
+    Raises:
+        UserError: for what is no text, is empty, begins with a point, holds a separator of paths, a control character
+            or what is no UTF-8, ends as one of our own maps does, or is too long for a file system.
+    """
+    problem = find_problem(case_id)
+    if problem:
+        shown = repr(case_id)
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        raise UserError(f"{where}: {shown.encode('ascii', 'backslashreplace').decode()} {problem}")
+    return str(case_id)
+
+
+def find_problem(case_id: object) -> str | None:
+    """Say what is wrong with a case's name; None for nothing."""
+    if not isinstance(case_id, str):
+        return "found; expected a text"
+    if not case_id.strip():
+        return "found; expected a name that is not empty"
+    bad = [letter for letter in case_id if letter in "/\\" or unicodedata.category(letter) in FORBIDDEN]
+    if bad:
+        return f"holds {bad[0]!a}; expected no separator of paths, no control character, and UTF-8"
+    if case_id.startswith("."):
+        return "begins with a point; expected another letter"
+    if len(case_id.encode()) > LONGEST:
+        return f"has {len(case_id.encode())} bytes; expected at most {LONGEST}"
+    if case_id.endswith(OWN_SUFFIXES):
+        return f"ends as a map beside a mask does; expected no name that ends in {' or '.join(OWN_SUFFIXES)}"
+    return None
+
+
+def safe_case_id(text: object) -> str:
+    """Turn any text, such as DICOM's PatientID ``12/345``, into a case's name that :func:`check_case_id` takes.
+
+    A name that may stay is left as it is. Else what may not be is replaced by ``_``, and a hash of the whole text
+    follows, so that two texts do not become one name. An empty text becomes ``unnamed``.
+    """
+    given = "" if text is None else str(text).strip()
+    if not given:
+        return UNNAMED
+    if find_problem(given) is None:
+        return given
+    digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    plain = re.sub(r"[^\w.-]+", "_", given.encode("utf-8", "replace").decode()).strip("._")
+    short = plain.encode()[: LONGEST - len(digest) - 1].decode(errors="ignore")
+    return f"{short}_{digest}" if short else f"{UNNAMED}_{digest}"

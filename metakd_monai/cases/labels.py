@@ -1,0 +1,110 @@
+"""Which file names are label maps, and which of those is the segmentation of the tumour. Text alone, no files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metakd_monai.cases.sequences import NIFTI, before_target
+from metakd_monai.cases.words import ABOUT_LABELS, Kind, Word, read_words
+
+# Words behind a label map's that say whose or which it is: P01_seg_final, P01_seg_rater2.
+BEHIND = re.compile(
+    r"\d+|v\d+|(?:rater|reader|expert|observer)\d*|final|manual|manually|corrected|consensus|reviewed|edited|approved"
+)
+VAGUE = ("mask", "masks", "roi", "rois")  # of what, another word has to say
+UNSAID = "a mask, not said of what"
+
+
+@dataclass(frozen=True)
+class LabelName:
+    """What the name of a label map says.
+
+    Attributes:
+        name: of the file.
+        reason: why it is not the segmentation of the tumour; empty where it is.
+        marks: words that say that it was made from another (``resampled``).
+        start: where the words on it begin; what stands before belongs to the case.
+        given: whether the user's own table says that it is the segmentation, which goes before all others.
+    """
+
+    name: str
+    reason: str = ""
+    marks: frozenset[str] = frozenset()
+    start: int = 0
+    given: bool = False
+
+    @property
+    def vague(self) -> bool:
+        """Whether the name does not say what it is a mask of."""
+        return self.reason == UNSAID
+
+
+def is_label(name: str) -> bool:
+    """Tell whether the last words of a file name spell a label map, of whatever."""
+    return read_label(name) is not None
+
+
+def read_label(name: str) -> LabelName | None:
+    """Say what a label map's name tells; None where its last words do not spell a label map.
+
+    Only the last words count: a case may be called ``label_03``, and ``brain_mask_applied`` is an image.
+    """
+    words = before_target(read_words(NIFTI.sub("", name)))
+    everything = words
+    while words and not words[-1].says(*ABOUT_LABELS) and is_behind(words[-1]):
+        words = words[:-1]
+    if not words or not words[-1].says(Kind.LABEL, Kind.TUMOUR):
+        return None
+    row = row_of(words)
+    if not words[-1].says(Kind.LABEL) and any(w.says(Kind.SEQUENCE, Kind.T1_METHOD) for w in row):
+        return None  # P01_T1_tumor: an image
+    said = [*row, *everything[len(words) :]]
+    marks = frozenset(w.text for w in said if w.says(Kind.DERIVED, Kind.REGISTERED, Kind.ENTITY))
+    return LabelName(name, why_not(row), marks, row[0].start)
+
+
+def is_behind(word: Word) -> bool:
+    """Tell whether a word behind a label map's leaves it a label map."""
+    return word.says(Kind.ENTITY, Kind.REGISTERED) or BEHIND.fullmatch(word.text) is not None
+
+
+def row_of(words: Sequence[Word]) -> Sequence[Word]:
+    """Return the unbroken row of words at the end that say what a label map is of."""
+    at = len(words) - 1
+    while at > 0 and not words[at - 1].says(Kind.UNKNOWN, Kind.CASE):
+        at -= 1
+    return words[at:]
+
+
+def why_not(row: Sequence[Word]) -> str:
+    """Say why a label map is not the segmentation of the whole tumour; empty where it is."""
+    if any(w.says(Kind.MACHINE) for w in row):
+        return "made by a program"
+    if any(w.says(Kind.PART) for w in row):
+        return "of a part of the tumour"
+    if any(w.says(Kind.TUMOUR) for w in row):
+        return ""
+    if any(w.says(Kind.NO_TUMOUR) for w in row):
+        return "not of the tumour"
+    return UNSAID if all(w.text in VAGUE for w in row if w.says(Kind.LABEL)) else ""
+
+
+def choose_label(labels: Sequence[LabelName]) -> tuple[str | None, str | None, list[tuple[str, str]]]:
+    """Choose the segmentation of the tumour among the label maps of a case.
+
+    Returns:
+        Its name; what is wrong where several can be it; and those passed over, each with why.
+    """
+    usable = [label for label in labels if label.given] or [label for label in labels if not label.reason]
+    passed = [(label.name, label.reason) for label in labels if label.reason]
+    if not usable:
+        return None, None, passed
+    fewest = min(len(label.marks) for label in usable)
+    plain = [label for label in usable if len(label.marks) == fewest]
+    if len(plain) > 1:
+        names = ", ".join(label.name for label in plain)
+        return None, f"several label maps ({names}); expected one, the tumour's", passed
+    passed += [(label.name, "not the label") for label in labels if not label.reason and label is not plain[0]]
+    return plain[0].name, None, passed

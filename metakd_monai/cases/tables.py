@@ -1,0 +1,91 @@
+"""A site's own names: a table from patterns of file names to sequences, in TOML or JSON."""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metakd_monai.cases.sequences import NIFTI
+from metakd_monai.files import read_json
+from metakd_monai.vocabulary import MODALITY_NAMES, MODALITY_TOKENS, Modality, UserError, in_one_line
+
+EXPECTED = 'a table of names in TOML or JSON, such as "*_spc_*" = "flair"'
+LABEL, NONE = "label", "none"  # what else a name may be: the tumour's segmentation, or nothing
+LONGEST = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """Patterns of file names (``*``, ``?``, ``[...]``; capitals are as small letters), and what they are.
+
+    Attributes:
+        rules: pattern, and a sequence, ``"label"`` or ``"none"``; the first that fits counts.
+    """
+
+    rules: tuple[tuple[str, Modality | str], ...] = ()
+
+    def look_up(self, name: str) -> tuple[Modality | str, int] | None:
+        """Say what a file is, and where in its name the case's part ends; None where no pattern fits."""
+        low, stem = name.lower(), NIFTI.sub("", name).lower()
+        for pattern, target in self.rules:
+            if fnmatch.fnmatchcase(low, pattern.lower()) or fnmatch.fnmatchcase(stem, pattern.lower()):
+                return target, end_of_case(stem, pattern.lower())
+        return None
+
+
+def end_of_case(stem: str, pattern: str) -> int:
+    """Return where the first letters that a pattern names stand in a name, behind what its first ``*`` stands for."""
+    if not pattern.startswith("*"):
+        return 0
+    letters = ""
+    for letter in NIFTI.sub("", pattern).lstrip("*"):
+        if letter in "*?[":
+            break
+        letters += letter
+    return max(stem.rfind(letters), 0)
+
+
+def read_name_table(path: str | Path) -> NameTable:
+    """Read a table of names.
+
+    Raises:
+        UserError: when it is missing, unreadable, no such table, or names an unknown sequence.
+    """
+    content = read_json(path, EXPECTED) if Path(path).suffix.lower() == ".json" else read_toml(Path(path))
+    if not isinstance(content, Mapping) or not content:
+        raise UserError(f"{path}: no table found; expected {EXPECTED}")
+    return NameTable(tuple((pattern, parse_target(path, pattern, content[pattern])) for pattern in content))
+
+
+def parse_target(path: str | Path, pattern: str, value: Any) -> Modality | str:
+    """Return what a pattern stands for; raises UserError for an unknown word."""
+    word = value.lower() if isinstance(value, str) else None
+    if word in (LABEL, NONE):
+        return word
+    if word in MODALITY_TOKENS:
+        return MODALITY_TOKENS[word]
+    expected = ", ".join((*MODALITY_NAMES, LABEL, NONE))
+    raise UserError(f"{path}: {pattern!r} is {in_one_line(repr(value), 60)}; expected one of {expected}")
+
+
+def read_toml(path: Path) -> Any:
+    """Read TOML that somebody else may have written; raises UserError as :func:`~metakd_monai.files.read_json` does."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        if not path.is_file():
+            reason = "not a file" if path.exists() else "no such file"
+            raise UserError(f"{path}: {reason}; expected {EXPECTED}")
+        if path.stat().st_size > LONGEST:
+            raise UserError(f"{path}: larger than {LONGEST >> 20} MiB; expected {EXPECTED}")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {EXPECTED}") from None

@@ -1,0 +1,250 @@
+"""The words of a file name or of a series description, and what each says. Text alone, no files.
+
+:data:`TABLE` and the vocabulary's ``MODALITY_TOKENS`` are the one table; ``docs/file-names.md`` shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from metakd_monai.vocabulary import MODALITY_TOKENS
+
+
+class Kind(Enum):
+    """What a word says; the value is how the documentation calls it."""
+
+    SEQUENCE = "the sequence"
+    T1_METHOD = "T1 by its method, where no sequence is named"
+    DARK_FLUID = "FLAIR, in two words"
+    UNSURE = "FLAIR or T2"
+    CONTRAST = "contrast agent"
+    POST = "after"
+    PRE = "before"
+    NATIVE = "no contrast agent"
+    WITHOUT = "without"
+    LETTER = "contrast agent, right after T1"
+    OPERATION = "what before and after may also speak of"
+    OTHER = "an image that is none of the four"
+    ONTO = "what follows is the image that this one was moved to"
+    REGISTERED = "moved to another image, which may follow"
+    DERIVED = "made from another image"
+    NEUTRAL = "says nothing"
+    LABEL = "label map"
+    TUMOUR = "of the tumour"
+    NO_TUMOUR = "of something else than the tumour"
+    PART = "of a part of the tumour"
+    MACHINE = "made by a program"
+    ENTITY = "BIDS"
+    CASE = "BIDS, part of the case's name"
+    UNKNOWN = "part of the case's name"
+
+
+TABLE = {
+    Kind.T1_METHOD: "mprage bravo fspgr spgr",
+    Kind.DARK_FLUID: "darkfluid",
+    Kind.UNSURE: "tirm",
+    Kind.CONTRAST: (
+        "ce gd gad gado gadolinium gadovist gadavist gadobutrol dotarem magnevist multihance prohance "
+        "omniscan dtpa gddtpa contrast contrasted contraste contrasto kontrast kontrastmittel contr km cm mdc "
+        "civ enhanced enhance enh gbca plus pc pg pgd ctr cont inj injected injection injecte plusc cplus"
+    ),
+    Kind.POST: "post after nach apres dopo",
+    Kind.PRE: "pre before vor avant prima",
+    Kind.NATIVE: "native nativ nativo unenhanced plain cminus",
+    Kind.WITHOUT: "without wo ohne sans senza zonder sin sem no non not minus",
+    Kind.LETTER: "c",
+    Kind.OPERATION: (
+        "op ops surgery surgical operative operation resection biopsy treatment therapy tx rt radiation rct "
+        "chemo chemotherapy radiotherapy"
+    ),
+    Kind.OTHER: (
+        "star starw map maps mapping rho swi swan dwi adc dti dsc dce asl pwi perf perfusion cbf cbv mtt ttp "
+        "ktrans tof mra mrv bold fmri func qsm stir pd pdw sub subtr subtraction subtracted difference delta "
+        "trace relaxometry mrs spectroscopy ct pet mt mtr localizer localiser scout survey"
+    ),
+    Kind.ONTO: "to 2 onto into on in",
+    Kind.REGISTERED: (
+        "r reg registered registration coreg coregistered aligned align warped resliced resampled transformed "
+        "rigid affine matched"
+    ),
+    Kind.DERIVED: (
+        "bias biascorr biascorrected n4 n4itk corrected corr brain bet hdbet stripped skullstripped ss "
+        "unstripped noskull withskull skull masked applied norm normalized normalised zscore histmatch "
+        "preproc preprocessed processed proc denoised smoothed smooth cropped crop defaced deface upsampled "
+        "downsampled copy mni mni152 sri sri24 std"
+    ),
+    Kind.NEUTRAL: (
+        "ax axial tra trans transversal sag sagittal cor coronal 2d 3d iso isotropic se tse fse ffe tfe tfl "
+        "ir fl flash gre cube space spc vista vibe blade propeller fs fatsat w wi weighted with mit avec con "
+        "mri mr brats and anat orig original raw new final hires high res lps ras"
+    ),
+    Kind.LABEL: (
+        "seg segm segs segmentation segmentations segmented dseg label labels labelmap mask masks brainmask "
+        "gt groundtruth truth annotation annotations roi rois"
+    ),
+    Kind.TUMOUR: "tumor tumour tumors tumours lesion lesions glioma gbm glioblastoma",
+    Kind.NO_TUMOUR: (
+        "brain brainmask parenchyma parenchymal tissue tissues dseg skull head face wm gm csf white grey gray "
+        "matter vessel vessels ventricle ventricles aseg aparc atlas hippocampus cerebellum bet"
+    ),
+    Kind.PART: (
+        "et tc wt ed ncr net enhancing nonenhancing core edema oedema necrosis necrotic cavity cellular "
+        "infiltration whole"
+    ),
+    Kind.MACHINE: (
+        "auto automatic automated pred prediction predicted predictions model nnunet algorithm glistrboost "
+        "output probabilities probability prob uncertainty approx"
+    ),
+}
+# Words of two words are left to be taken apart: t1post may go on as t1postop.
+WORDS = {kind: tuple(words.split()) for kind, words in TABLE.items()}
+WORDS[Kind.SEQUENCE] = tuple(word for word in MODALITY_TOKENS if word not in ("t1post", "t2flair"))
+ABOUT_LABELS = (Kind.LABEL, Kind.TUMOUR, Kind.NO_TUMOUR, Kind.PART, Kind.MACHINE)
+ENTITY = r"(?<![^\W_])(?:run|task|dir|rec|echo|part|inv|hemi|chunk|space|res|den|desc|acq|ce)-[^\W_]+"
+CASE = r"(?<![^\W_])(?:sub|ses)-[^\W_]+"
+SIGNS = (  # spellings with signs, and the words that they stand for; the star of T2* is another
+    ("without", r"(?<![^\W_])w\s?/\s?o"),
+    ("plusc", r"\+\s?c"),
+    ("cplus", r"(?<![^\W_])c\+"),
+    ("cminus", r"(?<![^\W_])c-(?=[\s_.]|$)"),
+    ("cminus", r"(?<=\s)-\s?c"),
+    ("plusc", r"(?<=t1)\+(?=[\s_.]|$)"),
+    ("plusc", r"(?<=t1w)\+(?=[\s_.]|$)"),
+)
+PIECES = re.compile(
+    "|".join(
+        [f"(?P<case>{CASE})", f"(?P<entity>{ENTITY})"]
+        + [f"(?P<{word}_{n}>{sign}(?![^\\W_]))" for n, (word, sign) in enumerate(SIGNS)]
+        + [r"(?P<star>\*)", r"(?P<word>[^\W_]+)"]
+    ),
+    re.IGNORECASE,
+)
+GLUED_ALONE = {Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.WITHOUT, Kind.OPERATION, *ABOUT_LABELS}
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word in lower case, all that it may say, and where it stands in the text."""
+
+    text: str
+    kinds: frozenset[Kind]
+    start: int
+    end: int
+
+    def says(self, *kinds: Kind) -> bool:
+        """Tell whether it says one of these."""
+        return not self.kinds.isdisjoint(kinds)
+
+
+KNOWN = {  # all that a word may say
+    word: frozenset(kind for kind, row in WORDS.items() if word in row) for words in WORDS.values() for word in words
+}
+MOVED = re.compile(r"[rwms]{1,3}(?=flair|fla|t1|t2|ct1)")  # SPM's letters for an image that was moved, rT1, wmFLAIR
+STEPS = re.compile(r"2(?=(?:flair|fla|t1|t2|ct1))")  # t12flair: t1 to flair
+
+
+@lru_cache(maxsize=4096)
+def split_glued(text: str) -> tuple[str, ...] | None:
+    """Split a word in lower case, such as ``t1wpostgd``, into words of the table; None where that does not go on."""
+    if not text:
+        return ()
+    if re.fullmatch(r"\d{1,2}", text):
+        return (text,)
+    for end in range(1, len(text) + 1):
+        piece, rest = text[:end], text[end:]
+        usable = STEPS.match(text) if piece == "2" else piece in KNOWN and len(piece) > 1
+        if not usable or (piece[-1].isdigit() and rest[:1].isdigit() and not STEPS.match(rest)):
+            continue
+        following = split_glued(rest)
+        if following is not None:
+            return (piece, *following)
+    return None
+
+
+def take_apart(text: str) -> tuple[str, ...]:
+    """Return the words that a run of letters and digits in lower case is made of; itself where it is one."""
+    if text in KNOWN or len(text) > 40:
+        return (text,)
+    front = MOVED.match(text)
+    behind: tuple[str, ...] | None = take_apart(text[front.end() :]) if front else None
+    if front and behind and behind[0] in KNOWN:
+        return (front.group(), *behind)
+    pieces = split_glued(text)
+    if pieces is None and (digits := re.match(r"\d+(?=[a-z])", text)):
+        behind = split_glued(text[digits.end() :])
+        pieces = None if behind is None else (digits.group(), *behind)
+    if pieces is None:
+        return around_flair(text)
+    said = [KNOWN.get(piece, frozenset()) for piece in pieces]
+    alone = all(kinds & GLUED_ALONE for kinds in said)
+    named = any(kinds & {Kind.SEQUENCE, Kind.LABEL, Kind.T1_METHOD} for kinds in said)
+    return pieces if alone or named else (text,)
+
+
+def around_flair(text: str) -> tuple[str, ...]:
+    """Return a word that holds ``flair`` as that and what is around it, so that what stands beside is not taken."""
+    front, flair, behind = text.partition("flair")
+    return tuple(piece for piece in (front, flair, behind) if piece) if flair else (text,)
+
+
+@lru_cache(maxsize=4096)
+def read_words(text: str) -> tuple[Word, ...]:
+    """Return the words of a text: of a file name without its ending, or of a series description."""
+    words: list[Word] = []
+    for match in PIECES.finditer(text):
+        found, start, group = match.group().lower(), match.start(), match.lastgroup or ""
+        if group in ("case", "entity"):
+            words += read_entity(found, start, Kind.CASE if group == "case" else Kind.ENTITY)
+            continue
+        if group != "word":
+            spelled = group.split("_")[0]
+            words.append(Word(spelled, KNOWN[spelled], start, match.end()))
+            continue
+        pieces = take_apart(found)
+        moved = len(pieces) > 1 and MOVED.match(found) is not None
+        for n, piece in enumerate(pieces):
+            kinds = KNOWN["r"] if moved and n == 0 else KNOWN.get(piece, frozenset({Kind.UNKNOWN}))
+            words.append(Word(piece, kinds, start, start + len(piece)))
+            start += len(piece)
+    return tuple(join_pairs(words))
+
+
+def read_entity(found: str, start: int, kind: Kind) -> list[Word]:
+    """Return the words of a BIDS entity: ``ce-gadolinium`` is a contrast agent, ``ce-T1`` is T1 with one."""
+    key, _, value = found.partition("-")
+    whole = Word(found, frozenset({kind}), start, start + len(found))
+    if key == "ce":
+        plain = read_words(value)
+        named = [Word(w.text, w.kinds, w.start + start + 3, w.end + start + 3) for w in plain]
+        agent = Word("ce", KNOWN["ce"], start, start + 2)
+        if any(w.says(Kind.SEQUENCE) for w in named):
+            return [agent, *named]
+        none = value in ("none", "no") or any(w.says(Kind.NATIVE, Kind.PRE) for w in named)
+        return [whole if none else Word(found, KNOWN["ce"], start, start + len(found))]
+    if key in ("sub", "ses", "space"):
+        return [whole]
+    inside, skipped = read_words(value), start + len(key) + 1
+    return [whole, *(Word(w.text, w.kinds, w.start + skipped, w.end + skipped) for w in inside if w.says(*INSIDE))]
+
+
+INSIDE = (*ABOUT_LABELS, Kind.DERIVED, Kind.SEQUENCE, Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.OTHER)
+PAIRS = {("dark", "fluid"): Kind.DARK_FLUID, ("da", "fl"): Kind.DARK_FLUID}
+
+
+def join_pairs(words: Sequence[Word]) -> list[Word]:
+    """Join what is one notion in two words: dark fluid; before or after an operation, which says nothing."""
+    joined: list[Word] = []
+    for word in words:
+        last = joined[-1] if joined else None
+        kind = PAIRS.get((last.text, word.text)) if last else None
+        if last and last.says(Kind.POST, Kind.PRE) and word.says(Kind.OPERATION):
+            kind = Kind.NEUTRAL
+        if last and kind:
+            joined[-1] = Word(f"{last.text}{word.text}", frozenset({kind}), last.start, word.end)
+        else:
+            joined.append(word)
+    return joined

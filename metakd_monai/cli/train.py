@@ -1,0 +1,176 @@
+"""``metakd train``: a bundle's training by MONAI, its keys checked, its end told in one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metakd_monai.cli.base import OWN_PROCESS
+from metakd_monai.endings import DEBUG, SOME_FAILED
+from metakd_monai.vocabulary import UserError, explain, find_user_error, in_one_line
+
+CONFIGS = "configs"
+TARGET = "_target_"
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--config_file",
+    "--config-file",
+    default="train.json",
+    show_default=True,
+    help="A bundle's configuration, or several as MONAI writes them: \"['a.json','b.json']\".",
+)
+@click.option(
+    "--overlay",
+    multiple=True,
+    help="Changes what comes before: paper.json, train_simulated.json, multi_gpu_train.json, or a file of yours.",
+)
+@click.option("--run_id", "--run-id", default="run", show_default=True, help="Which of its expressions to run.")
+@click.argument("settings", nargs=-1, type=click.UNPROCESSED, metavar="[--NAME VALUE]...")
+@click.pass_context
+def train(
+    context: click.Context, config_file: str, overlay: tuple[str, ...], run_id: str, settings: tuple[str, ...]
+) -> None:
+    """Train the network: python -m monai.bundle run, but unknown names are refused and errors take one line.
+
+    Names are those of the configuration, --train#trainer#amp_dtype those inside others: --dataset_dir (of case
+    folders with label maps), --output_dir, --max_iterations, --batch_size, --roi_size, --learning_rate, --device,
+    --num_workers, --datalist, --resume and all others at the top of train.json. Values are read as MONAI reads them.
+    Configurations without a folder are the bundle's.
+
+    A run that was stopped goes on from OUTPUT_DIR/checkpoint.pt when it is started again. On several GPUs:
+    torchrun --nproc_per_node 2 -m metakd_monai train --overlay multi_gpu_train.json ...
+
+    Exit status: 0 done, 1 failed, 2 unusable arguments, 130 and 143 stopped by Ctrl-C and SIGTERM.
+    """
+    from monai.bundle import ConfigParser
+
+    overrides = read_settings(settings)
+    files = [find_config(name) for name in (*split_list(config_file), *overlay)]
+    parser = ConfigParser()
+    try:
+        parser.read_config([str(path) for path in files])
+    except Exception as error:  # whatever JSON and YAML readers raise
+        raise UserError(f"{', '.join(map(str, files))}: unreadable ({in_one_line(error)}); expected JSON") from None
+    check_settings({**overrides, run_id: None}, parser.config)
+    root = files[0].resolve().parent.parent
+    if "bundle_root" in parser.config and (root / CONFIGS / "metadata.json").is_file():
+        overrides.setdefault("bundle_root", str(root))
+    if not run_workflow([str(path) for path in files], run_id, overrides, context.obj == OWN_PROCESS):
+        context.exit(SOME_FAILED)
+
+
+def split_list(value: str) -> list[str]:
+    """Return the names in MONAI's way to write several files, or the one that there is."""
+    return [part.strip(" '\"") for part in value.strip("[]()").split(",") if part.strip(" '\"")]
+
+
+def find_config(name: str) -> Path:
+    """Return a configuration that is there, in the bundle if it has no folder; raises UserError for none."""
+    from metakd_monai.bundle import bundle_root
+
+    folder = Path(bundle_root()) / CONFIGS
+    places = [Path(name)] if Path(name).name != name else [Path(name), folder / name]
+    for place in places:
+        if place.is_file():
+            return place
+    close = get_close_matches(name, sorted(path.name for path in folder.glob("*.json")), n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise UserError(f"{name}: no such file; {hint}expected a configuration, such as {folder / 'train.json'}")
+
+
+def read_settings(words: Sequence[str]) -> dict[str, Any]:
+    """Read ``--name value`` and ``--name=value``; values as python-fire, which is MONAI's command line, reads them.
+
+    Of a name that is given twice the last value counts.
+
+    Raises:
+        UserError: for words that are neither, and a name without a value.
+    """
+    from fire.parser import DefaultParseValue
+
+    found: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, joined, value = word.partition("=")
+        if not name.startswith("--") or name == "--":
+            raise UserError(f"{in_one_line(word)}: found; expected --NAME VALUE")
+        if not joined:
+            if not rest or rest[0].startswith("--"):
+                raise UserError(f"{name}: no value found; expected {name} VALUE")
+            value = rest.pop(0)
+        found[name[2:].replace("-", "_").replace("::", "#")] = DefaultParseValue(value)
+    return found
+
+
+def check_settings(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Refuse names that the configuration has not, which MONAI would add and nothing would read.
+
+    A new argument of a component (``network_def#own_scales``) passes: the component refuses what it does not know.
+
+    Raises:
+        UserError: naming the closest name.
+    """
+    for key in settings:
+        here: Any = config
+        path = key.split("#")
+        for depth, part in enumerate(path):
+            known = [str(n) for n in range(len(here))] if isinstance(here, list) else list(here or ())
+            if part not in known:
+                if depth == len(path) - 1 and TARGET in known:
+                    break
+                close = get_close_matches(part, known, n=1)
+                hint = f"did you mean --{'#'.join([*path[:depth], close[0], *path[depth + 1 :]])}? " if close else ""
+                raise UserError(f"--{key}: unknown; {hint}expected a name of the configuration")
+            here = here[int(part)] if isinstance(here, list) else here[part]
+            here = here if isinstance(here, (Mapping, list)) else {}
+
+
+def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any], alone: bool) -> bool:
+    """Let MONAI run configurations; say in one line what fails.
+
+    Args:
+        files: configurations, each changing the one before.
+        run_id: which expression to run.
+        overrides: names and values.
+        alone: nothing else runs in this process: threads that write logs are not to say what the line says.
+
+    Returns:
+        Whether it came to its end.
+    """
+    from monai.bundle import run
+
+    logging.getLogger("ignite.engine.engine.MetaKDTrainer").addFilter(lambda record: record.levelno < logging.ERROR)
+    if alone and not os.environ.get(DEBUG):
+        threading.excepthook = lambda arguments: None
+    try:
+        run(run_id=run_id, config_file=list(files), **overrides)
+    except Exception as error:  # the configuration may raise anything
+        if os.environ.get(DEBUG):
+            traceback.print_exception(error)
+        click.echo(f"metakd: {tell_failure(error)}", err=True)
+        return False
+    return True
+
+
+def tell_failure(error: BaseException) -> str:
+    """Return in one line what went wrong under MONAI's wrappers, or in a process that loads cases."""
+    known = find_user_error(error)
+    cause: BaseException = error if known is None else known
+    while known is None and cause.__cause__ is not None and cause.__cause__ is not cause:
+        cause = cause.__cause__
+    line = explain(cause)
+    if "Original Traceback" in str(cause):  # from another process; its last line says what it was
+        line = in_one_line(str(cause).strip().splitlines()[-1], 1000)
+    line = line.removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
+    return line if known else f"training failed: {line} ({DEBUG}=1 shows where)"

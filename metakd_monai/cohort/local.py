@@ -1,0 +1,31 @@
+"""All cases on this machine: one after the other in this process, or in several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from functools import partial
+from itertools import zip_longest
+
+import torch
+
+from metakd_monai.cases import Case
+from metakd_monai.cohort.worker import MakePredictor, Outcome, Worker, share
+from metakd_monai.predict import Outputs
+from metakd_monai.workers import Processes
+
+
+def do_serially(make: MakePredictor, cases: Sequence[Case], outputs: Outputs) -> Generator[Outcome, None, None]:
+    """Yield what became of each case, in order."""
+    worker = Worker(make, outputs)
+    worker.start()
+    for case, following in zip_longest(cases, cases[1:]):
+        yield worker.do(case, following)
+
+
+def do_in_processes(
+    make: MakePredictor, cases: Sequence[Case], outputs: Outputs, jobs: int
+) -> Generator[Outcome, None, None]:
+    """Yield what became of each case as it becomes known; ``jobs`` processes share torch's threads fairly."""
+    jobs = min(jobs, len(cases))
+    threads = max(1, torch.get_num_threads() // max(1, jobs))
+    return share(Processes(partial(Worker, make, outputs, threads)), cases, jobs, outputs)

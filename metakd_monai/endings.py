@@ -1,0 +1,188 @@
+"""How a command ends: by itself or by a signal, it says so in one line and takes along all that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from _thread import start_new_thread
+from collections.abc import Iterator
+from multiprocessing import parent_process
+from types import FrameType
+from typing import Any, TextIO
+
+from metakd_monai.vocabulary import explain, find_cause, find_user_error, in_one_line, is_out_of_memory
+
+ALL_DONE, SOME_FAILED, UNUSABLE, UNFORESEEN, SIGNALLED = 0, 1, 2, 3, 128  # exit statuses; the last plus the signal's
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+GRACE_SECONDS = 20.0  # to tidy up after a signal
+ORPHAN_SECONDS = 2.0  # the same, of a process whose parent is no more
+DEBUG = "METAKD_DEBUG"  # environment variable: show tracebacks
+
+
+class Stopped(BaseException):
+    """A signal asked this process to end; ``number`` is the signal's. No KeyboardInterrupt: click would catch that."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Ears:
+    """Raises :class:`Stopped` in the main thread at the first signal that asks to end; later ones change nothing.
+
+    An exception that is raised where Python can only print it (in a callback of the import system, in ``__del__``) is
+    raised again; a process that does not come to its end all the same is ended after :data:`GRACE_SECONDS`.
+    """
+
+    def __init__(self) -> None:
+        self.heard: int | None = None
+
+    def open(self) -> None:
+        """Listen from now on; signals that are ignored already, as under nohup, stay so."""
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.hear)
+        sys.unraisablehook = self.hear_again
+
+    def close(self) -> None:
+        """Ignore signals: the process is ending."""
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
+
+    def hear(self, number: int, frame: FrameType | None = None) -> None:
+        """Take a signal."""
+        if self.heard is None:
+            self.heard = number
+            later(GRACE_SECONDS, os._exit, SIGNALLED + number)
+            raise Stopped(number)
+
+    def hear_again(self, lost: Any) -> None:
+        """Raise again what was lost; print other exceptions that nobody can catch, as Python does."""
+        if not isinstance(lost.exc_value, Stopped):
+            sys.__unraisablehook__(lost)
+            return
+        self.heard = None
+        later(0.05, os.kill, os.getpid(), lost.exc_value.number)  # not from here, where it would be lost once more
+
+
+def later(seconds: float, what: Any, *arguments: Any) -> None:
+    """Call something after a while, unless the process has ended by then.
+
+    Not with threading's threads: a signal may be heard while their lock is held.
+    """
+
+    def wait() -> None:
+        time.sleep(seconds)
+        what(*arguments)
+
+    start_new_thread(wait, ())
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Run a program: it hears signals, has all standard streams, and what ends it is told in one line."""
+    open_streams()
+    ears = Ears()
+    ears.open()
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, Stopped) as error:
+        sys.exit(tell(error))
+    finally:
+        ears.close()
+        close_streams()
+
+
+def tell(error: BaseException, resumes: bool = False) -> int:
+    """Say on standard error what ended a command; return the exit status.
+
+    Args:
+        error: what ended it.
+        resumes: whether the command goes on where it was when it is started again.
+    """
+    line, status = describe(error)
+    if isinstance(error, (KeyboardInterrupt, Stopped)) and resumes:
+        line = f"{line}; start it again to go on"
+    with contextlib.suppress(OSError, ValueError):  # standard error may be what cannot be written
+        if os.environ.get(DEBUG):
+            traceback.print_exception(error)
+        if line is not None:
+            sys.stderr.write(f"metakd: {line}\n")
+            sys.stderr.flush()
+    return status
+
+
+def describe(error: BaseException) -> tuple[str | None, int]:
+    """Return what to say of an error that ended a command, None for nothing, and the exit status."""
+    if isinstance(error, (KeyboardInterrupt, Stopped)):
+        number = getattr(error, "number", signal.SIGINT)
+        by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        return f"stopped by {by}; what is finished is kept", SIGNALLED + number
+    known = find_user_error(error)
+    if known is not None:
+        return str(known), UNUSABLE
+    error = find_cause(error)
+    if isinstance(error, BrokenPipeError):  # who read the output has seen enough
+        return None, SOME_FAILED
+    if is_out_of_memory(error):
+        return explain(error), UNFORESEEN
+    if isinstance(error, OSError) and error.strerror:
+        place = "standard output or a file" if error.filename is None else in_one_line(error.filename)
+        return f"{place}: cannot be used ({error.strerror}); expected a file or folder that can", UNUSABLE
+    if isinstance(error, ValueError) and "null" in str(error) and "embedded" in str(error):
+        return "a name with a NUL character found; expected names of files and folders", UNUSABLE
+    return f"internal error: {explain(error)} (please report it; {DEBUG}=1 shows where)", UNFORESEEN
+
+
+def open_streams() -> None:
+    """Put the null device in place of standard streams that are closed, and let the others take any text.
+
+    A file that is opened next would otherwise become standard error, and what is said go into it.
+    """
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(free)
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+        elif name != "stdin" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+
+
+def close_streams() -> None:
+    """Write out what is left for the standard streams; what they do not take is dropped."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            drop(stream)
+
+
+def drop(stream: TextIO) -> None:
+    """Let the rest of a stream go nowhere, so that Python does not complain of it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def end_with_parent() -> None:
+    """End this process when its parent ends, however that does; for processes of multiprocessing.
+
+    It gets SIGTERM first, to tidy up.
+    """
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        later(ORPHAN_SECONDS, os._exit, SIGNALLED + signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    start_new_thread(watch, ())

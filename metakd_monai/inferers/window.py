@@ -1,0 +1,51 @@
+"""Which window a network is run on: a decision of its weights, unless a user makes another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from metakd_monai.vocabulary import UserError
+
+WHOLE = "whole"  # the box around the brain, in one window
+Window = Sequence[int] | int | str | None
+
+
+def parse_window(window: Window) -> tuple[int, ...] | str | None:
+    """Read a window as a user writes it.
+
+    Args:
+        window: ``"160,160,80"``, ``[160, 160, 80]`` or one length for all axes; ``"whole"`` (or MONAI's -1) for the
+            whole box; None for what the weights say.
+
+    Returns:
+        Three lengths in voxels, :data:`WHOLE`, or None.
+
+    Raises:
+        UserError: for anything else.
+    """
+    if window is None or window == WHOLE or window == -1:
+        return None if window is None else WHOLE
+    parts = window.replace("x", ",").split(",") if isinstance(window, str) else window
+    try:
+        lengths = [int(part) for part in parts] if isinstance(parts, Sequence) else [int(parts)] * 3
+        if not isinstance(window, str) and lengths != list(parts if isinstance(parts, Sequence) else [parts] * 3):
+            lengths = []  # of numbers that are not whole
+    except (TypeError, ValueError):
+        lengths = []
+    if len(lengths) != 3 or min(lengths) < 1:
+        raise UserError(f"window: {window!r} found; expected three numbers of voxels such as 160,160,80, or {WHOLE}")
+    return tuple(lengths)
+
+
+def window_of(network: Callable[..., Tensor]) -> tuple[int, ...] | str:
+    """Return the window that goes with a network's weights; the whole box where they say nothing."""
+    window = getattr(network, "window", None)
+    return WHOLE if window is None else tuple(window)
+
+
+def fit_window(window: tuple[int, ...] | str, box: Sequence[int]) -> tuple[int, ...]:
+    """Return a window no longer than a box along any axis."""
+    lengths = box if isinstance(window, str) else window
+    return tuple(min(length, longest) for length, longest in zip(lengths, box, strict=True))

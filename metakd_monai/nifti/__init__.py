@@ -1,0 +1,28 @@
+"""NIfTI files: headers checked at the door, streams read to their end, masks on the very grid of an image."""
+
+from metakd_monai.nifti.case import Sequences, read_label_of, read_sequences, split_channels, verify_sequences
+from metakd_monai.nifti.formats import describe_file
+from metakd_monai.nifti.grid import check_grid, voxel_ml
+from metakd_monai.nifti.header import AXES, NiftiFile, read_nifti
+from metakd_monai.nifti.values import check_image, check_labels, clear_background
+from metakd_monai.nifti.voxels import read_labels, read_voxels, write_like
+
+__all__ = [
+    "AXES",
+    "NiftiFile",
+    "Sequences",
+    "check_grid",
+    "check_image",
+    "check_labels",
+    "clear_background",
+    "describe_file",
+    "read_label_of",
+    "read_labels",
+    "read_nifti",
+    "read_sequences",
+    "read_voxels",
+    "split_channels",
+    "verify_sequences",
+    "voxel_ml",
+    "write_like",
+]

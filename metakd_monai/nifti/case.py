@@ -1,0 +1,182 @@
+"""The sequences of one case, on one grid, and its label map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metakd_monai.memory import check_volume
+from metakd_monai.nifti.grid import check_grid
+from metakd_monai.nifti.header import AXES, NiftiFile, read_nifti
+from metakd_monai.nifti.values import check_image, clear_background
+from metakd_monai.nifti.voxels import read_labels, read_voxels, verify_voxels
+from metakd_monai.vocabulary import Modality, UserError
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What was read of a case.
+
+    Attributes:
+        channels: ``(*S)`` float32 of each modality that is there, 0 outside the brain.
+        affine: ``(4, 4)``.
+        where: the file whose grid it is, or what the caller calls it.
+        note: a line on what was changed, for the user; empty where nothing was.
+    """
+
+    channels: Mapping[Modality, np.ndarray]
+    affine: Any
+    where: str
+    note: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return next(iter(self.channels.values())).shape
+
+
+def read_sequences(
+    files: Mapping[Modality, Path] | Path,
+    modalities: Collection[Modality] = tuple(Modality),
+    memory_limit: float | None = None,
+) -> Sequences:
+    """Read the sequences of a case, a file for each at the same time; all must be on one grid.
+
+    Args:
+        files: by modality; or one 4-D file with a channel for each modality, see :func:`split_channels`.
+        modalities: use only these.
+        memory_limit: GiB of the process, which the case must fit into; None for what is free.
+
+    Raises:
+        UserError: for a missing, damaged, constant or non-finite file, for sequences on different grids, a 4-D file
+            with another number of channels, a volume that does not fit, and when no modality is left.
+    """
+    if not isinstance(files, Mapping):
+        return read_stack(check_stack(read_nifti(files)), modalities, memory_limit)
+    headers = read_headers(files, modalities)
+    first = next(iter(headers.values()))
+    check_volume(first.path, math.prod(first.shape), memory_limit)
+
+    def read(modality: Modality) -> tuple[np.ndarray, str | None]:
+        file = headers[modality]
+        return prepare(file.path, read_voxels(file.path, file), modality.value)
+
+    return collect(dict(zip(headers, at_once(read, headers), strict=True)), first.affine, str(first.path))
+
+
+def verify_sequences(files: Mapping[Modality, Path] | Path) -> NiftiFile:
+    """Check the headers of a case's sequences, and read each file to its end without keeping a voxel.
+
+    Args:
+        files: see :func:`read_sequences`.
+
+    Returns:
+        The header of the first file.
+
+    Raises:
+        UserError: for a missing or damaged file, and sequences on different grids; values are not looked at.
+    """
+    headers = list(read_headers(files).values()) if isinstance(files, Mapping) else [check_stack(read_nifti(files))]
+    at_once(verify_voxels, headers)
+    return headers[0]
+
+
+def read_headers(
+    files: Mapping[Modality, Path], modalities: Collection[Modality] = tuple(Modality)
+) -> dict[Modality, NiftiFile]:
+    """Return the headers of a case's sequences, which are on one grid; see :func:`read_sequences`."""
+    headers = {m: read_nifti(files[m]) for m in modalities if m in files}
+    if not headers:
+        raise none_left(next(iter(files.values())), modalities)
+    first = next(iter(headers.values()))
+    for file in headers.values():
+        check_grid(file.path, file.shape, file.affine, first.shape, first.affine, "the case's other modalities")
+    return headers
+
+
+def check_stack(file: NiftiFile) -> NiftiFile:
+    """Return the header of a 4-D file; raises UserError when it has not a channel for each modality."""
+    if len(file.shape) != AXES + 1 or file.shape[-1] != len(Modality):
+        names = ", ".join(m.value for m in Modality)
+        raise UserError(
+            f"{file.path}: shape {file.shape}; expected a 4-D file with {len(Modality)} channels ({names}),"
+            " or a folder with one file for each modality"
+        )
+    return file
+
+
+def read_stack(file: NiftiFile, modalities: Collection[Modality], memory_limit: float | None) -> Sequences:
+    """Read a 4-D file; see :func:`read_sequences`."""
+    check_volume(file.path, math.prod(file.shape[:AXES]), memory_limit)
+    voxels = np.moveaxis(read_voxels(file.path, file), -1, 0)
+    return split_channels(voxels, file.affine, str(file.path), modalities)
+
+
+def at_once(function: Callable[[Any], Any], files: Iterable[Any]) -> list[Any]:
+    """Return what a function gives for each of a case's files, read at the same time: unpacking lets others run."""
+    with ThreadPoolExecutor(len(Modality)) as pool:
+        return list(pool.map(function, files))
+
+
+def split_channels(
+    voxels: np.ndarray, affine: Any, where: str, modalities: Collection[Modality] = tuple(Modality)
+) -> Sequences:
+    """Split ``(N, *S)`` into the channels that are there: those that are not 0 or NaN all over.
+
+    Args:
+        voxels: a channel for each modality, in channel order.
+        affine: ``(4, 4)``.
+        where: for messages.
+        modalities: use only these.
+
+    Raises:
+        UserError: for another number of channels, one that is constant or not finite, and when none is left.
+    """
+    if len(voxels) != len(Modality):
+        names = ", ".join(m.value for m in Modality)
+        raise UserError(f"{where}: shape {voxels.shape}; expected {len(Modality)} channels first ({names})")
+    done = {}
+    for number, modality in enumerate(Modality):
+        channel = voxels[number]
+        if modality in modalities and ((channel != 0) & ~np.isnan(channel)).any():
+            what = f"channel {number} ({modality.value})"
+            done[modality] = prepare(where, np.ascontiguousarray(channel), what)
+    if not done:
+        raise none_left(where, modalities)
+    return collect(done, affine, where)
+
+
+def prepare(where: str | Path, voxels: np.ndarray, what: str) -> tuple[np.ndarray, str | None]:
+    """Check a sequence ``(*S)`` and set its background to 0; return it, and what that was if not 0."""
+    voxels, background = clear_background(voxels)
+    check_image(where, voxels, what)
+    return voxels, background
+
+
+def collect(done: Mapping[Modality, tuple[np.ndarray, str | None]], affine: Any, where: str) -> Sequences:
+    """Return what :func:`prepare` returned of each modality as one."""
+    found = ", ".join(f"{modality.value} {background}" for modality, (_, background) in done.items() if background)
+    note = f"background of {found} found; taken for the outside of the brain and set to 0" if found else ""
+    return Sequences({modality: voxels for modality, (voxels, _) in done.items()}, affine, where, note)
+
+
+def none_left(where: str | Path, modalities: Collection[Modality]) -> UserError:
+    """Return the error of a case that has none of the modalities that are asked for."""
+    return UserError(f"{where}: no modality left; expected at least one of {', '.join(m.value for m in modalities)}")
+
+
+def read_label_of(path: str | Path, shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    """Read the label map of images with this shape and affine, ``(*S)`` uint8.
+
+    Raises:
+        UserError: for what :func:`~metakd_monai.nifti.read_labels` refuses, and a map on another grid.
+    """
+    file = read_nifti(path)
+    check_grid(path, file.shape, file.affine, shape, affine, "the images of its case")
+    return read_labels(path, file)

@@ -1,0 +1,55 @@
+"""Grids: which two are the same, and how much a voxel holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metakd_monai.nifti.header import AXES, show
+from metakd_monai.vocabulary import UserError
+
+TOLERANCE = 1e-3  # mm, of each entry of an affine; below what other programs round to
+RELATIVE = 1e-5  # of an entry, for origins far away: affines are stored in 32 bits
+
+
+def check_grid(
+    where: str | Path,
+    shape: Sequence[int],
+    affine: np.ndarray,
+    want_shape: Sequence[int],
+    want_affine: np.ndarray,
+    of: str,
+) -> None:
+    """Refuse a volume that is not on the grid of another one.
+
+    Args:
+        where: for messages.
+        shape: of the volume.
+        affine: of the volume, ``(4, 4)``.
+        want_shape: of the other one, three axes.
+        want_affine: of the other one.
+        of: what the other one is, for messages.
+
+    Raises:
+        UserError: when it has not three axes, another shape, or an affine that differs by more than 1e-3 mm.
+    """
+    sizes, want_sizes = tuple(map(int, shape)), tuple(map(int, want_shape))
+    if len(sizes) != AXES:
+        raise UserError(f"{where}: shape {sizes} found; expected a 3-D volume")
+    if sizes != want_sizes:
+        raise UserError(f"{where}: shape {sizes} found; expected {want_sizes} as in {of}")
+    have, want = np.asarray(affine, dtype=float), np.asarray(want_affine, dtype=float)
+    if not np.allclose(have, want, atol=TOLERANCE, rtol=RELATIVE):
+        found, wanted = (show(matrix[:AXES]) for matrix in (have, want))
+        raise UserError(
+            f"{where}: affine differs by {np.abs(have - want).max():.3g} from that of {of}; {found} found, expected"
+            f" {wanted}, within {TOLERANCE:g}"
+        )
+
+
+def voxel_ml(affine: ArrayLike) -> float:
+    """Return the volume of a voxel in mL: the determinant of the affine, so that shear counts too."""
+    return float(abs(np.linalg.det(np.asarray(affine, dtype=float)[:AXES, :AXES]))) / 1000

@@ -1,0 +1,117 @@
+"""Voxels in and out: read to the end of their file, written on the very grid of another one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.volumeutils import apply_read_scaling
+
+from metakd_monai.files import write_safely
+from metakd_monai.memory import check_memory
+from metakd_monai.nifti.header import NiftiFile, read_nifti
+from metakd_monai.nifti.stream import DamageError, read_to_end, verify
+from metakd_monai.vocabulary import UserError
+
+WHOLE = 1e-3  # how far from a whole number a label may be
+LABELS = 256  # values that a label may have, from 0 on
+FEW = 8  # values that a message shows
+
+
+def read_voxels(path: str | Path, file: NiftiFile | None = None) -> np.ndarray:
+    """Read all voxels as float32, scaled as the header says, without axes of length 1 after the third.
+
+    Args:
+        path: of the file.
+        file: its header, where it has been read.
+
+    Raises:
+        UserError: for what :func:`read_nifti` refuses, when the volume does not fit into memory, and when the file does
+            not hold what its header declares: cut short, with more at its end, or with a wrong checksum.
+    """
+    file = read_nifti(path) if file is None else file
+    stored = read_stored(file)
+    with np.errstate(over="ignore"):  # infinity, which is then refused
+        if file.is_scaled:
+            stored = apply_read_scaling(stored, np.float64(file.slope), np.float64(file.intercept))
+        return stored.astype(np.float32, copy=False)
+
+
+def read_labels(path: str | Path, file: NiftiFile | None = None) -> np.ndarray:
+    """Read a label map as uint8; values within 0.001 of a whole number are rounded.
+
+    Args:
+        path: of the file.
+        file: its header, where it has been read.
+
+    Raises:
+        UserError: for what :func:`read_voxels` refuses, and for values that are no whole numbers from 0 to 255.
+    """
+    file = read_nifti(path) if file is None else file
+    values = read_voxels(path, file) if file.is_scaled or file.dtype.kind == "f" else read_stored(file)
+    if values.dtype == np.uint8:
+        return values
+    with np.errstate(invalid="ignore"):
+        labels = values.astype(np.uint8)
+        if np.array_equal(labels, values):
+            return labels
+        labels = np.rint(values).astype(np.uint8)
+        strange = np.unique(values[~(np.abs(values - labels.astype(np.float32)) <= WHOLE)])
+    if strange.size:
+        found = ", ".join(f"{value:.7g}" for value in strange[:FEW]) + (", ..." if strange.size > FEW else "")
+        raise UserError(
+            f"{path}: label values {found} found; expected whole numbers from 0 to {LABELS - 1}, within {WHOLE:g}"
+        )
+    return labels
+
+
+def read_stored(file: NiftiFile) -> np.ndarray:
+    """Return the voxels as they are stored, not scaled, first axis fastest; see :func:`read_voxels`."""
+    sizes = file.dtype.itemsize + (12 if file.is_scaled else 4)  # as stored, and as read
+    check_memory(file.path, file.offset + math.prod(file.shape) * sizes)
+    content = run_to_end(read_to_end, file)
+    return np.ndarray(file.shape, file.dtype, content.data, file.offset, order="F")
+
+
+def verify_voxels(file: NiftiFile) -> None:
+    """Read a file to its end and keep nothing; raises UserError when it does not hold what its header declares."""
+    run_to_end(verify, file)
+
+
+def run_to_end(read: Callable[[Path, int], Any], file: NiftiFile) -> Any:
+    """Run a function of :mod:`~metakd_monai.nifti.stream` on a file; whatever is wrong is a UserError."""
+    try:
+        return read(file.path, file.bytes)
+    except MemoryError:
+        raise UserError(f"{file.path}: its header declares {file.bytes} bytes; expected what fits in memory") from None
+    except (DamageError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{file.path}: unreadable or truncated, expected a complete NIfTI file ({reason})") from None
+
+
+def write_like(path: Path, voxels: np.ndarray, reference: str | Path) -> None:
+    """Write voxels on the very grid of a reference file: its affine and header, so that ITK finds them equal.
+
+    Args:
+        path: where to; written under a temporary name, then renamed.
+        voxels: ``(*S)`` or ``(*S, C)``, in the dtype to write.
+        reference: the file whose grid it is.
+    """
+    source = read_nifti(reference)
+    is_old = not isinstance(source.header, nib.Nifti2Header)
+    header = source.header.copy() if is_old else nib.Nifti1Header()  # which ITK reads, as it does not NIfTI-2
+    header.set_data_dtype(voxels.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    image = nib.Nifti1Image(voxels, source.affine, header)
+    # set_sform and set_qform went through floats in the constructor; the bytes of the reference are the grid.
+    for field in ("xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
+        image.header[field] = source.header[field]
+    for field in ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"):
+        image.header[field] = source.header[field]
+    image.header["pixdim"][:4] = source.header["pixdim"][:4]
+    write_safely(path, lambda temporary: nib.save(image, temporary))

@@ -1,0 +1,71 @@
+"""CSV files that spreadsheet programs may open: no cell of ours is taken for a formula."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from metakd_monai.files import write_safely
+
+FORMULA = re.compile(r"'*[=+\-@\t\n]")  # how a cell begins that a spreadsheet would run, or that was quoted for it
+QUOTED = re.compile(r"'+[=+\-@\t\n]")
+
+
+def write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file in UTF-8, numbers with ten digits at most and ``nan`` as a blank.
+
+    Text that a spreadsheet would take for a formula gets a single quote before it (OWASP, CSV injection), which
+    :func:`read_csv` takes off again. Names of files that are no text are spelled out.
+
+    Raises:
+        UserError: when the place cannot be written to.
+    """
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([spell(cell) for cell in line] for line in lines)
+
+    write_safely(path, write)
+
+
+def spell(cell: object) -> str:
+    """Spell a cell."""
+    if isinstance(cell, float):
+        return "" if math.isnan(cell) else f"{cell:.10g}"
+    text = str(cell).replace("\r", "\\r")  # which Python before 3.13 writes without quotes, as if the line ended
+    return f"'{text}" if FORMULA.match(text) and not is_number(text) else text
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number, such as -1.5."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Read a CSV file, of :func:`write_csv` or another program's: the headings, and each line below by heading.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is no CSV file.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            table = csv.DictReader(file)
+            rows = [{name: unquote(cell) for name, cell in row.items()} for row in table]
+            return tuple(table.fieldnames or ()), rows
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
+
+
+def unquote(cell: object) -> str:
+    """Take off the quote of :func:`spell`; a missing cell is an empty one."""
+    text = "" if cell is None else str(cell)
+    return text[1:] if QUOTED.match(text) else text

@@ -1,0 +1,91 @@
+"""``metakd train``: names are checked before anything runs."""
+
+import pytest
+from click.testing import CliRunner
+from conftest import BUNDLE
+
+from metakd_monai.cli import main
+from metakd_monai.cli.train import check_settings, find_config, read_settings, split_list, tell_failure
+from metakd_monai.vocabulary import UserError
+
+CONFIG = {"seed": 0, "list": [{"a": 1}], "part": {"_target_": "x", "known": 1}, "plain": {"known": {"deep": 1}}}
+
+
+def test_settings_are_read_as_monai_reads_them():
+    words = [
+        "--seed",
+        "-1",
+        "--roi-size=[16,16,16]",
+        "--resume",
+        "False",
+        "--a::b",
+        "x/y-z",
+        "--seed",
+        "2",
+        "--c",
+        "1e-3",
+    ]
+    expected = {"seed": 2, "roi_size": [16, 16, 16], "resume": False, "a#b": "x/y-z", "c": 1e-3}
+    assert read_settings(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stray"], "stray: found; expected --NAME VALUE"),
+        (["--resume"], "--resume: no value found"),
+        (["--resume", "--seed", "1"], "--resume: no value found"),
+    ],
+)
+def test_words_that_are_no_settings_are_refused(words, message):
+    with pytest.raises(UserError, match=message):
+        read_settings(words)
+
+
+@pytest.mark.parametrize("key", ["seed", "list#0#a", "part#known", "part#new", "plain#known#deep"])
+def test_names_of_the_configuration_pass(key):
+    check_settings({key: 1}, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("sed", "--sed: unknown; did you mean --seed"),
+        ("list#1#a", "--list#1#a: unknown"),
+        ("prat#known", "did you mean --part#known"),
+        ("plain#knwon#deep", "did you mean --plain#known#deep"),
+        ("seed#x", "--seed#x: unknown; expected a name"),
+    ],
+)
+def test_other_names_are_refused(key, message):
+    with pytest.raises(UserError, match=message):
+        check_settings({key: 1}, CONFIG)
+
+
+def test_configurations_are_found_in_the_bundle():
+    assert find_config("paper.json") == BUNDLE / "configs" / "paper.json"
+    assert split_list("['a.json', \"b.json\"]") == ["a.json", "b.json"]
+    with pytest.raises(UserError, match=r"papper\.json: no such file; did you mean paper\.json"):
+        find_config("papper.json")
+
+
+def test_the_command_refuses_before_it_runs(tmp_path):
+    done = CliRunner().invoke(main, ["train", "--max_iteration", "3", "--output_dir", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert done.output == (
+        "metakd: --max_iteration: unknown; did you mean --max_iterations? expected a name of the configuration\n"
+    )
+    assert not (tmp_path / "out").exists()
+    assert "checkpoint.pt" in CliRunner().invoke(main, ["train", "--help"]).output
+
+
+def test_failures_are_told_in_one_line():
+    inner = UserError(
+        "Caught UserError in DataLoader worker process 0.\nOriginal Traceback ...\n  File\n"
+        "metakd_monai.vocabulary.UserError: x.nii.gz: damaged; expected a NIfTI file\n"
+    )
+    outer = RuntimeError("Failed to evaluate")
+    outer.__cause__ = inner
+    assert tell_failure(outer) == "x.nii.gz: damaged; expected a NIfTI file"
+    outer.__cause__ = TypeError("got an unexpected keyword argument 'max_epoch'")
+    assert tell_failure(outer).startswith("training failed: TypeError: got an unexpected keyword argument 'max_epoch'")
