@@ -21,6 +21,7 @@ from campaign.zygote import PROGRAMS, end_as_python, members_of, redirect
 
 GIB = 2**30
 ADDRESSES, LARGEST_FILE = 6 * GIB, 4 * GIB
+CACHES = (".ses", "torchinductor_")  # that ONNX Runtime and PyTorch keep among temporaries
 PREPARING = 90.0  # seconds that making an input may take
 PATIENCE = 5.0  # seconds that children may outlive their command
 SPOILT = 97  # status of a trial whose own making failed
@@ -112,7 +113,7 @@ class Running:
         found.outside = differences(before, snapshot(root))
         hidden = hidden_in(self.place.work / "out") - hidden_before(before)
         found.litter = sorted(
-            [*hidden, *(f"tmp/{path.name}" for path in (root / "tmp").iterdir() if path.name != ".ses")]
+            [*hidden, *(f"tmp/{path.name}" for path in (root / "tmp").iterdir() if not path.name.startswith(CACHES))]
         )
         found.canary = self.place.canary.exists()
         report = root / "found.json"

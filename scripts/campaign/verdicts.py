@@ -14,7 +14,7 @@ from campaign.runner import SPOILT, Outcome
 from campaign.trials import ANY, REFUSED, RIGHT, Plan
 
 HELD, MINOR, FAILED, BUG = "held", "minor", "failed", "campaign bug"
-STATUSES = {0, 1, 2, 130, 143}
+STATUSES = {0, 1, 2, 3, 130, 143}
 TRACEBACK = re.compile(r"^Traceback \(most recent call last\)|^  File \".+\", line \d+|^frame #\d+: ", re.MULTILINE)
 CLASS_NAME = re.compile(r"\b(?!UserError)\w+(Error|Exception|Interrupt|EndOfStream)\b:|\b0x[0-9a-f]{6,}")
 INTERNAL = re.compile(r"internal error", re.IGNORECASE)
@@ -67,7 +67,7 @@ def find_bad_end(outcome: Outcome) -> list[tuple[str, str]]:
     found = [("traceback", last_line(outcome.said))] if TRACEBACK.search(outcome.said) else []
     if outcome.status < 0:
         found.append(("crash", f"signal {-outcome.status}"))
-    elif outcome.status not in STATUSES and not found and not INTERNAL.search(outcome.said):
+    elif outcome.status not in STATUSES and not found:
         found.append(("status", f"{outcome.status}: {last_line(outcome.said)}"))
     return found
 
