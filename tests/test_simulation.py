@@ -9,7 +9,7 @@ from monai.bundle import ConfigParser
 from metakd_monai.apps.simulation.training import (
     Anatomy,
     RandSimulated,
-    case,
+    simulated_case,
     load_anatomies,
     simulate,
     simulated_split,
@@ -253,7 +253,7 @@ def test_the_border_of_a_real_brain_is_as_bright_as_its_inside():
 def test_a_real_tumour_is_seen_also_where_its_brain_gets_drawn_contrasts(brains, monkeypatch):
     image, labels = simulate(1, brains[:1], SPACING)
     real = from_images("real", image, labels, SPACING, SPACING)
-    monkeypatch.setattr(case, "grow_tumours", lambda draw, tissue, free: no_tumour(tissue[0]))
+    monkeypatch.setattr(simulated_case, "grow_tumours", lambda draw, tissue, free: no_tumour(tissue[0]))
     ratios = []
     for seed in range(30):
         images, drawn = simulate(seed, [real], SPACING)
