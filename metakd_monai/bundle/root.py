@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import metakd_monai
+from metakd_monai.data.files import read_json
 from metakd_monai.errors import UserError
 
 SEGMENTATION_BUNDLE = "brats_mri_metakd_segmentation"
@@ -53,7 +54,8 @@ def bundle_root(name: str = SEGMENTATION_BUNDLE) -> str:
     read, and ``run`` alone puts the bundle's folder into Python's search path, when ``initialize`` is over; ckpt_export
     and the other commands do not. So the command line is read here, and nowhere else. In this order: the folder of its
     ``--config_file``, a bundle in Python's search path (MONAI Deploy puts it there), the current folder when it is a
-    bundle, the bundle that comes with this package, the current folder.
+    bundle, the bundle that comes with this package, the current folder. A bundle that calls itself as another one of
+    this package does is passed over.
 
     Args:
         name: of the bundle that comes with this package.
@@ -61,8 +63,18 @@ def bundle_root(name: str = SEGMENTATION_BUNDLE) -> str:
     here = Path.cwd()
     searched = [Path(folder).resolve() for folder in sys.path]
     roots = [*(path.resolve().parent.parent for path in config_files(sys.argv)), *searched, here]
-    shipped = shipped_bundles().get(name, here)
-    return str(next(filter(is_bundle, roots), shipped))
+    shipped = shipped_bundles()
+    others = {title_of(folder) for other, folder in shipped.items() if other != name}
+    fitting = (root for root in roots if is_bundle(root) and title_of(root) not in others)
+    return str(next(fitting, shipped.get(name, here)))
+
+
+def title_of(folder: Path) -> str:
+    """Return what a bundle calls itself in its metadata; nothing where they cannot be read."""
+    try:
+        return str(read_json(folder / "configs" / "metadata.json", "metadata of a bundle")["name"])
+    except (UserError, KeyError, TypeError):
+        return ""
 
 
 def config_files(arguments: Sequence[str]) -> list[Path]:
