@@ -7,7 +7,8 @@ import pytest
 from conftest import REPOSITORY
 
 from metakd_monai.data.cases import Ambiguous, group_names, read_label, recognise
-from metakd_monai.data.cases.words import WORDS, Kind
+from metakd_monai.data.cases.word_table import Kind
+from metakd_monai.data.cases.words import WORDS
 from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 
 FLAIR, T1, T1CE, T2 = Modality

@@ -150,9 +150,16 @@ def test_folders_may_be_nested_without_end(tmp_path, monkeypatch):
     for _ in range(1200):
         os.mkdir("d")
         os.chdir("d")
-    Path("c1_t1.nii.gz").touch()
+    file = Path("c1_t1.nii.gz")
+    file.touch()
     os.chdir(tmp_path)
     (case,) = find_cases(".")
+    for _ in range(1200):  # pytest could not remove them
+        os.chdir("d")
+    file.unlink()
+    for _ in range(1200):
+        os.chdir("..")
+        os.rmdir("d")
     assert case.case_id == "c1"
 
 

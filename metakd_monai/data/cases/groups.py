@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from metakd_monai.data.cases.label_names import BEHIND, LabelName, choose_label, read_label
 from metakd_monai.data.cases.name_table import LABEL, NONE, NameTable
 from metakd_monai.data.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
-from metakd_monai.data.cases.shared import ImageName, read_together
-from metakd_monai.data.cases.words import Kind, read_words
+from metakd_monai.data.cases.shared import ImageName, longest_prefix, read_together
+from metakd_monai.data.cases.word_table import Kind
+from metakd_monai.data.cases.words import ABOUT_LABELS, read_words
 from metakd_monai.vocabulary import Modality
 
 MOST_NAMED = 4  # files of one reason that a line names
@@ -102,9 +103,10 @@ def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], st
     parts: dict[str, list[ImageName]] = {}
     for image in images:
         parts.setdefault(image.prefix, []).append(image)
-    for prefix, members in parts.items():
+    for prefix, members in list(parts.items()):
         own = read_together(prefix, [image for image in members if not image.given])
-        parts[prefix] = [*own, *(image for image in members if image.given)]
+        del parts[prefix]
+        parts[longest_prefix(prefix, own)] = [*own, *(image for image in members if image.given)]
     if len(parts) == 1:
         return parts, None
     found = {prefix: {i.reading.found for i in members} for prefix, members in parts.items()}
@@ -126,11 +128,15 @@ def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], st
 
 
 def is_label_map(prefix: str, parts: Mapping[str, Sequence[ImageName]]) -> bool:
-    """Tell whether images are rather label maps on the grid of a sequence: ``P1_seg_T1`` beside ``P1_T1``."""
+    """Tell whether images are rather label maps on the grid of a sequence: ``P1_brain_mask_T1`` beside ``P1_T1``."""
     words = read_words(prefix)
-    if not words or not words[-1].says(Kind.LABEL):
-        return False
-    return clean(prefix[: words[-1].start]) in {other for other in parts if other != prefix}
+    others = {other for other in parts if other != prefix}
+    for n in range(len(words) - 1, -1, -1):
+        if not words[n].says(*ABOUT_LABELS, Kind.DERIVED):
+            return False
+        if any(word.says(Kind.LABEL) for word in words[n:]) and clean(prefix[: words[n].start]) in others:
+            return True
+    return False
 
 
 def strange_labels(labels: Sequence[LabelName], groups: Mapping[str, object]) -> list[tuple[str, str]]:

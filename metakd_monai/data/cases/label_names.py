@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metakd_monai.data.cases.sequences import NIFTI, before_target
-from metakd_monai.data.cases.words import ABOUT_LABELS, Kind, Word, read_words
+from metakd_monai.data.cases.word_table import Kind
+from metakd_monai.data.cases.words import ABOUT_LABELS, Word, read_words
 
 # Words behind a label map's that say whose or which it is: P01_seg_final, P01_seg_rater2.
 BEHIND = re.compile(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from metakd_monai.data.cases.words import ABOUT_LABELS, Kind, Word, read_words
+from metakd_monai.data.cases.word_table import Kind
+from metakd_monai.data.cases.words import ABOUT_LABELS, Word, read_words
 from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 
 NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from metakd_monai.data.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
-from metakd_monai.data.cases.words import Kind, Word, read_words
-from metakd_monai.vocabulary import Modality
+from metakd_monai.data.cases.word_table import Kind
+from metakd_monai.data.cases.words import Word, read_words
+from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 
 TIMES = ("t1", "t2")  # a sequence, or a time point
 NO_TIMES = {Modality.FLAIR, Modality.T1CE}
@@ -61,6 +62,17 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
     ]
 
 
+def longest_prefix(prefix: str, images: Sequence[ImageName]) -> str:
+    """Return the case's part of names with a letter that all share behind it: ``Smith_C`` of ``Smith_C_t1``."""
+    texts = [NIFTI.sub("", image.name)[len(prefix) :] for image in images]
+    words = [read_words(text)[:1] for text in texts]
+    if len(images) < 2 or not all(one and one[0].says(Kind.LETTER) for one in words):
+        return prefix
+    end = words[0][0].end
+    left = [read_sequence(text[end:]).found for text in texts]
+    return prefix + texts[0][:end] if left == [image.reading.found for image in images] else prefix
+
+
 def ends_in(kind: Kind, text: str) -> bool:
     """Tell whether the last word of a text says something."""
     return any(word.says(kind) for word in read_words(text)[-1:])
@@ -86,14 +98,15 @@ def without_last(texts: Sequence[str]) -> list[str] | None:
 
 def may_go(word: Word, texts: Sequence[str], first: bool) -> bool:
     """Tell whether a shared word says nothing on the sequences, by what is left without it."""
-    if word.says(*KEPT):
+    if word.says(*KEPT) and not (first and word.says(Kind.LETTER)):
         return False
     found = {read_clearly(text) for text in texts}
     if None in found:
         return False
-    if word.says(Kind.SEQUENCE):
-        return word.text in TIMES and bool(found & NO_TIMES)
-    if word.says(Kind.POST, Kind.PRE):
+    if word.says(Kind.SEQUENCE):  # a time point; or what is left names it once more, as in flair_flair
+        again = first and MODALITY_TOKENS.get(word.text) in found
+        return again or (word.text in TIMES and bool(found & NO_TIMES))
+    if word.says(Kind.POST, Kind.PRE, Kind.LETTER):
         return first and bool(found & {Modality.FLAIR, Modality.T2})
     return True
 

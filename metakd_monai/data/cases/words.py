@@ -8,98 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 
+from metakd_monai.data.cases.word_table import TABLE, Kind
 from metakd_monai.vocabulary import MODALITY_TOKENS
 
-
-class Kind(Enum):
-    """What a word says; the value is how the documentation calls it."""
-
-    SEQUENCE = "the sequence"
-    T1_METHOD = "T1 by its method, where no sequence is named"
-    DARK_FLUID = "FLAIR, in two words"
-    UNSURE = "FLAIR or T2"
-    CONTRAST = "contrast agent"
-    POST = "after"
-    PRE = "before"
-    NATIVE = "no contrast agent"
-    WITHOUT = "without"
-    LETTER = "contrast agent, right after T1"
-    OPERATION = "what before and after may also speak of"
-    OTHER = "an image that is none of the four"
-    ONTO = "what follows is the image that this one was moved to"
-    REGISTERED = "moved to another image, which may follow"
-    DERIVED = "made from another image"
-    NEUTRAL = "says nothing"
-    LABEL = "label map"
-    TUMOUR = "of the tumour"
-    NO_TUMOUR = "of something else than the tumour"
-    PART = "of a part of the tumour"
-    MACHINE = "made by a program"
-    ENTITY = "BIDS"
-    CASE = "BIDS, part of the case's name"
-    UNKNOWN = "part of the case's name"
-
-
-TABLE = {
-    Kind.T1_METHOD: "mprage bravo fspgr spgr",
-    Kind.DARK_FLUID: "darkfluid",
-    Kind.UNSURE: "tirm",
-    Kind.CONTRAST: (
-        "ce gd gad gado gadolinium gadovist gadavist gadobutrol dotarem magnevist multihance prohance "
-        "omniscan dtpa gddtpa contrast contrasted contraste contrasto kontrast kontrastmittel contr km cm mdc "
-        "civ enhanced enhance enh gbca plus pc pg pgd ctr cont inj injected injection injecte plusc cplus"
-    ),
-    Kind.POST: "post after nach apres dopo",
-    Kind.PRE: "pre before vor avant prima",
-    Kind.NATIVE: "native nativ nativo unenhanced plain cminus",
-    Kind.WITHOUT: "without wo ohne sans senza zonder sin sem no non not minus",
-    Kind.LETTER: "c",
-    Kind.OPERATION: (
-        "op ops surgery surgical operative operation resection biopsy treatment therapy tx rt radiation rct "
-        "chemo chemotherapy radiotherapy"
-    ),
-    Kind.OTHER: (
-        "star starw map maps mapping rho swi swan dwi adc dti dsc dce asl pwi perf perfusion cbf cbv mtt ttp "
-        "ktrans tof mra mrv bold fmri func qsm stir pd pdw sub subtr subtraction subtracted difference delta "
-        "trace relaxometry mrs spectroscopy ct pet mt mtr localizer localiser scout survey"
-    ),
-    Kind.ONTO: "to 2 onto into on in",
-    Kind.REGISTERED: (
-        "r reg registered registration coreg coregistered aligned align warped resliced resampled transformed "
-        "rigid affine matched"
-    ),
-    Kind.DERIVED: (
-        "bias biascorr biascorrected n4 n4itk corrected corr brain bet hdbet stripped skullstripped ss "
-        "unstripped noskull withskull skull masked applied norm normalized normalised zscore histmatch "
-        "preproc preprocessed processed proc denoised smoothed smooth cropped crop defaced deface upsampled "
-        "downsampled copy mni mni152 sri sri24 std"
-    ),
-    Kind.NEUTRAL: (
-        "ax axial tra trans transversal sag sagittal cor coronal 2d 3d iso isotropic se tse fse ffe tfe tfl "
-        "ir fl flash gre cube space spc vista vibe blade propeller fs fatsat w wi weighted with mit avec con "
-        "mri mr brats and anat orig original raw new final hires high res lps ras"
-    ),
-    Kind.LABEL: (
-        "seg segm segs segmentation segmentations segmented dseg label labels labelmap mask masks brainmask "
-        "gt groundtruth truth annotation annotations roi rois"
-    ),
-    Kind.TUMOUR: "tumor tumour tumors tumours lesion lesions glioma gbm glioblastoma",
-    Kind.NO_TUMOUR: (
-        "brain brainmask parenchyma parenchymal tissue tissues dseg skull head face wm gm csf white grey gray "
-        "matter vessel vessels ventricle ventricles aseg aparc atlas hippocampus cerebellum bet"
-    ),
-    Kind.PART: (
-        "et tc wt ed ncr net enhancing nonenhancing core edema oedema necrosis necrotic cavity cellular "
-        "infiltration whole"
-    ),
-    Kind.MACHINE: (
-        "auto automatic automated pred prediction predicted predictions model nnunet algorithm glistrboost "
-        "output probabilities probability prob uncertainty approx"
-    ),
-}
 # Words of two words are left to be taken apart: t1post may go on as t1postop.
 WORDS = {kind: tuple(words.split()) for kind, words in TABLE.items()}
 WORDS[Kind.SEQUENCE] = tuple(word for word in MODALITY_TOKENS if word not in ("t1post", "t2flair"))
@@ -119,10 +32,12 @@ PIECES = re.compile(
     "|".join(
         [f"(?P<case>{CASE})", f"(?P<entity>{ENTITY})"]
         + [f"(?P<{word}_{n}>{sign}(?![^\\W_]))" for n, (word, sign) in enumerate(SIGNS)]
-        + [r"(?P<star>\*)", r"(?P<word>[^\W_]+)"]
+        + [r"(?P<star>(?:(?<=t[12])|(?<=t[12]w)|(?<=t[12]\s))\*)", r"(?P<word>[^\W_]+)"]
     ),
     re.IGNORECASE,
 )
+BEFORE_LETTERS = "_-. ([,"  # a single letter says something only behind one of these
+WITH = ("w", "with", "mit", "avec", "con")  # a contrast agent, where glued to its word
 GLUED_ALONE = {Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.WITHOUT, Kind.OPERATION, *ABOUT_LABELS}
 
 
@@ -156,7 +71,8 @@ def split_glued(text: str) -> tuple[str, ...] | None:
         return (text,)
     for end in range(1, len(text) + 1):
         piece, rest = text[:end], text[end:]
-        usable = STEPS.match(text) if piece == "2" else piece in KNOWN and len(piece) > 1
+        long = len(piece) > 1 or (piece == "w" and Kind.CONTRAST in KNOWN.get(rest, ()))
+        usable = STEPS.match(text) if piece == "2" else piece in KNOWN and long
         if not usable or (piece[-1].isdigit() and rest[:1].isdigit() and not STEPS.match(rest)):
             continue
         following = split_glued(rest)
@@ -180,7 +96,8 @@ def take_apart(text: str) -> tuple[str, ...]:
     if pieces is None:
         return around_flair(text)
     said = [KNOWN.get(piece, frozenset()) for piece in pieces]
-    alone = all(kinds & GLUED_ALONE for kinds in said)
+    alone = all(kinds & GLUED_ALONE or piece in WITH for piece, kinds in zip(pieces, said, strict=True))
+    alone = alone and any(kinds & GLUED_ALONE for kinds in said)
     named = any(kinds & {Kind.SEQUENCE, Kind.LABEL, Kind.T1_METHOD} for kinds in said)
     return pieces if alone or named else (text,)
 
@@ -208,6 +125,8 @@ def read_words(text: str) -> tuple[Word, ...]:
         moved = len(pieces) > 1 and MOVED.match(found) is not None
         for n, piece in enumerate(pieces):
             kinds = KNOWN["r"] if moved and n == 0 else KNOWN.get(piece, frozenset({Kind.UNKNOWN}))
+            if len(piece) == 1 and start > 0 and n == 0 and text[start - 1] not in BEFORE_LETTERS:
+                kinds = frozenset({Kind.UNKNOWN})
             words.append(Word(piece, kinds, start, start + len(piece)))
             start += len(piece)
     return tuple(join_pairs(words))
