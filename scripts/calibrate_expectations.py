@@ -6,7 +6,8 @@ Usage: calibrate_expectations.py LOOKS.jsonl [--atlas DIR] [--real DIR] [--simul
 Simulated cases are those of the training (metakd_monai.apps.simulation.training) without the ones that are scanned in
 part, which a user is to be told of. LOOKS.jsonl keeps a line for each case: start it again after an interruption.
 Cases of FOLDERs are measured by their images alone. Half of all cases make ranges that the others are tried against,
-and the other way round; what is written, with --weights, are the ranges of all. Simulated cases say nothing about the edges of voxels.
+and the other way round; what is written, with --weights, are the ranges of all. Simulated cases say nothing about the
+edges of voxels.
 """
 
 import argparse

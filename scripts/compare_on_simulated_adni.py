@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from metakd_monai.apps.adni import CLASSES, MODALITIES, SEPARATION, prepare_adni, read_cohort, simulate_adni
 from metakd_monai.apps.classification import SCORES, score, score_subsets
-from metakd_monai.bundle.bundle import set_up_randomness
+from metakd_monai.bundle.options import set_up_randomness
 from metakd_monai.data.files import write_json, write_safely
 from metakd_monai.vocabulary import subsets_of
 

@@ -5,8 +5,9 @@ Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-
 
 Beside them goes expected.json (metakd_monai.apps.predict.expectations), for what metakd predict says of a case: the
 Dice of --expected, as scripts/evaluate_real.py writes it, and the ranges that the cases of the folders span, which
-are to be as those of the training were. The same weights give the same bytes, so the same SHA-256: publish, evaluate, publish
-again with --expected. Of these two parts, one that is not given stays as it is in an expected.json of the same weights.
+are to be as those of the training were. The same weights give the same bytes, so the same SHA-256: publish, evaluate,
+publish again with --expected. Of these two parts, one that is not given stays as it is in an expected.json of the
+same weights.
 """
 
 import argparse

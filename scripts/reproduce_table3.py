@@ -32,7 +32,7 @@ from tqdm import tqdm
 from metakd_monai import __version__
 from metakd_monai.apps.avmnist import MODALITIES, Pairs, digit_items, read_pairs
 from metakd_monai.apps.classification import predict
-from metakd_monai.bundle.bundle import set_up_randomness
+from metakd_monai.bundle.options import set_up_randomness
 from metakd_monai.data.files import write_safely
 
 TRAIN = Path(__file__).resolve().parents[1] / "bundles" / "avmnist_metakd_classification" / "configs" / "train.json"

@@ -13,8 +13,8 @@ from monai.bundle import ConfigParser, verify_metadata
 
 from metakd_monai import __version__
 from metakd_monai.apps.predict.predictor import Compute
-from metakd_monai.bundle.bundle import choose_part, join_parts, list_cases, split_cases
 from metakd_monai.bundle.root import bundle_root, config_files, is_bundle
+from metakd_monai.bundle.split import choose_part, join_parts, list_cases, split_cases
 from metakd_monai.data.datalists import count_meta
 from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet

@@ -11,7 +11,7 @@ from layouts import image_of, labels_of, write
 
 from metakd_monai.apps.evaluate.folders import find_references
 from metakd_monai.cli import main
-from metakd_monai.data.cases import find_cases, find_labelled, name_files, read_name_table, walk
+from metakd_monai.data.cases import find_cases, find_labelled, name_files, read_name_table, recognise, walk
 from metakd_monai.data.datalists import datalist_part
 from metakd_monai.errors import UserError
 from metakd_monai.transforms import LoadImageModalitiesd
@@ -248,3 +248,33 @@ def test_a_real_case_under_names_of_another_kind(tmp_path):
     assert {m.value: path.resolve().name for m, path in case.files.items()} == {
         sequence: f"TCGA-FG-6692_{sequence}.nii.gz" for sequence in FOUR
     }
+
+
+@pytest.mark.parametrize("name", ["a b c", "a&b|c", "Smith_C", "flair", "s*r", "P1_r2"])
+def test_what_all_files_share_is_the_name_of_the_case(tmp_path, name):
+    listing(tmp_path, *(f"{name}/{name}_{m.value}" for m in Modality))
+    (case,) = find_cases(tmp_path)
+    assert (case.case_id, set(case.files), case.problem) == (name, set(Modality), None)
+
+
+@pytest.mark.parametrize("extra", ["P01_old_t1ce", "P01_brain_mask_t2", "P01_backup_flair"])
+def test_a_copy_or_a_mask_of_a_sequence_is_no_case(tmp_path, extra):
+    listing(tmp_path, *(f"P01_{m.value}" for m in Modality), extra)
+    (case,) = find_cases(tmp_path)
+    assert {path.name for path in case.files.values()} == {f"P01_{m.value}.nii.gz" for m in Modality}
+    assert extra in case.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("WCONTRAST_3D_T1", "t1ce"),
+        ("P1_wContrast.T1w", "t1ce"),
+        ("T1_wGd", "t1ce"),
+        ("withcontrast_T1", "t1ce"),
+        ("P1_woContrast_T1", "t1"),
+        ("T1_woGd", "t1"),
+    ],
+)
+def test_with_and_without_may_be_glued_to_the_contrast_agent(name, sequence):
+    assert recognise(name) == Modality(sequence)

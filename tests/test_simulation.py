@@ -9,9 +9,9 @@ from monai.bundle import ConfigParser
 from metakd_monai.apps.simulation.training import (
     Anatomy,
     RandSimulated,
-    simulated_case,
     load_anatomies,
     simulate,
+    simulated_case,
     simulated_split,
     tumours,
 )

@@ -7,7 +7,7 @@ from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised, RandScaleIntensityd, RandSpatialCropd
 from test_training import Run, rows
 
-from metakd_monai.bundle.bundle import set_up_randomness, switch
+from metakd_monai.bundle.options import set_up_randomness, switch
 from metakd_monai.data.stream import SeededDataset, StreamSampler
 from metakd_monai.engines.trainer import MetaKDTrainer
 from metakd_monai.errors import UserError

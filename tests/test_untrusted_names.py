@@ -6,7 +6,7 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from metakd_monai.bundle.bundle import split_cases
+from metakd_monai.bundle.split import split_cases
 from metakd_monai.cli import main
 from metakd_monai.data.cases import check_case_id, find_cases, safe_case_id
 from metakd_monai.data.datalists import datalist_part, read_datalist

@@ -1,19 +1,16 @@
 """The names that bundle JSON calls; they stay."""
 
-from metakd_monai.bundle.bundle import (
+from metakd_monai.bundle.options import pick, set_up_randomness, switch
+from metakd_monai.bundle.parallel import join_processes, leave_processes
+from metakd_monai.bundle.root import bundle_root, output_folder
+from metakd_monai.bundle.split import (
     Split,
     case_names,
     is_split,
     join_parts,
-    join_processes,
-    leave_processes,
     list_cases,
     make_part,
-    pick,
-    set_up_randomness,
-    switch,
 )
-from metakd_monai.bundle.root import bundle_root, output_folder
 
 __all__ = [
     "Split",

@@ -81,7 +81,7 @@ def split_list(value: str) -> list[str]:
 
 def find_config(name: str) -> Path:
     """Return a configuration that is there, in the bundle if it has no folder; raises UserError for none."""
-    from metakd_monai.bundle.bundle import bundle_root
+    from metakd_monai.bundle.root import bundle_root
 
     folder = Path(bundle_root()) / CONFIGS
     places = [Path(name)] if Path(name).name != name else [Path(name), folder / name]

@@ -13,30 +13,41 @@ from typing import Any, BinaryIO
 from metakd_monai.data.temporaries import mark_of, remove, remove_temporaries, temporary_of
 from metakd_monai.errors import UserError, in_one_line
 
-LONGEST_JSON = 256 << 20  # bytes
+LONGEST_TEXT = 256 << 20  # bytes
 FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # what torch.save says, a RuntimeError
 
 
-def read_json(path: str | Path, expected: str) -> Any:
-    """Read JSON that somebody else may have written.
+def read_text(path: str | Path, expected: str, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Read text that somebody else may have written.
 
     Args:
         path: of the file.
         expected: what it should be, for messages.
+        encoding: of the text.
+        errors: what is done with bytes that are no text, as for ``open``.
 
     Raises:
-        UserError: when it is missing, no file of at most :data:`LONGEST_JSON` bytes, no JSON, or nested too deeply.
+        UserError: when it is missing, no file of at most :data:`LONGEST_TEXT` bytes, or no text.
     """
     try:
         if not Path(path).is_file():  # a pipe or a device would never end
             reason = "not a file" if Path(path).exists() else "no such file"
             raise UserError(f"{path}: {reason}; expected {expected}")
-        if Path(path).stat().st_size > LONGEST_JSON:
-            raise UserError(f"{path}: larger than {LONGEST_JSON >> 20} MiB; expected {expected}")
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        if Path(path).stat().st_size > LONGEST_TEXT:
+            raise UserError(f"{path}: larger than {LONGEST_TEXT >> 20} MiB; expected {expected}")
+        return Path(path).read_text(encoding=encoding, errors=errors)
     except UserError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {expected}") from None
+
+
+def read_json(path: str | Path, expected: str) -> Any:
+    """Read JSON that somebody else may have written, see :func:`read_text`; raises UserError also for what is none."""
+    text = read_text(path, expected)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {expected}") from None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from metakd_monai.data.files import write_safely
+from metakd_monai.data.files import read_text, write_safely
 
 FORMULA = re.compile(r"'*[=+\-@\t\n]")  # how a cell begins that a spreadsheet would run, or that was quoted for it
 QUOTED = re.compile(r"'+[=+\-@\t\n]")
@@ -54,15 +55,15 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
 
     Raises:
         OSError: when it cannot be read.
-        ValueError: when it is no CSV file.
+        ValueError: when it is no CSV file; UserError among them.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        try:
-            table = csv.DictReader(file)
-            rows = [{name: unquote(cell) for name, cell in row.items()} for row in table]
-            return tuple(table.fieldnames or ()), rows
-        except csv.Error as error:
-            raise ValueError(str(error)) from None
+    text = read_text(path, "a table (CSV)")
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        rows = [{name: unquote(cell) for name, cell in row.items()} for row in table]
+        return tuple(table.fieldnames or ()), rows
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def unquote(cell: object) -> str:

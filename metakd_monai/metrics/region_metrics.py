@@ -5,6 +5,7 @@ Kept out of ``metakd_monai.metrics`` itself: those who score files need not wait
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from monai.metrics import CumulativeIterationMetric
 from monai.metrics.utils import do_metric_reduction
 from monai.utils import MetricReduction
 
+from metakd_monai.errors import UserError
 from metakd_monai.metrics.conventions import choose_hd95, find_convention
 from metakd_monai.metrics.distances import bounding_box, hd95
 from metakd_monai.metrics.region_scores import count_overlap
@@ -91,7 +93,7 @@ class RegionHausdorff95(RegionMetric):
         get_not_nans: see :class:`RegionMetric`.
 
     Raises:
-        UserError: for an unknown kind or convention.
+        UserError: for an unknown kind or convention, and a spacing that is not finite or not above 0.
     """
 
     def __init__(
@@ -106,6 +108,8 @@ class RegionHausdorff95(RegionMetric):
         super().__init__(reduction, get_not_nans)
         self.convention = find_convention(convention)
         self.kind = choose_hd95(kind, self.convention)
+        if spacing is not None and not all(0 < float(step) < math.inf for step in spacing):
+            raise UserError(f"spacing: {list(spacing)} found; expected finite numbers above 0, in mm")
         self.scorable_only, self.spacing = scorable_only, spacing
 
     def spacing_of(self, reference: torch.Tensor) -> tuple[float, ...]:

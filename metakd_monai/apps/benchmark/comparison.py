@@ -112,11 +112,25 @@ def read_published(path: Path, rows: Sequence[Mapping[str, str]], method: str) -
     methods = list(dict.fromkeys(row["method"] for row in rows))
     if method not in methods:
         raise UserError(f"{path}: no method {method!r}; expected one of {', '.join(methods)}")
-    return {
+    means = {
         (name_subset(parse_modalities(row["modalities"].split("+"))), row["region"]): float(row["dice_percent"])
         for row in rows
         if row["method"] == method
     }
+    check_whole(path, means)
+    return means
+
+
+def check_whole(path: Path, means: Means) -> None:
+    """Raise UserError for a published table that was cut short, or has a cell that is no share of 100."""
+    wanted = [(subset, region) for subset in SUBSET_NAMES for region in REGION_NAMES]
+    absent = [key for key in wanted if key not in means or not 0 <= means[key] <= 100]
+    if absent:
+        subset, region = absent[0]
+        raise UserError(
+            f"{path}: {len(absent)} of {len(wanted)} values missing or not from 0 to 100, such as {region} of {subset};"
+            " expected the 15 subsets with ET, TC and WT"
+        )
 
 
 def read_wide(rows: Sequence[Mapping[str, str]]) -> Mapping[str, Means]:

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from metakd_monai.data.cases import NIFTI, Case, NameTable, check_case_id, find_cases, walk
+from metakd_monai.data.files import read_text
 from metakd_monai.data.nifti import AXES, check_labels, read_label_of, read_nifti, verify_sequences
 from metakd_monai.data.years import YEARS, Year, find_year, years_of
 from metakd_monai.errors import UserError, in_one_line
@@ -179,11 +180,11 @@ def read_grades(folder: Path) -> dict[str, str]:
             logger.warning("%s: passed over, it is no file; grades are not known from it", path)
             continue
         try:
-            with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-                for row in csv.DictReader(file):
-                    if row.get("Grade") in GRADES:
-                        grades |= dict.fromkeys(names_in(row), row["Grade"])
-        except (OSError, csv.Error) as error:
+            text = read_text(path, "BraTS 2020's table", "utf-8-sig", "replace")
+            for row in csv.DictReader(text.splitlines()):
+                if row.get("Grade") in GRADES:
+                    grades |= dict.fromkeys(names_in(row), row["Grade"])
+        except csv.Error as error:
             raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected BraTS 2020's table") from None
     return grades
 

@@ -10,6 +10,7 @@ from typing import Any
 from metakd_monai import __version__
 from metakd_monai.data.cases import hash_of
 from metakd_monai.data.datalists.layout import Entry, Layout
+from metakd_monai.data.files import read_text
 from metakd_monai.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]
     lines = [
         line.strip()
         for path in sorted(folder.glob(pattern))
-        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        for line in read_text(path, "a list of case names, one a line", "utf-8-sig", "replace").splitlines()
         if line.strip()
     ]
     found = {line: find_name(line, known) for line in lines}

@@ -178,7 +178,7 @@ def spoilt_bundle(place: Place) -> Plan:
     """Export with a copy of the bundle's configuration, spoilt."""
     import shutil
 
-    from metakd_monai.bundle.bundle import bundle_root
+    from metakd_monai.bundle.root import bundle_root
 
     shutil.copytree(Path(bundle_root()) / "configs", place.work / "bundle/configs")
     path = place.work / "bundle/configs" / str(place.rng.choice(["metadata.json", "inference.json"]))

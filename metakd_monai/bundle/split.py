@@ -1,9 +1,8 @@
-"""What bundle JSON needs and cannot say itself: which cases are for what, seeds, processes."""
+"""Which cases of a folder or a datalist are for what."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +12,11 @@ from monai.data import Dataset
 from monai.transforms import Compose
 from tqdm import tqdm
 
-from metakd_monai.bundle.root import bundle_root as bundle_root  # for bundle JSON
-from metakd_monai.bundle.root import output_folder as output_folder
 from metakd_monai.data.cases import find_cases, find_labelled, hash_of
 from metakd_monai.data.datalists import META_CASES, count_meta, datalist_part, refuse_missing
 from metakd_monai.data.stream import make_dataset
 from metakd_monai.errors import UserError, find_user_error
 from metakd_monai.transforms import LoadImageModalitiesd, LoadLabeld
-from metakd_monai.vocabulary import check_modalities
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +59,8 @@ def split_cases(
         if not skip_damaged:
             refuse_missing([item for items in parts.values() for item in items], datalist)
         return {part: keep(items) for part, items in parts.items()}
+    if fold:
+        raise UserError(f"fold: {fold} found without a datalist; expected --datalist FILE with it")
     cases = find_labelled(dataset_dir)
     items = keep([case.as_item() for case in cases if not (skip_damaged and case.problem)])
     least = 3 if validation_fraction else 2
@@ -167,80 +165,6 @@ def make_part(
         kwargs: :func:`~metakd_monai.data.stream.make_dataset`'s.
     """
     return make_dataset(choose_part(data, part, seed, meta_cases), **kwargs)
-
-
-def pick(choices: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return some of several parts of a configuration, in the order of the names.
-
-    Raises:
-        UserError: for a name that is not among them.
-    """
-    check_modalities(names, choices)
-    return {name: choices[name] for name in names}
-
-
-def switch(value: bool | str, name: str = "option") -> bool:
-    """Read an option that is on or off; a command line's ``true`` and ``False`` alike.
-
-    Raises:
-        UserError: for anything else.
-    """
-    known = {"true": True, "false": False}
-    text = str(value).lower()
-    if text not in known:
-        raise UserError(f"{name}: {value!r} found; expected true or false")
-    return known[text]
-
-
-def set_up_randomness(seed: int, deterministic: bool = False) -> None:
-    """Seed all global generators, and choose between exact and fast algorithms on a GPU.
-
-    Args:
-        seed: of the run.
-        deterministic: only algorithms that give the same bits each time (an operation that has none raises an error);
-            else cuDNN tries several for each shape and takes the fastest.
-    """
-    import torch
-    from monai.utils import set_determinism
-
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it, before its first use
-    set_determinism(seed=seed, use_deterministic_algorithms=deterministic)
-    torch.backends.cudnn.deterministic = deterministic
-    torch.backends.cudnn.benchmark = not deterministic
-
-
-def join_processes(backend: str) -> None:
-    """Start torch.distributed in a worker of torchrun.
-
-    torchrun's store outlives its workers, and after a restart one may read there where a dead one had listened
-    (pytorch/pytorch#135712). On one machine each attempt therefore has its own corner of the store. Several machines
-    may count attempts differently; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 has to be set for torchrun.
-
-    Args:
-        backend: nccl or gloo.
-    """
-    from torch.distributed.distributed_c10d import PrefixStore, init_process_group
-    from torch.distributed.rendezvous import rendezvous
-
-    store, rank, world_size = next(rendezvous("env://"))
-    if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    init_process_group(backend, store=store, rank=rank, world_size=world_size)
-
-
-def leave_processes() -> None:
-    """End what :func:`join_processes` began, when all processes have come here; without it, do nothing.
-
-    A thread of gloo may still hold tensors of the last collective, and a process that ends before the thread has let
-    go of them aborts now and then (pytorch/pytorch#179291). Waiting for the others gives it the time, and none leaves
-    while the first one writes.
-    """
-    from torch import distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
 
 
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

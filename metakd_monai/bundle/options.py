@@ -1,0 +1,51 @@
+"""Options of a configuration: one of several parts, on or off, seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import check_modalities
+
+
+def pick(choices: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return some of several parts of a configuration, in the order of the names.
+
+    Raises:
+        UserError: for a name that is not among them.
+    """
+    check_modalities(names, choices)
+    return {name: choices[name] for name in names}
+
+
+def switch(value: bool | str, name: str = "option") -> bool:
+    """Read an option that is on or off; a command line's ``true`` and ``False`` alike.
+
+    Raises:
+        UserError: for anything else.
+    """
+    known = {"true": True, "false": False}
+    text = str(value).lower()
+    if text not in known:
+        raise UserError(f"{name}: {value!r} found; expected true or false")
+    return known[text]
+
+
+def set_up_randomness(seed: int, deterministic: bool = False) -> None:
+    """Seed all global generators, and choose between exact and fast algorithms on a GPU.
+
+    Args:
+        seed: of the run.
+        deterministic: only algorithms that give the same bits each time (an operation that has none raises an error);
+            else cuDNN tries several for each shape and takes the fastest.
+    """
+    import torch
+    from monai.utils import set_determinism
+
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it, before its first use
+    set_determinism(seed=seed, use_deterministic_algorithms=deterministic)
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic

@@ -1,0 +1,38 @@
+"""Several processes that train together, started by torchrun."""
+
+from __future__ import annotations
+
+import os
+
+
+def join_processes(backend: str) -> None:
+    """Start torch.distributed in a worker of torchrun.
+
+    torchrun's store outlives its workers, and after a restart one may read there where a dead one had listened
+    (pytorch/pytorch#135712). On one machine each attempt therefore has its own corner of the store. Several machines
+    may count attempts differently; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 has to be set for torchrun.
+
+    Args:
+        backend: nccl or gloo.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore, init_process_group
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, world_size = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    init_process_group(backend, store=store, rank=rank, world_size=world_size)
+
+
+def leave_processes() -> None:
+    """End what :func:`join_processes` began, when all processes have come here; without it, do nothing.
+
+    A thread of gloo may still hold tensors of the last collective, and a process that ends before the thread has let
+    go of them aborts now and then (pytorch/pytorch#179291). Waiting for the others gives it the time, and none leaves
+    while the first one writes.
+    """
+    from torch import distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
