@@ -4,7 +4,7 @@
 equation                   function
 ========================== ==================================================================
 (2) missing features       :func:`fill_missing`
-(4) upper: weighed fusion  :func:`weigh_by_importance`
+(4) upper: weighted fusion  :func:`weight_by_importance`
 (2) and (4) as one matrix  :func:`filling_matrix`
 (4) lower: w_i / w_j       :func:`importance_ratio`, summed up in :func:`distillation`
 (5) pairwise distance      :func:`feature_distance`
@@ -39,7 +39,7 @@ def fill_missing(features: Tensor, available: Tensor) -> Tensor:
     return torch.where(present, features, mean)
 
 
-def weigh_by_importance(features: Tensor, importance: Tensor) -> Tensor:
+def weight_by_importance(features: Tensor, importance: Tensor) -> Tensor:
     """Multiply each modality's features by its importance, the ``w_i x f_i`` of Eq. (4), upper problem.
 
     Args:
@@ -47,7 +47,7 @@ def weigh_by_importance(features: Tensor, importance: Tensor) -> Tensor:
         importance: normalised importance, ``(N,)``.
 
     Returns:
-        Weighed features, ``(B, N, C, *S)``.
+        Weighted features, ``(B, N, C, *S)``.
     """
     return features * spread(importance.unsqueeze(0), features)
 
@@ -55,7 +55,7 @@ def weigh_by_importance(features: Tensor, importance: Tensor) -> Tensor:
 def filling_matrix(available: Tensor, importance: Tensor | None = None) -> Tensor:
     """Write Eq. (2), and the weighing of Eq. (4) if asked, as a matrix over modalities.
 
-    ``weigh_by_importance(fill_missing(f, available), importance)[b, m]`` is the sum over the present modalities n of
+    ``weight_by_importance(fill_missing(f, available), importance)[b, m]`` is the sum over the present modalities n of
     ``matrix[b, m, n] * f[b, n]``: linear layers can be applied to present modalities alone.
 
     Args:

@@ -24,7 +24,7 @@ train() {
     [ -f "$output/$name/final.pt" ] && return
     python -m monai.bundle run training --config_file "['$configs/train.json','$configs/train_simulated.json']" \
         --atlas "$atlas" --real "$real" --output_dir "$output/$name" --spacing "[3,3,3]" --roi_size "[128,128,128]" \
-        --network_def#own_scales 2 --max_iterations 2400 --val_interval 2400 --validation_cases 6 "$@"
+        --network_def#modality_specific_scales 2 --max_iterations 2400 --val_interval 2400 --validation_cases 6 "$@"
     python scripts/publish_weights.py "$output/$name/checkpoint.pt" --output "$output/$name/final.pt" --input-stride 3
 }
 dropping=(--drawn 2 --alone 2 --warm_up 800 --ramp 800)

@@ -22,15 +22,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from metakd_monai.apps.predict.expectations import (
-    FILE,
-    Look,
-    Ranges,
-    find_unusual,
-    measure_look,
-    merge_looks,
-    read_expectations,
-)
+from metakd_monai.apps.predict.appearance import Look, measure_look
+from metakd_monai.apps.predict.expectations import FILE, Ranges, find_unusual, merge_looks, read_expectations
 from metakd_monai.apps.simulation.training import load_anatomies, scan, simulate
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.files import read_json, write_json

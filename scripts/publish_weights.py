@@ -1,6 +1,6 @@
 """Write the weights that the bundle ships: a trained network's state dict in numbers of 16 bits, with its stride.
 
-Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2] [--own-scales 2]
+Usage: publish_weights.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2] [--modality-specific-scales 2]
            [--window X,Y,Z|whole] [--thresholds ET TC WT] [--expected FILE] [--cases FOLDER ...]
 
 Beside them goes expected.json (metakd_monai.apps.predict.expectations), for what metakd predict says of a case: the
@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from metakd_monai.apps.predict.expectations import FILE, Look, measure_look, merge_looks, read_expectations
+from metakd_monai.apps.predict.appearance import Look, measure_look
+from metakd_monai.apps.predict.expectations import FILE, merge_looks, read_expectations
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.files import write_json, write_safely
@@ -33,36 +34,42 @@ from metakd_monai.weights.load import checksum, load_network, read_architecture,
 LARGEST = 25_000_000  # bytes
 
 
-def convert(path: Path, stride: int | None, own_scales: int | None, window: Window = None) -> MetaKDUNet:
-    """Return a network with given weights and another input_stride, own_scales or window; None for what they have.
+def convert(path: Path, stride: int | None, modality_specific_scales: int | None, window: Window = None) -> MetaKDUNet:
+    """Return a network with given weights and another stride, modality-specific scales or window; None for theirs.
 
     With another stride the same window has other voxels.
 
     Raises:
-        UserError: for fewer own_scales than the weights have: what differs cannot be shared.
+        UserError: for fewer modality_specific_scales than the weights have: what differs cannot be shared.
     """
     state = read_state(path)
     arguments = read_architecture(state)
-    found = arguments["own_scales"]
-    own_scales = found if own_scales is None else own_scales
-    if own_scales < found:
-        raise UserError(f"{path}: own_scales {found} found; expected at most the {own_scales} asked for")
+    found = arguments["modality_specific_scales"]
+    modality_specific_scales = found if modality_specific_scales is None else modality_specific_scales
+    if modality_specific_scales < found:
+        raise UserError(
+            f"{path}: modality_specific_scales {found} found; expected at most the {modality_specific_scales} asked for"
+        )
     stride = stride or arguments["input_stride"]
     if arguments["window"] is not None:
         arguments["window"] = [length * stride // arguments["input_stride"] for length in arguments["window"]]
-    network = start_from(MetaKDUNet(**{**arguments, "input_stride": stride, "own_scales": own_scales}), None, window)
-    shared_from = {name: source_of(name, own_scales, found) for name, _ in network.named_parameters()}
+    network = start_from(
+        MetaKDUNet(**{**arguments, "input_stride": stride, "modality_specific_scales": modality_specific_scales}),
+        None,
+        window,
+    )
+    shared_from = {name: source_of(name, modality_specific_scales, found) for name, _ in network.named_parameters()}
     network.load_state_dict(
         {name: state[source] for name, source in shared_from.items()} | dict(network.named_buffers())
     )
     return network
 
 
-def source_of(name: str, own_scales: int, found: int) -> str:
-    """Return where a parameter of a network with own_scales stands among weights that have ``found`` of them."""
+def source_of(name: str, modality_specific_scales: int, found: int) -> str:
+    """Return where a parameter of a network with so many scales stands among weights that have ``found`` of them."""
     part, *rest = name.split(".")
     if part == "encoder":
-        return ".".join([part, str(int(rest[0]) + own_scales - found), *rest[1:]])
+        return ".".join([part, str(int(rest[0]) + modality_specific_scales - found), *rest[1:]])
     if part == "own" and int(rest[1]) >= found:
         return ".".join(["encoder", str(int(rest[1]) - found), *rest[2:]])
     return name
@@ -108,12 +115,12 @@ def publish(
     source: Path,
     output: Path,
     stride: int | None = None,
-    own_scales: int | None = None,
+    modality_specific_scales: int | None = None,
     thresholds: Sequence[float] | None = None,
     window: Window = None,
 ) -> None:
     """Write the weights and say what they are."""
-    network = convert(source, stride, own_scales, window)
+    network = convert(source, stride, modality_specific_scales, window)
     if thresholds is not None:
         move_thresholds(network, thresholds)
     content = pack(network)
@@ -121,7 +128,7 @@ def publish(
     network = load_network(output)
     print(
         f"{output}: {len(content) / 1e6:.1f} MB, channels {network.channels}, input_stride {network.pooling},"
-        f" own_scales {network.own_scales}, window {network.window or WHOLE}"
+        f" modality_specific_scales {network.modality_specific_scales}, window {network.window or WHOLE}"
     )
     print(f"SHA-256 {checksum(output)}")
 
@@ -175,7 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, metavar="CHECKPOINT_OR_MODEL")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--input-stride", type=int, help="default: what the weights say")
-    parser.add_argument("--own-scales", type=int, help="give each modality copies of so many shared scales")
+    parser.add_argument(
+        "--modality-specific-scales", type=int, help="give each modality copies of so many shared scales"
+    )
     parser.add_argument("--window", help="that the weights are run on, X,Y,Z or whole; default: what they say")
     parser.add_argument(
         "--thresholds",
@@ -188,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, nargs="+", default=[], help="folders of cases as those of the training")
     options = parser.parse_args(arguments)
     try:
-        given = (options.input_stride, options.own_scales, options.thresholds, options.window)
+        given = (options.input_stride, options.modality_specific_scales, options.thresholds, options.window)
         publish(options.source, options.output, *given)
         if options.expected is not None or options.cases:
             publish_expectations(options.output, options.expected, options.cases)

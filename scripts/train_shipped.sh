@@ -41,7 +41,7 @@ on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --m
 with_each_alone last alone 8 --max_iterations 3000 --cosine#T_max 3000 "$@"
 with_each_alone alone anew 10 --max_iterations 2460 --cosine#T_max 2460 "$@"
 with_each_alone anew many 13 --alone 2 --drawn 3 --max_iterations 3450 --cosine#T_max 3450 "$@"
-python scripts/publish_weights.py "$output/many/model.pt" --output "$output/copied/checkpoint.pt" --own-scales 2
+python scripts/publish_weights.py "$output/many/model.pt" --output "$output/copied/checkpoint.pt" --modality-specific-scales 2
 with_each_alone copied own 23 --alone 2 --drawn 3 --max_iterations 3400 --cosine#T_max 3400 "$@"
 with_each_alone own borders 31 --alone 2 --drawn 3 --learning_rate 0.0015 --max_iterations 2000 --cosine#T_max 2000 "$@"
 agent=(--alone 2 --drawn 3 --learning_rate 0.001 --meta_interval 250 --max_iterations 900 --cosine#T_max 900)

@@ -1,7 +1,7 @@
 """Federated averaging of the bundle over sites of simulated cases, each a monai.fl.client.MonaiAlgo.
 
 In each round every site gets the network and the importance vector, trains one epoch on its own cases, and sends back
-what changed. The mean of the changes, weighed by iterations, is added; then each site scores the result. The server's
+what changed. The mean of the changes, weighted by iterations, is added; then each site scores the result. The server's
 part is here; the sites' is MONAI's, as it is in NVFlare.
 
 Usage: try_federated.py OUTPUT [--sites 2] [--rounds 1] [--cases 6] [--seed 0]
@@ -83,7 +83,7 @@ def train(site: MonaiAlgo, weights: Weights) -> tuple[Weights, int]:
 
 
 def aggregate(weights: Weights, sent: list[tuple[Weights, int]]) -> Weights:
-    """Add the mean of the sites' changes, weighed by iterations (FedAvg)."""
+    """Add the mean of the sites' changes, weighted by iterations (FedAvg)."""
     total = sum(iterations for _, iterations in sent)
     return {
         name: value + torch.stack([changes[name] * iterations / total for changes, iterations in sent]).sum(dim=0)

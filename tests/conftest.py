@@ -9,7 +9,8 @@ import torch
 from spoilt import masks
 
 from metakd_monai.apps.cohort import predict_cases
-from metakd_monai.apps.predict.predictor import Outputs, Predictor
+from metakd_monai.apps.predict.outputs import Outputs
+from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.apps.simulation.toy import simulate_cohort
 from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet

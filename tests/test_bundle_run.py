@@ -237,7 +237,7 @@ def test_ckpt_export(trained, tmp_path):
 def shipped(tmp_path) -> Path:
     """A copy of the bundle with random weights of the kind that it ships: fp16, strided, own encoder blocks."""
     folder = shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("models"))
-    network = MetaKDUNet(channels=(4, 8, 12), input_stride=2, own_scales=2)
+    network = MetaKDUNet(channels=(4, 8, 12), input_stride=2, modality_specific_scales=2)
     torch.save(network.state_dict(), tmp_path / "trained.pt")
     publish(tmp_path / "trained.pt", folder / "models" / "model.pt")
     return folder

@@ -122,12 +122,12 @@ def test_upper_problem_moves_the_importance_alone(kind):
         network, x, available = make_network(), sample(), AVAILABLE
     network.eval()
     importance = ImportanceWeights(3)
-    logits, features = network.forward_weighed(x, available, importance())
+    logits, features = network.forward_weighted(x, available, importance())
     assert not features.requires_grad
     logits.square().sum().backward(inputs=list(importance.parameters()))
     assert importance.weights.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in network.parameters())
-    even = network.forward_weighed(x, available, torch.ones(3))[0]
+    even = network.forward_weighted(x, available, torch.ones(3))[0]
     torch.testing.assert_close(even, network(x, available))
 
 

@@ -19,7 +19,9 @@ from test_predict import predict, run
 
 from metakd_monai.apps.cohort import Engine, Worker, predict_cases
 from metakd_monai.apps.cohort.local import do_in_processes
-from metakd_monai.apps.predict.predictor import Outputs, Predictor, predict_case
+from metakd_monai.apps.predict.case_report import predict_case
+from metakd_monai.apps.predict.outputs import Outputs
+from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.temporaries import remove_temporaries
 from metakd_monai.processes.workers.pool import describe, serve

@@ -11,7 +11,7 @@ from metakd_monai.equations import (
     filling_matrix,
     importance_ratio,
     normalize_importance,
-    weigh_by_importance,
+    weight_by_importance,
 )
 
 POISON = [float("nan"), float("inf"), 1e6]
@@ -56,10 +56,10 @@ def test_absent_modality_gets_no_gradient(poison):
     assert features.grad[0, 1].tolist() == [0, 0, 0]
 
 
-def test_weigh_by_importance_by_hand_eq_4():
+def test_weight_by_importance_by_hand_eq_4():
     features = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
-    weighed = weigh_by_importance(features, torch.tensor([0.5, 2.0]))
-    assert weighed.tolist() == [[[0.5, 1.0], [6.0, 8.0]]]
+    weighted = weight_by_importance(features, torch.tensor([0.5, 2.0]))
+    assert weighted.tolist() == [[[0.5, 1.0], [6.0, 8.0]]]
 
 
 def test_importance_ratio_by_hand_eq_4():
@@ -149,7 +149,7 @@ def test_equations_serve_classification():
     features = torch.randn(3, 2, 160)  # no spatial axes
     available = torch.tensor([[True, True], [True, False], [False, True]])
     assert fill_missing(features, available).shape == features.shape
-    assert weigh_by_importance(features, torch.rand(2)).shape == features.shape
+    assert weight_by_importance(features, torch.rand(2)).shape == features.shape
     assert feature_distance(features, available).shape == (3, 2, 2)
 
 
@@ -159,7 +159,7 @@ def test_filling_matrix_is_filling_and_weighing_at_once(importance):
     available = torch.tensor([[True, False, True, True], [False, False, True, False]])
     expected = fill_missing(features, available)
     if importance is not None:
-        expected = weigh_by_importance(expected, importance)
+        expected = weight_by_importance(expected, importance)
     found = torch.einsum("bmn,bncxy->bmcxy", filling_matrix(available, importance), features)
     torch.testing.assert_close(found, expected)
 

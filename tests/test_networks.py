@@ -236,7 +236,7 @@ def test_infer_architecture_reads_shapes_back():
         "channels": (4, 6, 8, 10),
         "deep_supervision": True,
         "input_stride": 1,
-        "own_scales": 0,
+        "modality_specific_scales": 0,
         "window": None,
     }
 

@@ -13,8 +13,8 @@ AVAILABLE = torch.tensor([[True, False, True, True], [False, True, True, False]]
 OWN = (1, 2)
 
 
-def make(own_scales, **arguments):
-    return MetaKDUNet(**{"channels": CHANNELS, "own_scales": own_scales, **arguments})
+def make(modality_specific_scales, **arguments):
+    return MetaKDUNet(**{"channels": CHANNELS, "modality_specific_scales": modality_specific_scales, **arguments})
 
 
 def by_hand(network, image, available):
@@ -32,10 +32,10 @@ def by_hand(network, image, available):
     return network.decode_fused(fused)
 
 
-@pytest.mark.parametrize("own_scales", OWN)
+@pytest.mark.parametrize("modality_specific_scales", OWN)
 @pytest.mark.parametrize("training", [True, False])
-def test_each_modality_goes_its_own_way_and_then_the_shared_one(own_scales, training):
-    network = make(own_scales, norm=("instance", {"affine": True})).train(training)
+def test_each_modality_goes_its_own_way_and_then_the_shared_one(modality_specific_scales, training):
+    network = make(modality_specific_scales, norm=("instance", {"affine": True})).train(training)
     image = torch.randn(2, 4, 8, 8, 8)
     expected = by_hand(network, image, AVAILABLE)
     torch.testing.assert_close(network(image, AVAILABLE), expected, atol=1e-5, rtol=1e-5)
@@ -43,9 +43,9 @@ def test_each_modality_goes_its_own_way_and_then_the_shared_one(own_scales, trai
     assert not torch.allclose(other, expected, atol=0.01)  # which is which matters, beyond the fusion's kernels
 
 
-@pytest.mark.parametrize("own_scales", OWN)
-def test_rows_of_several_samples_keep_their_order(own_scales):
-    network = make(own_scales).eval()
+@pytest.mark.parametrize("modality_specific_scales", OWN)
+def test_rows_of_several_samples_keep_their_order(modality_specific_scales):
+    network = make(modality_specific_scales).eval()
     image = torch.randn(2, 4, 8, 8, 8)
     index = AVAILABLE.flatten().nonzero().flatten()
     together = network.encode_rows(image.flatten(0, 1)[index].unsqueeze(1), index % 4)  # as a GPU does
@@ -87,18 +87,21 @@ def test_they_go_with_the_weights(tmp_path):
         "channels": CHANNELS,
         "deep_supervision": False,
         "input_stride": 1,
-        "own_scales": 2,
+        "modality_specific_scales": 2,
         "window": None,
     }
     torch.save(network.state_dict(), tmp_path / "model.pt")
     image = torch.randn(1, 4, 8, 8, 8)
     assert torch.equal(load_network(tmp_path / "model.pt", optimize="none")(image), network.eval()(image))
-    assert network_for(tmp_path / "model.pt").own_scales == 2
+    assert network_for(tmp_path / "model.pt").modality_specific_scales == 2
     with pytest.raises(RuntimeError, match=r"no encoder\.1\.conv1\.conv\.weight, .* and 57 more"):
         make(0).load_state_dict(network.state_dict(), strict=False)
 
 
-@pytest.mark.parametrize("own_scales", [-1, len(CHANNELS)])
-def test_one_scale_at_least_is_shared(own_scales):
-    with pytest.raises(ValueError, match=rf"own_scales must be 0 or more, and less than 3 scales, got {own_scales}"):
-        make(own_scales)
+@pytest.mark.parametrize("modality_specific_scales", [-1, len(CHANNELS)])
+def test_one_scale_at_least_is_shared(modality_specific_scales):
+    with pytest.raises(
+        ValueError,
+        match=rf"modality_specific_scales must be 0 or more, and less than 3 scales, got {modality_specific_scales}",
+    ):
+        make(modality_specific_scales)

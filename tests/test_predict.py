@@ -15,8 +15,9 @@ from scipy.ndimage import label
 from test_files import assert_same_grid_for_itk, save
 
 from metakd_monai import __version__
+from metakd_monai.apps.predict.case_report import measure
 from metakd_monai.apps.predict.postprocessing import PostProcessing
-from metakd_monai.apps.predict.predictor import Predictor, measure
+from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.bundle.root import SEGMENTATION_BUNDLE
 from metakd_monai.cli import main
 from metakd_monai.data.cases import find_cases

@@ -50,19 +50,25 @@ def test_a_trained_network_becomes_small_weights_with_a_stride(publish, network,
 def test_shared_scales_become_copies_for_each_modality(publish, weights, tmp_path):
     image, there = torch.randn(1, 4, 8, 8, 8), torch.tensor([[True, False, True, True]])
     expected, previous = None, weights
-    for own_scales in (0, 1, 2):
-        said = publish(previous, "--output", tmp_path / f"{own_scales}.pt", "--own-scales", own_scales)
-        assert said.splitlines()[0].endswith(f"own_scales {own_scales}, window whole")
-        previous = tmp_path / f"{own_scales}.pt"
+    for modality_specific_scales in (0, 1, 2):
+        said = publish(
+            previous,
+            "--output",
+            tmp_path / f"{modality_specific_scales}.pt",
+            "--modality-specific-scales",
+            modality_specific_scales,
+        )
+        assert said.splitlines()[0].endswith(f"modality_specific_scales {modality_specific_scales}, window whole")
+        previous = tmp_path / f"{modality_specific_scales}.pt"
         network = load_network(previous, optimize="none")
-        assert (network.own_scales, network.channels) == (own_scales, CHANNELS)
+        assert (network.modality_specific_scales, network.channels) == (modality_specific_scales, CHANNELS)
         found = network(image, there)
         expected = found if expected is None else expected
         assert torch.equal(found, expected)
-    said = publish(previous, "--output", tmp_path / "fewer.pt", "--own-scales", 1, status=1)
-    assert said == f"publish_weights: {previous}: own_scales 2 found; expected at most the 1 asked for\n"
-    said = publish(weights, "--output", tmp_path / "all.pt", "--own-scales", 3, status=1)
-    assert "own_scales must be 0 or more, and less than 3 scales, got 3" in said
+    said = publish(previous, "--output", tmp_path / "fewer.pt", "--modality-specific-scales", 1, status=1)
+    assert said == f"publish_weights: {previous}: modality_specific_scales 2 found; expected at most the 1 asked for\n"
+    said = publish(weights, "--output", tmp_path / "all.pt", "--modality-specific-scales", 3, status=1)
+    assert "modality_specific_scales must be 0 or more, and less than 3 scales, got 3" in said
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from spoilt import Spoilt, count, everything, masks
 
 from metakd_monai.apps.cohort import Engine, predict_cases
 from metakd_monai.apps.cohort.ray_engine import ray_running, share_resources, with_absolute_paths
-from metakd_monai.apps.predict.predictor import Outputs, Predictor
+from metakd_monai.apps.predict.outputs import Outputs
+from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.errors import UserError
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from metakd_monai.equations import fill_missing, filling_matrix, weigh_by_importance
+from metakd_monai.equations import fill_missing, filling_matrix, weight_by_importance
 from metakd_monai.networks.fusion import fill_kernel, fuse_rows, place_rows, scatter_rows
 from metakd_monai.networks.norm import VolumeNorm2d, VolumeNorm3d
 
@@ -18,7 +18,7 @@ def test_fusion_of_rows_is_the_convolution_of_all_filled_features(dims, importan
     kernel = torch.randn(6, 20, *[1] * dims, dtype=torch.float64)
     filled = fill_missing(features, AVAILABLE)
     if importance is not None:
-        filled = weigh_by_importance(filled, importance.double())
+        filled = weight_by_importance(filled, importance.double())
     expected = CONVOLUTIONS[dims](filled.flatten(1, 2), kernel)
     rows = list(features[ENCODED].split(1))
     filling = filling_matrix(AVAILABLE, importance).double()

@@ -156,7 +156,7 @@ def test_meta_step_leaves_the_network_untouched(norm):
     assert not torch.equal(importance.weights, raw)
 
 
-def test_meta_gradient_is_that_of_the_weighed_features():
+def test_meta_gradient_is_that_of_the_weighted_features():
     network, loss = MetaKDUNet(channels=CHANNELS).double().eval(), DiceBCELoss().double()
     sample = Toy()[0, 5]
     image, label = sample["image"][None].double(), sample["label"][None].double()

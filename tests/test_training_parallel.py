@@ -126,7 +126,15 @@ def test_two_processes_train_as_one_with_twice_the_batch(nine_cases, pair, tmp_p
 
 
 def test_two_processes_train_where_nobody_has_some_modality(nine_cases, tmp_path):
-    arguments = ["--dataset_dir", nine_cases, *ARGUMENTS, "--network_def#own_scales", "1", "--max_iterations", "6"]
+    arguments = [
+        "--dataset_dir",
+        nine_cases,
+        *ARGUMENTS,
+        "--network_def#modality_specific_scales",
+        "1",
+        "--max_iterations",
+        "6",
+    ]
     pair, alone = tmp_path / "pair", tmp_path / "alone"
     bundle(
         PARALLEL,

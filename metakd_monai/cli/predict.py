@@ -125,7 +125,8 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
 
     with lean_imports(ctx.find_root().obj == OWN_PROCESS):
         from metakd_monai.apps.cohort import predict_cases
-    from metakd_monai.apps.predict.predictor import Compute, Outputs, Predictor
+    from metakd_monai.apps.predict.outputs import Outputs
+    from metakd_monai.apps.predict.predictor import Compute, Predictor
     from metakd_monai.data.files import check_writable
     from metakd_monai.weights.exports import check_shareable
     from metakd_monai.weights.load import find_weights

@@ -121,7 +121,8 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
 def check_settings(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Refuse names that the configuration has not, which MONAI would add and nothing would read.
 
-    A new argument of a component (``network_def#own_scales``) passes: the component refuses what it does not know.
+    A new argument of a component (``network_def#modality_specific_scales``) passes: the component refuses what it does
+    not know.
 
     Raises:
         UserError: naming the closest name.

@@ -22,14 +22,14 @@ class MetaUpdateHandler:
     """Algorithm 1, upper problem: every ``interval`` iterations, let the importance follow the meta-validation loss.
 
     One pass over the meta-validation loader with all modalities that each case has. The features of every scale are
-    filled, Eq. (2), and weighed by the importance, Eq. (4); the optimizer steps once for each batch. First order: the
+    filled, Eq. (2), and weighted by the importance, Eq. (4); the optimizer steps once for each batch. First order: the
     network is held constant, so only the importance gets gradients. Runs before the inner step of its iteration.
 
     Of several processes each goes through its share of the set, and the mean gradient over all their cases moves the
     importance on all of them alike. One that has run out of cases takes part in the steps with none.
 
     Args:
-        network: has ``forward_weighed``; not the DDP wrapper.
+        network: has ``forward_weighted``; not the DDP wrapper.
         importance: an :class:`~metakd_monai.networks.ImportanceWeights`.
         optimizer: of the importance alone.
         loss_function: l_meta, ``(pred, label)`` to scalar.
@@ -94,7 +94,7 @@ class MetaUpdateHandler:
     def measure(self, batch: Mapping[str, Any], engine: Engine) -> Tensor:
         """Give the importance its gradient; return sums and numbers of what was measured, see :meth:`sum_up`."""
         image, label, (available,), _ = self.prepare_batch(batch, engine.state.device, False)
-        logits, features = self.network.forward_weighed(image, available, self.importance())
+        logits, features = self.network.forward_weighted(image, available, self.importance())
         distances, similarities = fill_error(features, available)
         loss = self.loss_function(logits, label)
         loss.backward(inputs=list(self.importance.parameters()))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from metakd_monai.equations import fill_missing, weigh_by_importance
+from metakd_monai.equations import fill_missing, weight_by_importance
 
 FILLS = ("mean", "zero")
 
@@ -88,7 +88,7 @@ class MetaKDClassifier(nn.Module):
             Logits ``(B, classes)``.
         """
         filled = fill_missing(features, available) if self.fill == "mean" else features
-        logits: Tensor = self.head(filled if importance is None else weigh_by_importance(filled, importance))
+        logits: Tensor = self.head(filled if importance is None else weight_by_importance(filled, importance))
         return logits
 
     def forward_features(
@@ -110,7 +110,7 @@ class MetaKDClassifier(nn.Module):
         features = self.encode(x, mask)
         return self.decode(features, mask), features, mask
 
-    def forward_weighed(self, x: Mapping[str, Tensor], available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_weighted(self, x: Mapping[str, Tensor], available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
         """Classify as in the upper problem of Eq. (4); logits and features, which get no gradient."""
         with torch.no_grad():
             features = self.encode(x, available)
@@ -134,7 +134,7 @@ class LateFusionClassifier(MetaKDClassifier):
         )
 
     def decode(self, features: Tensor, available: Tensor, importance: Tensor | None = None) -> Tensor:
-        """Return the logarithm of the mean probability ``(B, classes)``, weighed by the importance if asked."""
+        """Return the logarithm of the mean probability ``(B, classes)``, weighted by the importance if asked."""
         chances = torch.stack([head(features[:, n]) for n, head in enumerate(self.head.children())], dim=1).softmax(-1)
         weights = available.to(chances) if importance is None else available * importance
         mean = (chances * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)

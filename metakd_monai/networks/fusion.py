@@ -82,7 +82,7 @@ def place_rows(encoded: Tensor, available: Tensor) -> list[list[tuple[int, int]]
 def fill_kernel(kernel: Tensor, filling: Tensor) -> Tensor:
     """Return for each sample and each modality the kernel that convolves all features filled from it.
 
-    A filled feature is a weighed sum of present ones, so the 1x1x1 convolution of all of them together is a sum over
+    A filled feature is a weighted sum of present ones, so the 1x1x1 convolution of all of them together is a sum over
     the present ones alone, each with a kernel of its own: with K_m the kernel's part for modality m, that of present
     modality n is the sum over m of ``filling[m, n] K_m``.
 

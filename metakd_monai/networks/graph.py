@@ -6,7 +6,8 @@ from torch import Tensor
 from metakd_monai.equations import filling_matrix
 from metakd_monai.networks.availability import find_available
 from metakd_monai.networks.fusion import pointwise
-from metakd_monai.networks.metakd_unet import MetaKDUNet, average
+from metakd_monai.networks.geometry import average
+from metakd_monai.networks.metakd_unet import MetaKDUNet
 
 
 class GraphMetaKDUNet(MetaKDUNet):
@@ -28,7 +29,7 @@ class GraphMetaKDUNet(MetaKDUNet):
         sums: list[Tensor] = []
         for n, row in enumerate(average(clean, self.pooling).split(1, dim=1)):
             terms: list[Tensor] = []
-            blocks = [*self.own[n], *self.encoder] if self.own_scales else self.encoder
+            blocks = [*self.own[n], *self.encoder] if self.modality_specific_scales else self.encoder
             for scale, block in enumerate(blocks):
                 row = block(row)  # (1, C, *S)
                 terms.append(pointwise(row, kernels[scale][n]))

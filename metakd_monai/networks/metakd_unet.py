@@ -1,6 +1,5 @@
 """MetaKDUNet: one encoder for all modalities, Eq. (2) at every scale, a fused decoder."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +11,11 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metakd_monai.equations import filling_matrix
+from metakd_monai.networks.architecture import WINDOW, check_arguments, check_window, refuse_other_weights, take_window
 from metakd_monai.networks.availability import find_available
 from metakd_monai.networks.fusion import FusionBlock, join, place_rows, pointwise, scatter_rows
+from metakd_monai.networks.geometry import average, crop, interpolate, resize
 from metakd_monai.networks.norm import VOLUME_NORM
-
-WINDOW = "voxels_of_window"  # in the state dict
-SHORTEST, LONGEST = 8, 2048  # of its lengths; as 16-bit floats these are whole numbers
 
 
 class MetaKDUNet(nn.Module):
@@ -39,15 +37,15 @@ class MetaKDUNet(nn.Module):
         input_stride: k, for weights trained on voxels k times as long as those of the images: each modality is
             averaged over k voxels along every axis before the encoder, and the logits are interpolated linearly back.
             More than 1 stands in the state dict as ``input_stride``, for one cannot see it in any shape.
-        own_scales: at so many scales, from the finest, each modality has an encoder of its own; the paper's encoder
-            is shared at all of them (0). Time and features are as many either way.
+        modality_specific_scales: at so many scales, from the finest, each modality has an encoder of its own; the
+            paper's encoder is shared at all of them (0). Time and features are as many either way.
         window: voxels of the windows that the weights are to be run on, as a rule the crops of their training, for
             what instance norm sees differs with the window; None for the whole box around the brain. It stands in the
             state dict, so it goes where the weights go; see :meth:`set_window`.
 
     Raises:
-        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, own_scales that are
-            below 0 or all of them, or a window that is none.
+        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, modality_specific_scales that
+            are below 0 or all of them, or a window that is none.
 
     Source: Sec. 3.1 of the paper; the blocks are nnU-Net's, as in MONAI's DynUNet.
     """
@@ -61,11 +59,11 @@ class MetaKDUNet(nn.Module):
         norm: tuple | str = (VOLUME_NORM, {"affine": True, "inplace": True}),
         deep_supervision: bool = False,
         input_stride: int = 1,
-        own_scales: int = 0,
+        modality_specific_scales: int = 0,
         window: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        check_arguments(spatial_dims, channels, input_stride, own_scales)
+        check_arguments(spatial_dims, channels, input_stride, modality_specific_scales)
         self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
         self.deep_supervision = deep_supervision
         self.pooling = input_stride
@@ -73,7 +71,7 @@ class MetaKDUNet(nn.Module):
         if input_stride > 1:
             self.register_buffer("input_stride", torch.tensor(input_stride))
         self.set_window(window)
-        self.own_scales = own_scales
+        self.modality_specific_scales = modality_specific_scales
 
         def blocks(scales: range) -> nn.ModuleList:
             widths = [1, *channels]
@@ -82,8 +80,10 @@ class MetaKDUNet(nn.Module):
                 for scale in scales
             )
 
-        self.own: Any = nn.ModuleList(blocks(range(own_scales)) for _ in range(in_channels if own_scales else 0))
-        self.encoder = blocks(range(own_scales, len(channels)))
+        self.own: Any = nn.ModuleList(
+            blocks(range(modality_specific_scales)) for _ in range(in_channels if modality_specific_scales else 0)
+        )
+        self.encoder = blocks(range(modality_specific_scales, len(channels)))
         self.fusion = nn.ModuleList(FusionBlock(spatial_dims, in_channels, width, norm) for width in channels)
         self.decoder = nn.ModuleList(
             UnetUpBlock(spatial_dims, below, width, 3, 1, 2, norm)
@@ -141,7 +141,7 @@ class MetaKDUNet(nn.Module):
         """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; for each scale ``(P, C, *S)``."""
         part = average(self.pad(x), self.pooling)
         features: list[Tensor] = []
-        if self.own_scales > 0:
+        if self.modality_specific_scales > 0:
             features.extend(self.encode_own(part, modalities))
             part = features[-1]
         for block in self.encoder:
@@ -152,7 +152,7 @@ class MetaKDUNet(nn.Module):
     def encode_own(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
         """Encode rows as :meth:`encode_rows` does, at the scales where each modality has its own encoder."""
         places: list[Tensor] = []
-        features: list[list[Tensor]] = [[] for _ in range(self.own_scales)]
+        features: list[list[Tensor]] = [[] for _ in range(self.modality_specific_scales)]
         for n, blocks in enumerate(self.own):
             rows = (modalities == n).nonzero().squeeze(1)
             if len(rows) > 0:
@@ -288,8 +288,8 @@ class MetaKDUNet(nn.Module):
         return torch.cat([decoded[name] for name in names]), scatter_rows(features[-1], every), every
 
     @torch.jit.unused
-    def forward_weighed(self, x: Tensor, available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
-        """Segment as in the upper problem of Eq. (4): the encoder is held constant, its features are weighed.
+    def forward_weighted(self, x: Tensor, available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment as in the upper problem of Eq. (4): the encoder is held constant, its features are weighted.
 
         Args:
             x: images, ``(B, N, *S)``.
@@ -336,107 +336,3 @@ class MetaKDUNet(nn.Module):
             voxels = voxels * steps
             pad.extend([0, steps * self.factor - x.shape[axis]])
         return functional.pad(x, pad)
-
-
-def check_arguments(spatial_dims: int, channels: Sequence[int], input_stride: int, own_scales: int) -> None:
-    """Raise ValueError for arguments of which no network can be made."""
-    if spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
-    if len(channels) < 2:
-        raise ValueError(f"channels must name at least two scales, got {tuple(channels)!r}.")
-    if input_stride < 1:
-        raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
-    if not 0 <= own_scales < len(channels):
-        raise ValueError(f"own_scales must be 0 or more, and less than {len(channels)} scales, got {own_scales!r}.")
-
-
-def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int] | None:
-    """Return a window of weights as whole numbers; raises ValueError for what is not three of 8 to 2048 voxels."""
-    if window is None:
-        return None
-    lengths = window.flatten().tolist() if isinstance(window, Tensor) else list(window)
-    if len(lengths) != 3 or not all(SHORTEST <= length <= LONGEST for length in lengths):
-        raise ValueError(f"window must be three lengths of {SHORTEST} to {LONGEST} voxels, got {lengths}.")
-    x, y, z = (round(length) for length in lengths)
-    return x, y, z
-
-
-def take_window(network: MetaKDUNet, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Let a network take the window of the weights that it is about to load; raises ValueError for one that is none."""
-    network.set_window(check_window(state.get(f"{prefix}{WINDOW}")))
-
-
-def refuse_other_weights(network: nn.Module, keys: Any) -> None:
-    """Refuse weights of another network whoever loads them: MONAI Label does so with ``strict=False``.
-
-    Raises:
-        RuntimeError: when parameters are left as they were, weights are left over, or they are for another
-            input_stride.
-    """
-    found_stride = int(getattr(network, "input_stride", 1))
-    if found_stride != network.pooling:
-        raise RuntimeError(f"found an input_stride of {found_stride}; expected {network.pooling}")
-    if keys.missing_keys or keys.unexpected_keys:
-        found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
-        rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        raise RuntimeError(f"found {', '.join(found[:3])}{rest}; expected the weights of this {type(network).__name__}")
-
-
-def crop(x: Tensor, size: list[int] | None) -> Tensor:
-    """Keep the near corner of ``(B, C, *S)`` that has the given spatial size."""
-    if size is not None:
-        for axis, length in enumerate(size):
-            x = x.narrow(axis + 2, 0, length)
-    return x
-
-
-def resize(x: Tensor, size: list[int]) -> Tensor:
-    """Bring ``(B, C, *S)`` to a spatial size, nearest neighbour."""
-    return x if list(x.shape[2:]) == size else functional.interpolate(x, size)
-
-
-def average(x: Tensor, factor: int) -> Tensor:
-    """Bring ``(B, C, *S)`` to voxels ``factor`` times as long; each axis of S is a multiple of it."""
-    if factor == 1:
-        return x
-    return functional.avg_pool3d(x, factor) if x.dim() == 5 else functional.avg_pool2d(x, factor)
-
-
-def interpolate(x: Tensor, factor: int) -> Tensor:
-    """Bring ``(B, C, *S)`` to voxels ``factor`` times as short, linearly."""
-    if factor == 1:
-        return x
-    size = [length * factor for length in x.shape[2:]]
-    return functional.interpolate(x, size, mode="trilinear" if x.dim() == 5 else "bilinear", align_corners=False)
-
-
-def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
-    """Read a MetaKDUNet's arguments off its state dict: all but the norm off the shapes, the input_stride and window.
-
-    Raises:
-        ValueError: when it is not a state dict of a MetaKDUNet.
-    """
-    own, shared = count_widths(state, "own.0"), count_widths(state, "encoder")
-    widths = own + shared
-    head = state.get("heads.0.conv.weight")
-    fusion = state.get("fusion.0.conv.weight")
-    if head is None or fusion is None or len(widths) < 2:
-        raise ValueError("not a state dict of a MetaKDUNet (expected keys such as 'encoder.0.conv1.conv.weight')")
-    return {
-        "spatial_dims": head.dim() - 2,
-        "in_channels": math.floor(fusion.shape[1] / widths[0]),
-        "out_channels": head.shape[0],
-        "channels": tuple(widths),
-        "deep_supervision": "heads.1.conv.weight" in state,
-        "input_stride": int(state.get("input_stride", torch.tensor(1))),
-        "own_scales": len(own),
-        "window": check_window(state.get(WINDOW)),
-    }
-
-
-def count_widths(state: dict[str, Tensor], name: str) -> list[int]:
-    """Read off a state dict how wide the blocks of an encoder are."""
-    widths: list[int] = []
-    while (weight := state.get(f"{name}.{len(widths)}.conv1.conv.weight")) is not None:
-        widths.append(weight.shape[0])
-    return widths

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor, case_of, name_subset
+from metakd_monai.apps.predict.outputs import to_native
 from metakd_monai.apps.predict.postprocessing import PostProcessing
-from metakd_monai.apps.predict.predictor import Predictor, to_native
+from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import MIXED_ET_NAME
 from metakd_monai.data.files import read_record as read_json_record
 from metakd_monai.data.fingerprint import SCORE_CODE, code_fingerprint

@@ -17,8 +17,9 @@ from metakd_monai.apps.benchmark.benchmark_items import Items, check_items
 from metakd_monai.apps.benchmark.case_record import choose_scoring, read_reference
 from metakd_monai.apps.benchmark.figures import draw_thresholds
 from metakd_monai.apps.benchmark.subset_predictor import Subset, SubsetPredictor, case_of, name_subset
+from metakd_monai.apps.predict.outputs import to_native
 from metakd_monai.apps.predict.postprocessing import PostProcessing
-from metakd_monai.apps.predict.predictor import Predictor, to_native
+from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.files import check_writable, write_json
 from metakd_monai.data.temporaries import refuse_folders
 from metakd_monai.errors import UserError, explain

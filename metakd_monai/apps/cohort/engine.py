@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from metakd_monai.apps.cohort.local import do_in_processes, do_serially
 from metakd_monai.apps.cohort.ray_engine import check_ray, do_in_ray
 from metakd_monai.apps.cohort.worker import MakePredictor, Outcome
-from metakd_monai.apps.predict.predictor import Outputs, mask_path
+from metakd_monai.apps.predict.outputs import Outputs, mask_path
 from metakd_monai.data.cases import Case
 from metakd_monai.data.temporaries import mark_finished, remove_temporaries
 from metakd_monai.errors import UserError

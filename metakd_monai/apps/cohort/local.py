@@ -9,7 +9,7 @@ from itertools import zip_longest
 import torch
 
 from metakd_monai.apps.cohort.worker import MakePredictor, Outcome, Worker, share
-from metakd_monai.apps.predict.predictor import Outputs
+from metakd_monai.apps.predict.outputs import Outputs
 from metakd_monai.data.cases import Case
 from metakd_monai.processes.workers import Processes
 

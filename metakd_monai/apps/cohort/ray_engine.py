@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from metakd_monai.apps.cohort.worker import MakePredictor, Outcome, Worker, share
-from metakd_monai.apps.predict.predictor import Outputs
+from metakd_monai.apps.predict.outputs import Outputs
 from metakd_monai.data.cases import Case
 from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.processes.workers import Crew, WorkerLost

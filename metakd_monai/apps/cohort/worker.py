@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
-from metakd_monai.apps.predict.predictor import Outputs, Predictor, mask_path, predict_case
+from metakd_monai.apps.predict.case_report import predict_case
+from metakd_monai.apps.predict.outputs import Outputs, mask_path
+from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import Case
 from metakd_monai.data.temporaries import remove_temporaries
 from metakd_monai.errors import explain

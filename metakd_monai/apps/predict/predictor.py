@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureTyped, NormalizeIntensityd, Orientationd
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from metakd_monai import __version__
 from metakd_monai.apps.predict.expectations import read_expectations
 from metakd_monai.apps.predict.postprocessing import PostProcessing
-from metakd_monai.apps.predict.uncertainty import describe_uncertainty, measure_uncertainty
+from metakd_monai.apps.predict.uncertainty import measure_uncertainty
 from metakd_monai.data.cases import Case
-from metakd_monai.data.files import mark_unfinished, read_record, write_json
 from metakd_monai.data.fingerprint import code_fingerprint
-from metakd_monai.data.nifti import read_nifti, voxel_ml, write_like
-from metakd_monai.data.temporaries import is_unfinished, mark_finished, refuse_folders, remove
-from metakd_monai.errors import UserError, find_user_error
+from metakd_monai.errors import find_user_error
 from metakd_monai.inferers import ModalityInferer, Window, inside, keep_memory, paste
-from metakd_monai.transforms import NOTE, REFERENCE, LoadImageModalitiesd, labels_to_regions, regions_to_labels
+from metakd_monai.transforms import LoadImageModalitiesd, regions_to_labels
 from metakd_monai.vocabulary import (
     MODALITY_NAMES,
     WORKING_AXES,
     Label,
     Modality,
-    Region,
 )
 from metakd_monai.weights.exports import load_any, settle_precision, weights_checksum
 from metakd_monai.weights.load import checksum
@@ -74,26 +66,6 @@ class Settings:
     postprocessing: str = "none"
     version: str = __version__
     code_sha256: str = field(default_factory=code_fingerprint)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Which files to write beside the mask, and whether to replace those of other settings."""
-
-    directory: Path
-    preview: bool = True
-    probabilities: bool = False
-    overwrite: bool = False
-    uncertainty: bool = False
-
-    def files(self, case_id: str) -> list[Path]:
-        """Return all files that may lie there of a case."""
-        return [*(self.directory / f"{case_id}{end}" for end in (".nii.gz", ".json", ".png")), *self.maps(case_id)]
-
-    def maps(self, case_id: str) -> dict[Path, bool]:
-        """Return the maps that may lie beside a case's mask, and whether each is asked for."""
-        wanted = {"probabilities": self.probabilities, "uncertainty": self.uncertainty}
-        return {self.directory / f"{case_id}_{name}.nii.gz": asked for name, asked in wanted.items()}
 
 
 class Predictor:
@@ -203,128 +175,3 @@ class Predictor:
 def to_volume(values: torch.Tensor, item: Mapping[str, Any]) -> torch.Tensor:
     """Put ``(C, *box)`` into the volume that an item was cut from, ``(C, *S)``, zeros around it."""
     return paste(values[None], item["box"], item["size"], 0)[0]
-
-
-def predict_case(
-    predictor: Predictor, case: Case, outputs: Outputs, read: Callable[[Case], dict[str, Any]] | None = None
-) -> str:
-    """Segment one case and write its files, the report last; return a line that sums it up, and one for each warning.
-
-    ``read`` stands in for :meth:`Predictor.read`, so that a case may have been read ahead.
-    """
-    settings = predictor.settings_for(case)
-    report_path = outputs.directory / f"{case.case_id}.json"
-    refuse_folders(*outputs.files(case.case_id))
-    done = not outputs.overwrite and is_done(mask_path(outputs, case), report_path, settings)
-    if done and all(path.exists() for path, asked in outputs.maps(case.case_id).items() if asked):
-        return f"done before with the same settings, left as it is ({report_path})"
-    outdated = [path for path, asked in outputs.maps(case.case_id).items() if not (asked or done)]
-    start = time.perf_counter()
-    item = (read or predictor.read)(case)
-    was_read = time.perf_counter()
-    logits = predictor.segment(item)
-    window, smaller = predictor.inferer.used, predictor.inferer.describe_window()
-    labels = predictor.label(item, logits, settings.et_label)
-    unsure = predictor.uncertainty(item, logits) if outputs.uncertainty else None
-    segmented = time.perf_counter()
-    used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
-    missing = [name for name in MODALITY_NAMES if name not in used]
-    volumes = measure(labels, item["image"].affine)
-    expectations = predictor.expectations
-    image = item["image"]
-    unusual = expectations.find_unusual(image.as_tensor(), item["available"], image.affine)
-    unusual = [*filter(None, [image.meta.get(NOTE), smaller]), *unusual]
-    title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
-        f"{region} {volume:.1f} mL" for region, volume in volumes.items()
-    )
-    mark_unfinished(mask_path(outputs, case), report_path)
-    for path in outdated:  # maps of an earlier mask, which would be taken for this one's
-        remove(path)
-    write_outputs(outputs, case.case_id, item, logits, labels, title, unsure)
-    written = time.perf_counter()
-    report = {
-        "case": case.case_id,
-        "settings": asdict(settings),
-        "weights": str(predictor.weights),
-        "device": str(predictor.device),
-        "window": window,
-        "files": case.as_item()["image"],
-        "notes": list(case.notes),
-        "modalities": {"used": used, "missing": missing},
-        "volumes_ml": volumes,
-        "expected": expectations.report(used),
-        "warnings": unusual,
-        "uncertainty": None if unsure is None else describe_uncertainty(item["available"].tolist()),
-        "seconds": {"read": was_read - start, "segment": segmented - was_read, "write": written - segmented},
-    }
-    write_json(report_path, report)
-    mark_finished(mask_path(outputs, case))
-    sizes = ", ".join(f"{region} {volume:.1f} mL" for region, volume in volumes.items())
-    given = f"given {', '.join(used)}; absent {', '.join(missing) or 'none'}"
-    notes = "".join(f"; {note}" for note in (expectations.describe(used), expectations.note) if note)
-    line = f"{sizes} ({given}) in {written - start:.1f} s{notes}"
-    return "\n".join([line, *(f"warning: {text}" for text in unusual)])
-
-
-def mask_path(outputs: Outputs, case: Case) -> Path:
-    """Return where a case's mask goes."""
-    return outputs.directory / f"{case.case_id}.nii.gz"
-
-
-def is_done(mask: Path, report: Path, settings: Settings) -> bool:
-    """Tell whether a case has its mask from these very settings.
-
-    Raises:
-        UserError: when a mask of other settings, or of unknown ones, would be overwritten.
-    """
-    if not mask.exists():
-        return False
-    wanted = json.loads(json.dumps(asdict(settings)))
-    found = read_record(report).get("settings", {})
-    if found != wanted and is_unfinished(mask):
-        return False
-    if found != wanted:
-        differ = [name for name in wanted if found.get(name) != wanted[name]]
-        raise UserError(f"{mask}: exists, made with other settings ({', '.join(differ)}); expected --overwrite")
-    return True
-
-
-def write_outputs(
-    outputs: Outputs,
-    case_id: str,
-    item: dict[str, Any],
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    title: str,
-    unsure: torch.Tensor | None = None,
-) -> None:
-    """Write mask, preview, probabilities and uncertainty; all but the preview on the grid of the input."""
-    reference = item["image"].meta[REFERENCE]
-    affine = read_nifti(reference).affine
-    if outputs.probabilities:
-        maps = to_native(to_volume(logits.sigmoid(), item), affine)
-        write_like(outputs.directory / f"{case_id}_probabilities.nii.gz", maps, reference)
-    if unsure is not None:
-        bits = to_native(to_volume(unsure, item), affine)[..., 0]
-        write_like(outputs.directory / f"{case_id}_uncertainty.nii.gz", bits, reference)
-    if outputs.preview:
-        from metakd_monai.apps.predict.preview import draw_preview
-
-        spacing = [float(s) for s in item["image"].pixdim]
-        image, map_ = item["image"].numpy(), labels[0].numpy()
-        draw_preview(outputs.directory / f"{case_id}.png", image, item["available"].tolist(), map_, spacing, title)
-    mask = to_native(to_volume(labels, item), affine)[..., 0]
-    write_like(outputs.directory / f"{case_id}.nii.gz", mask, reference)
-
-
-def to_native(volume: torch.Tensor, affine: np.ndarray) -> np.ndarray:
-    """Turn ``(C, *S)`` from the working orientation to that of a file's affine, as ``(*S, C)``; no resampling."""
-    back = ornt_transform(axcodes2ornt(WORKING_AXES), io_orientation(affine))
-    turned: np.ndarray = apply_orientation(np.moveaxis(volume.numpy(), 0, -1), back)
-    return np.ascontiguousarray(turned)
-
-
-def measure(labels: torch.Tensor, affine: torch.Tensor) -> dict[str, float]:
-    """Return the volumes of ET, TC and WT in mL of a label map ``(1, *S)`` with an affine ``(4, 4)`` in mm."""
-    each = voxel_ml(affine)
-    return {r.value: round(float(m.sum()) * each, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from metakd_monai import __version__
-from metakd_monai.networks.metakd_unet import check_window
+from metakd_monai.networks.architecture import check_window
 
 ORIGIN = "metakd_export"  # name of the note in a file
 SHA256 = re.compile("[0-9a-f]{64}")

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.inferers import choose_precision
-from metakd_monai.networks.metakd_unet import crop
+from metakd_monai.networks.geometry import crop
 from metakd_monai.weights.exports.origin import ORIGIN, Origin, load_object
 from metakd_monai.weights.load import check_finite, checksum, load_network
 

@@ -1,0 +1,100 @@
+"""What tells an unusual case from a usual one, in numbers."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import numpy as np
+import torch
+from nibabel.affines import voxel_sizes
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from metakd_monai.data.nifti import voxel_ml
+from metakd_monai.vocabulary import Modality
+
+Look = dict[str, float]
+
+
+ENOUGH = 500_000  # voxels of a volume for percentiles
+
+
+def measure_look(image: Tensor, available: Tensor, affine: ArrayLike) -> Look:
+    """Measure what tells an unusual case from a usual one; no number depends on the scale of intensities.
+
+    Args:
+        image: sequences, 0 outside the brain, ``(N, *S)``.
+        available: which are there, ``(N,)`` bool.
+        affine: from voxels to mm, ``(4, 4)``.
+
+    Returns:
+        ``shortest_edge`` and ``longest_edge`` of a voxel in mm; ``brain_ml``, volume of what is not 0;
+        ``brain_share`` of the box around it (half of a box is an ellipsoid; air that is not 0 fills all of it); and
+        for each sequence that is there, of its values in the brain, with their percentiles p:
+
+        - ``<sequence>_skew``, (p95 + p5 - 2 p50) / (p95 - p5), which changes sign when contrast is reversed,
+        - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values,
+        - ``<sequence>_cover``, the share of the brain in which it is not 0, small where only a part was scanned;
+
+        with T1 and T1ce, ``contrast``, see :func:`measure_contrast`.
+    """
+    filled = image != 0
+    brain = reduce(torch.logical_or, filled[available])  # any() over the first axis is ten times slower
+    edges = voxel_sizes(np.asarray(affine, dtype=float))
+    voxels, box = int(brain.sum()), math.prod(length_along(brain, axis) for axis in range(brain.dim()))
+    look = {
+        "shortest_edge": float(min(edges)),
+        "longest_edge": float(max(edges)),
+        "brain_ml": voxels * voxel_ml(affine),
+        "brain_share": voxels / box,
+    }
+    given = {m: values for m, values, there in zip(Modality, image, available.tolist(), strict=True) if there}
+    for modality, values in given.items():
+        look |= {f"{modality.value}_{name}": value for name, value in measure_values(values).items()}
+        look[f"{modality.value}_cover"] = int(filled[list(Modality).index(modality)].sum()) / voxels
+    if {Modality.T1, Modality.T1CE} <= given.keys():
+        look["contrast"] = measure_contrast(given[Modality.T1], given[Modality.T1CE])
+    return look
+
+
+def length_along(brain: Tensor, axis: int) -> int:
+    """Return the length of the box around what is True in ``(*S)`` along an axis, in voxels."""
+    places = brain.any(dim=[other for other in range(brain.dim()) if other != axis]).nonzero()
+    return int(places[-1] - places[0]) + 1
+
+
+def measure_values(values: Tensor) -> Look:
+    """Return skew and tails of the values ``(*S)`` that are not 0, see :func:`measure_look`."""
+    sample = thin_out(values.flatten())
+    inside = sample[sample != 0].numpy()
+    p1, p5, p25, p50, p75, p95, p99 = np.percentile(inside, [1, 5, 25, 50, 75, 95, 99]).astype(float)
+    tiny = np.finfo(np.float32).tiny  # of an image with few values, percentiles may coincide
+    return {"skew": (p95 + p5 - 2 * p50) / max(p95 - p5, tiny), "tails": (p99 - p1) / max(p75 - p25, tiny)}
+
+
+def measure_contrast(t1: Tensor, t1ce: Tensor) -> float:
+    """Return the skewness of what T1ce ``(*S)`` adds to T1, each in its quartiles from its median.
+
+    Contrast agent brightens a few places, vessels and meninges above all, so it is positive; of exchanged files it is
+    negative.
+    """
+    both = (t1 != 0) & (t1ce != 0)
+    if not both.any():
+        return 0.0
+    added = scale_by_quartiles(t1ce[both]) - scale_by_quartiles(t1[both])
+    added -= added.mean()
+    return float((added**3).mean() / max((added**2).mean() ** 1.5, np.finfo(np.float32).tiny))
+
+
+def scale_by_quartiles(values: Tensor) -> NDArray[np.float64]:
+    """Return a sample of values ``(V,)``, less their median, over the distance of their quartiles."""
+    sample = thin_out(values).numpy().astype(float)
+    p25, p50, p75 = np.percentile(sample, [25, 50, 75])
+    scaled: NDArray[np.float64] = (sample - p50) / max(p75 - p25, np.finfo(np.float32).tiny)
+    return scaled
+
+
+def thin_out(values: Tensor) -> Tensor:
+    """Return every n-th of values ``(V,)``, enough for percentiles."""
+    return values[:: max(1, values.numel() // ENOUGH)]

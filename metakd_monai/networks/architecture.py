@@ -1,0 +1,91 @@
+"""What a network's arguments may be, and how they are read off a state dict."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SHORTEST, LONGEST = 8, 2048  # of its lengths; as 16-bit floats these are whole numbers
+WINDOW = "voxels_of_window"  # in the state dict
+
+
+def check_arguments(
+    spatial_dims: int, channels: Sequence[int], input_stride: int, modality_specific_scales: int
+) -> None:
+    """Raise ValueError for arguments of which no network can be made."""
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
+    if len(channels) < 2:
+        raise ValueError(f"channels must name at least two scales, got {tuple(channels)!r}.")
+    if input_stride < 1:
+        raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
+    if not 0 <= modality_specific_scales < len(channels):
+        raise ValueError(
+            f"modality_specific_scales must be 0 or more, and less than {len(channels)} scales, got {modality_specific_scales!r}."
+        )
+
+
+def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int] | None:
+    """Return a window of weights as whole numbers; raises ValueError for what is not three of 8 to 2048 voxels."""
+    if window is None:
+        return None
+    lengths = window.flatten().tolist() if isinstance(window, Tensor) else list(window)
+    if len(lengths) != 3 or not all(SHORTEST <= length <= LONGEST for length in lengths):
+        raise ValueError(f"window must be three lengths of {SHORTEST} to {LONGEST} voxels, got {lengths}.")
+    x, y, z = (round(length) for length in lengths)
+    return x, y, z
+
+
+def take_window(network: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a network take the window of the weights that it is about to load; raises ValueError for one that is none."""
+    network.set_window(check_window(state.get(f"{prefix}{WINDOW}")))
+
+
+def refuse_other_weights(network: nn.Module, keys: Any) -> None:
+    """Refuse weights of another network whoever loads them: MONAI Label does so with ``strict=False``.
+
+    Raises:
+        RuntimeError: when parameters are left as they were, weights are left over, or they are for another
+            input_stride.
+    """
+    found_stride = int(getattr(network, "input_stride", 1))
+    if found_stride != network.pooling:
+        raise RuntimeError(f"found an input_stride of {found_stride}; expected {network.pooling}")
+    if keys.missing_keys or keys.unexpected_keys:
+        found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
+        rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise RuntimeError(f"found {', '.join(found[:3])}{rest}; expected the weights of this {type(network).__name__}")
+
+
+def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
+    """Read a MetaKDUNet's arguments off its state dict: all but the norm off the shapes, the input_stride and window.
+
+    Raises:
+        ValueError: when it is not a state dict of a MetaKDUNet.
+    """
+    own, shared = count_widths(state, "own.0"), count_widths(state, "encoder")
+    widths = own + shared
+    head = state.get("heads.0.conv.weight")
+    fusion = state.get("fusion.0.conv.weight")
+    if head is None or fusion is None or len(widths) < 2:
+        raise ValueError("not a state dict of a MetaKDUNet (expected keys such as 'encoder.0.conv1.conv.weight')")
+    return {
+        "spatial_dims": head.dim() - 2,
+        "in_channels": math.floor(fusion.shape[1] / widths[0]),
+        "out_channels": head.shape[0],
+        "channels": tuple(widths),
+        "deep_supervision": "heads.1.conv.weight" in state,
+        "input_stride": int(state.get("input_stride", torch.tensor(1))),
+        "modality_specific_scales": len(own),
+        "window": check_window(state.get(WINDOW)),
+    }
+
+
+def count_widths(state: dict[str, Tensor], name: str) -> list[int]:
+    """Read off a state dict how wide the blocks of an encoder are."""
+    widths: list[int] = []
+    while (weight := state.get(f"{name}.{len(widths)}.conv1.conv.weight")) is not None:
+        widths.append(weight.shape[0])
+    return widths
