@@ -23,7 +23,8 @@ def check_arguments(
         raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
     if not 0 <= modality_specific_scales < len(channels):
         raise ValueError(
-            f"modality_specific_scales must be 0 or more, and less than {len(channels)} scales, got {modality_specific_scales!r}."
+            f"modality_specific_scales must be 0 or more, and less than {len(channels)} scales,"
+            f" got {modality_specific_scales!r}."
         )
 
 

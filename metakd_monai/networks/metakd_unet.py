@@ -44,8 +44,8 @@ class MetaKDUNet(nn.Module):
             state dict, so it goes where the weights go; see :meth:`set_window`.
 
     Raises:
-        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, modality_specific_scales that
-            are below 0 or all of them, or a window that is none.
+        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1,
+            modality_specific_scales that are below 0 or all of them, or a window that is none.
 
     Source: Sec. 3.1 of the paper; the blocks are nnU-Net's, as in MONAI's DynUNet.
     """
