@@ -14,6 +14,7 @@ from PIL import Image
 
 from metakd_monai.apps.benchmark import SubsetPredictor, choose_items, read_scores, run_benchmark, tune_postprocessing
 from metakd_monai.apps.benchmark.case_record import choose_scoring, read_reference
+from metakd_monai.apps.benchmark.comparison import read_reference as read_table
 from metakd_monai.apps.benchmark.subset_predictor import case_of, name_subset
 from metakd_monai.apps.benchmark.subset_tables import MEAN, SUBSET_NAMES
 from metakd_monai.apps.benchmark.tuning import Enhancing, curve_of
@@ -179,11 +180,30 @@ def test_a_case_counts_in_the_subsets_that_it_has(two, weights, tmp_path):
     assert manifest["subsets"] == counts
 
 
+def published_table() -> str:
+    """A table as the paper's, 50 % everywhere."""
+    subsets = ["+".join(m.value for m in subset) for subset in modality_subsets()]
+    rows = [f"{subset},{region},MetaKD,50" for subset in subsets for region in REGION_NAMES]
+    return "\n".join(["modalities,region,method,dice_percent", *rows]) + "\n"
+
+
+@pytest.mark.parametrize(("change", "found"), [(slice(0, -9), "1 of 45"), (slice(0, 58), "44 of 45")])
+def test_a_published_table_that_was_cut_short_is_refused(tmp_path, change, found):
+    (tmp_path / "paper.csv").write_text(published_table())
+    assert len(read_table(tmp_path / "paper.csv").means[""]) == 45
+    (tmp_path / "paper.csv").write_text(published_table()[change])
+    with pytest.raises(UserError, match=rf"{found} values missing|unreadable|cannot be used"):
+        read_table(tmp_path / "paper.csv")
+    (tmp_path / "paper.csv").write_text(published_table().replace("50", "nan", 1))
+    with pytest.raises(UserError, match=r"1 of 45 values missing or not from 0 to 100, such as ET of flair"):
+        read_table(tmp_path / "paper.csv")
+
+
 def test_a_bad_case_does_not_stop_the_others(two, weights, tmp_path):
     first, second = sorted(two.iterdir())
     (first / f"{first.name}_t1.nii.gz").write_bytes(b"nothing")
     shutil.copy(second / f"{second.name}_t1.nii.gz", second / f"{second.name}_t1w.nii.gz")
-    (tmp_path / "paper.csv").write_text("modalities,region,method,dice_percent\nflair,ET,MetaKD,50\n")
+    (tmp_path / "paper.csv").write_text(published_table())
     arguments = ["--weights", str(weights), "--output", str(tmp_path / "out"), "--compare", str(tmp_path / "paper.csv")]
     run = CliRunner().invoke(main, ["benchmark", "--cases", str(two), *arguments])
     assert run.exit_code == 1, run.exception

@@ -1,6 +1,7 @@
 """Downloads of every year, their labels and their splits."""
 
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -12,8 +13,10 @@ from layouts import AFFINE, make_layout, write_grades
 from monai.data import load_decathlon_datalist
 from monai.transforms import LoadImaged
 
+from metakd_monai.bundle.split import split_cases
 from metakd_monai.cli import main
 from metakd_monai.data.datalists import datalist_part, make_datalist, read_datalist, read_layout, write_datalist
+from metakd_monai.data.datalists.splits import read_lists
 from metakd_monai.data.years import YEARS
 from metakd_monai.errors import UserError
 from metakd_monai.transforms import LabelsToRegionsd, LoadImageModalitiesd, RegionsToLabelsd, regions_to_labels
@@ -320,3 +323,15 @@ def test_the_command(tmp_path):
     result = CliRunner().invoke(main, ["datalist", str(tmp_path / "no"), "-o", str(tmp_path / "list.json")])
     assert result.exit_code == 2
     assert "no such file or folder" in result.output
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_lists_that_would_never_end_are_refused(tmp_path, make):
+    make(tmp_path / "train.txt")
+    with pytest.raises(UserError, match=r"train\.txt: not a file; expected a list of case names"):
+        read_lists(tmp_path, "train*.txt", {})
+
+
+def test_a_fold_needs_a_datalist(tmp_path):
+    with pytest.raises(UserError, match="fold: 7 found without a datalist"):
+        split_cases(tmp_path, fold=7)

@@ -7,6 +7,7 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.handlers import IgniteMetricHandler
 
+from metakd_monai.errors import UserError
 from metakd_monai.metrics import score_regions
 from metakd_monai.metrics.region_metrics import RegionDice, RegionHausdorff95
 from metakd_monai.vocabulary import Region
@@ -64,3 +65,9 @@ def test_metrics_refuse_pairs_that_do_not_match() -> None:
         RegionDice()(prediction, reference[:, :2])
     with pytest.raises(ValueError, match="of one shape"):
         RegionDice()(prediction)
+
+
+@pytest.mark.parametrize("spacing", [(float("nan"), 1, 1), (0, 1, 1), (float("inf"), 1, 1)])
+def test_a_spacing_is_finite_and_above_0(spacing):
+    with pytest.raises(UserError, match=r"spacing: .* expected finite numbers above 0"):
+        RegionHausdorff95(spacing=spacing)
