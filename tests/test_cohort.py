@@ -186,7 +186,7 @@ def test_a_run_killed_between_mask_and_report_is_resumed(tmp_path, cohort, weigh
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("metakd_monai.apps.predict.predictor.write_json", end)
+        patched.setattr("metakd_monai.apps.predict.case_report.write_json", end)
         with pytest.raises(KeyboardInterrupt):
             predict_case(Predictor(weights), first, outputs)
     assert everything(outputs.directory) == {f"{first.case_id}.nii.gz", f".{first.case_id}.nii.gz.unfinished"}
@@ -200,14 +200,14 @@ def test_a_run_killed_while_it_overwrites_is_not_taken_for_the_old_one(tmp_path,
     old, new = Predictor(weights), Predictor(weights, et_label=3)
     predict_case(old, first, outputs)
     with monkeypatch.context() as patched:
-        patched.setattr("metakd_monai.apps.predict.predictor.write_json", lambda *_: 1 / 0)
+        patched.setattr("metakd_monai.apps.predict.case_report.write_json", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             predict_case(new, first, Outputs(tmp_path / "out", preview=False, overwrite=True))
     assert "mL" in predict_case(old, first, outputs)
 
 
 def test_a_case_that_cannot_be_written_leaves_no_mark(tmp_path, cohort, weights, monkeypatch):
-    monkeypatch.setattr("metakd_monai.apps.predict.predictor.write_like", lambda *_: 1 / 0)
+    monkeypatch.setattr("metakd_monai.apps.predict.outputs.write_like", lambda *_: 1 / 0)
     output = tmp_path / "out"
     assert len(predict_cases(partial(Predictor, weights), find_cases(cohort)[:1], Outputs(output))) == 1
     assert everything(output) == {"Simulated_000.png"}
