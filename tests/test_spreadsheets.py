@@ -22,8 +22,9 @@ from metakd_monai.data.spreadsheets import read_csv, write_csv
         ("'=1", "''=1"),
         ("'", "'"),
         ("BraTS-GLI-00000-000", "BraTS-GLI-00000-000"),
-        ("-1.5", "-1.5"),
-        ("-inf", "-inf"),
+        ("-1.5", "'-1.5"),
+        ("+7", "'+7"),
+        ("-inf", "'-inf"),
         ('a,b\n"c"', 'a,b\n"c"'),
     ],
 )
@@ -35,8 +36,8 @@ def test_a_cell_that_would_be_a_formula_is_quoted_and_read_back(tmp_path, cell, 
 
 
 def test_numbers_have_ten_digits_nan_is_blank_and_names_that_are_no_text_are_spelled(tmp_path):
-    write_csv(tmp_path / "a.csv", [[1 / 3, -2.0, math.nan, "caf\udce9", "\r=1"]])
-    assert (tmp_path / "a.csv").read_bytes() == b"0.3333333333,-2,,caf\\udce9,\\r=1\n"
+    write_csv(tmp_path / "a.csv", [[1 / 3, -2.0, -3, math.nan, "caf\udce9", "\r=1"]])
+    assert (tmp_path / "a.csv").read_bytes() == b"0.3333333333,-2,-3,,caf\\udce9,\\r=1\n"
 
 
 def test_what_is_no_table_is_a_value_error(tmp_path):

@@ -37,17 +37,10 @@ def spell(cell: object) -> str:
     """Spell a cell."""
     if isinstance(cell, float):
         return "" if math.isnan(cell) else f"{cell:.10g}"
+    if isinstance(cell, int):
+        return str(cell)
     text = str(cell).replace("\r", "\\r")  # which Python before 3.13 writes without quotes, as if the line ended
-    return f"'{text}" if FORMULA.match(text) and not is_number(text) else text
-
-
-def is_number(text: str) -> bool:
-    """Tell whether a text is a number, such as -1.5."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return f"'{text}" if FORMULA.match(text) else text
 
 
 def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:

@@ -20,7 +20,7 @@ PLAIN = (
     "t1_study", "flair", "Mean", "StdDev", "summary", "CON", "nul", "x.nii", "v1.2.3", "0", "00012", "1e5", "NaN",
     "None",
 )  # fmt: skip
-FORMULAE = ("=2+5", "+7*8", "@SUM(A1:A9)", "=HYPERLINK(1)", "=cmd|'C calc'!A0", "-3+4")
+FORMULAE = ("=2+5", "+7", "+7*8", "@SUM(A1:A9)", "=HYPERLINK(1)", "=cmd|'C calc'!A0", "-3+4")
 MATHTEXT = ("$\\frac{7$", "$", "a$b$c", "$x_$", "$\\undefined$", "{$^$}", "\\alpha$\\sqrt{$", "_{^")
 ODD = (
     "two\nlines",

@@ -42,7 +42,7 @@ OPTIONS = (
     ("--batch_size", "0"), ("--roi_size", "[9999,16,16]"), ("--device", "cuda:9"),
     ("--dropping_law", "x"),
     ("--normalization", "tanh"), ("--meta_fraction", "2"), ("--dataset_dir", "nowhere"), ("--init_weights",
-    "nowhere.pt"),
+    "nowhere.pt"), ("--fold", "7"),
     ("--spacing", "[nan,1,1]"), ("--modalities", "t9"), ("--meta_interval", "0"), ("--checkpoint_interval", "0"),
     ("--datalist", "nowhere.json"),
 )  # fmt: skip
