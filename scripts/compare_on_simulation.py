@@ -29,12 +29,7 @@ from metakd_monai.data.cases import find_cases
 from metakd_monai.data.files import write_json, write_safely
 from metakd_monai.data.nifti import read_voxels
 from metakd_monai.transforms import labels_to_regions
-from metakd_monai.vocabulary import (
-    MODALITY_NAMES,
-    REGION_NAMES,
-    Label,
-    modality_subsets,
-)
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Label, modality_subsets
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # after the backend

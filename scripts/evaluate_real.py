@@ -16,16 +16,7 @@ from typing import Any
 
 from evidence.cases import LABELS, MaskKeeper, describe_items, find_items, mask_of
 from evidence.compare import Runs
-from evidence.doubt import (
-    Doubt,
-    doubt_lines,
-    draw_doubt,
-    judge,
-    measure_doubt,
-    picture_name,
-    read_doubt,
-    write_doubt,
-)
+from evidence.doubt import Doubt, doubt_lines, draw_doubt, judge, measure_doubt, picture_name, read_doubt, write_doubt
 from evidence.pictures import Scene, choose_subsets, draw_case, draw_gallery, make_scene, read_upright, worst_rows
 from evidence.report import Content, make_report
 from evidence.rows import Evidence, Row, Source, expectations, rows_of

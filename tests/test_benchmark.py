@@ -192,7 +192,7 @@ def test_a_published_table_that_was_cut_short_is_refused(tmp_path, change, found
     (tmp_path / "paper.csv").write_text(published_table())
     assert len(read_table(tmp_path / "paper.csv").means[""]) == 45
     (tmp_path / "paper.csv").write_text(published_table()[change])
-    with pytest.raises(UserError, match=rf"{found} values missing|unreadable|cannot be used"):
+    with pytest.raises(UserError, match=rf"{found} values missing"):
         read_table(tmp_path / "paper.csv")
     (tmp_path / "paper.csv").write_text(published_table().replace("50", "nan", 1))
     with pytest.raises(UserError, match=r"1 of 45 values missing or not from 0 to 100, such as ET of flair"):

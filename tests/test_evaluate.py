@@ -18,12 +18,7 @@ from metakd_monai.cli.evaluate import CONVENTIONS as SPELLED_CONVENTIONS
 from metakd_monai.cli.evaluate import HD95_KINDS as SPELLED_KINDS
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.errors import UserError
-from metakd_monai.metrics import (
-    CONVENTIONS,
-    HD95_KINDS,
-    columns_of,
-    convention_of,
-)
+from metakd_monai.metrics import CONVENTIONS, HD95_KINDS, columns_of, convention_of
 
 SHAPE = (12, 10, 8)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])

@@ -5,12 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from metakd_monai.metrics import (
-    columns_of,
-    hd95,
-    score_case,
-    score_lesions,
-)
+from metakd_monai.metrics import columns_of, hd95, score_case, score_lesions
 from metakd_monai.metrics.lesionwise import fail_lesions
 
 SPACING = (1.0, 1.0, 1.0)

@@ -2,13 +2,7 @@ import pytest
 import torch
 from conftest import CHANNELS
 
-from metakd_monai.networks import (
-    ImportanceWeights,
-    MetaKDUNet,
-    WithFeatures,
-    find_available,
-    infer_architecture,
-)
+from metakd_monai.networks import ImportanceWeights, MetaKDUNet, WithFeatures, find_available, infer_architecture
 from metakd_monai.networks.norm import ExactNorm, StepwiseNorm3d, VolumeNorm3d, norm_volume
 from metakd_monai.vocabulary import Modality, modality_subsets
 

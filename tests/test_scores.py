@@ -13,13 +13,7 @@ from monai.metrics.utils import get_edge_surface_distance
 from scipy import ndimage
 
 from metakd_monai.errors import UserError
-from metakd_monai.metrics import (
-    HD95_KINDS,
-    columns_of,
-    hd95,
-    score_case,
-    score_regions,
-)
+from metakd_monai.metrics import HD95_KINDS, columns_of, hd95, score_case, score_regions
 from metakd_monai.vocabulary import Region
 
 ISOTROPIC, ANISOTROPIC = (1.0, 1.0, 1.0), (0.7, 1.2, 5.0)

@@ -4,12 +4,7 @@ import pytest
 from conftest import shared
 
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import (
-    MODALITY_NAMES,
-    Modality,
-    modality_subsets,
-    parse_modalities,
-)
+from metakd_monai.vocabulary import MODALITY_NAMES, Modality, modality_subsets, parse_modalities
 
 F, T1, T1CE, T2 = Modality
 

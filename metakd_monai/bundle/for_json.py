@@ -3,14 +3,7 @@
 from metakd_monai.bundle.options import pick, set_up_randomness, switch
 from metakd_monai.bundle.parallel import join_processes, leave_processes
 from metakd_monai.bundle.root import bundle_root, output_folder
-from metakd_monai.bundle.split import (
-    Split,
-    case_names,
-    is_split,
-    join_parts,
-    list_cases,
-    make_part,
-)
+from metakd_monai.bundle.split import Split, case_names, is_split, join_parts, list_cases, make_part
 
 __all__ = [
     "Split",

@@ -19,12 +19,7 @@ from metakd_monai.cli.base import (
 from metakd_monai.cli.many_cases import cohort_options, read_engine
 from metakd_monai.errors import UserError
 from metakd_monai.processes.startup import lean_imports
-from metakd_monai.vocabulary import (
-    ET_LABELS,
-    MODALITY_NAMES,
-    Modality,
-    parse_modalities,
-)
+from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, parse_modalities
 
 # Spelled out: the modules that hold them need PyTorch, and help texts are to come at once.
 PRECISIONS = ("auto", "fp32", "bf16")

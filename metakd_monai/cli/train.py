@@ -14,12 +14,7 @@ from typing import Any
 import click
 
 from metakd_monai.cli.base import OWN_PROCESS
-from metakd_monai.errors import (
-    UserError,
-    explain,
-    find_user_error,
-    in_one_line,
-)
+from metakd_monai.errors import UserError, explain, find_cause, find_user_error, in_one_line
 from metakd_monai.processes.endings import DEBUG, SOME_FAILED
 
 CONFIGS = "configs"
@@ -172,9 +167,7 @@ def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]
 def tell_failure(error: BaseException) -> str:
     """Return in one line what went wrong under MONAI's wrappers, or in a process that loads cases."""
     known = find_user_error(error)
-    cause: BaseException = error if known is None else known
-    while known is None and cause.__cause__ is not None and cause.__cause__ is not cause:
-        cause = cause.__cause__
+    cause = known or find_cause(error)
     line = explain(cause)
     if "Original Traceback" in str(cause):  # from another process; its last line says what it was
         line = in_one_line(str(cause).strip().splitlines()[-1], 1000)

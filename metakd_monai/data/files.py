@@ -17,7 +17,9 @@ LONGEST_TEXT = 256 << 20  # bytes
 FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # what torch.save says, a RuntimeError
 
 
-def read_text(path: str | Path, expected: str, encoding: str = "utf-8", errors: str = "strict") -> str:
+def read_text(
+    path: str | Path, expected: str, encoding: str = "utf-8", errors: str = "strict", longest: int = LONGEST_TEXT
+) -> str:
     """Read text that somebody else may have written.
 
     Args:
@@ -25,16 +27,17 @@ def read_text(path: str | Path, expected: str, encoding: str = "utf-8", errors: 
         expected: what it should be, for messages.
         encoding: of the text.
         errors: what is done with bytes that are no text, as for ``open``.
+        longest: bytes that it may have.
 
     Raises:
-        UserError: when it is missing, no file of at most :data:`LONGEST_TEXT` bytes, or no text.
+        UserError: when it is missing, no file of at most ``longest`` bytes, or no text.
     """
     try:
         if not Path(path).is_file():  # a pipe or a device would never end
             reason = "not a file" if Path(path).exists() else "no such file"
             raise UserError(f"{path}: {reason}; expected {expected}")
-        if Path(path).stat().st_size > LONGEST_TEXT:
-            raise UserError(f"{path}: larger than {LONGEST_TEXT >> 20} MiB; expected {expected}")
+        if Path(path).stat().st_size > longest:
+            raise UserError(f"{path}: larger than {longest >> 20} MiB; expected {expected}")
         return Path(path).read_text(encoding=encoding, errors=errors)
     except UserError:
         raise
@@ -68,7 +71,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8, under a temporary name first; names of files that are no text are spelled out."""
-    write_safely(path, lambda temporary: temporary.write_bytes(text.encode("utf-8", "backslashreplace")))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -78,7 +81,12 @@ def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """
     stream = io.BytesIO()
     write(stream)
-    write_safely(path, lambda temporary: temporary.write_bytes(stream.getbuffer()))
+    write_bytes(path, stream.getbuffer())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes, under a temporary name first."""
+    write_safely(path, lambda temporary: temporary.write_bytes(content))
 
 
 def check_writable(folder: Path) -> None:

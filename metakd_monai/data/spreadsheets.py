@@ -47,8 +47,8 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Read a CSV file, of :func:`write_csv` or another program's: the headings, and each line below by heading.
 
     Raises:
-        OSError: when it cannot be read.
-        ValueError: when it is no CSV file; UserError among them.
+        UserError: when it cannot be read.
+        ValueError: when it is no CSV file.
     """
     text = read_text(path, "a table (CSV)")
     try:

@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import (
-    BRATS_2023_LABELS,
-    BRATS_2024_LABELS,
-    BRATS_LABELS,
-    MSD_LABELS,
-    LabelConvention,
-)
+from metakd_monai.vocabulary import BRATS_2023_LABELS, BRATS_2024_LABELS, BRATS_LABELS, MSD_LABELS, LabelConvention
 
 
 @dataclass(frozen=True)

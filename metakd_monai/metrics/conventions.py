@@ -10,13 +10,7 @@ import numpy as np
 
 from metakd_monai.data.cases import MIXED_ET_NAME
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import (
-    BRATS_2023_LABELS,
-    BRATS_2024_LABELS,
-    BRATS_LABELS,
-    LabelConvention,
-    Region,
-)
+from metakd_monai.vocabulary import BRATS_2023_LABELS, BRATS_2024_LABELS, BRATS_LABELS, LabelConvention, Region
 
 HD95_KINDS = ("pooled", "directed", "surface")
 

@@ -14,12 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImaged, Transform
 
 from metakd_monai.data.cases import check_case_id, find_cases, name_sequences
-from metakd_monai.data.nifti import (
-    Sequences,
-    read_sequences,
-    split_channels,
-    write_like,
-)
+from metakd_monai.data.nifti import Sequences, read_sequences, split_channels, write_like
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality, parse_modalities, parse_modality
 

@@ -13,12 +13,7 @@ from monai.transforms import MapTransform
 from metakd_monai.data.nifti import check_labels
 from metakd_monai.data.years import find_year
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import (
-    ET_LABELS,
-    Label,
-    LabelConvention,
-    Region,
-)
+from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, Region
 
 
 class LabelsToRegionsd(MapTransform):

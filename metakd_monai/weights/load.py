@@ -205,7 +205,7 @@ def find_weights(given: str | Path | None) -> Path:
             raise UserError(f"weights: {path} not found; expected a file such as model.pt")
         return path
     # A zoo bundle carries this package inside, and no bundles in it: then it is the folder that is being run.
-    path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE, bundle_root())) / "models" / "model.pt"
+    path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE) or bundle_root()) / "models" / "model.pt"
     if not path.is_file():
         raise UserError(
             f"weights: none found at {path}; give some with --weights FILE, install the project again, which brings"

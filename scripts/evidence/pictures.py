@@ -17,14 +17,7 @@ from evidence.rows import Evidence, Row
 from metakd_monai.apps.predict.preview import COLOURS, blend, brain_box, busiest_slice, cut, largest_tumour
 from metakd_monai.data.files import write_safely
 from metakd_monai.data.nifti import read_nifti, read_voxels
-from metakd_monai.vocabulary import (
-    ET_LABELS,
-    MODALITY_NAMES,
-    REGION_NAMES,
-    WORKING_AXES,
-    Label,
-    Modality,
-)
+from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, REGION_NAMES, WORKING_AXES, Label, Modality
 
 AXIAL = 2
 BEST_SEEN = (Modality.FLAIR, Modality.T1CE, Modality.T2, Modality.T1)  # which sequence lies under a mask

@@ -89,7 +89,7 @@ def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
     path = path / "scores.csv" if path.is_dir() else path
     try:
         header, rows = read_csv(path)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: unreadable ({error}); expected a table to compare with") from None
     if header == LONG_HEADER:
         table = read_scores(path)

@@ -12,12 +12,7 @@ from metakd_monai.apps.benchmark.case_record import SCORABLE
 from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.data.spreadsheets import read_csv, write_csv
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import (
-    REGION_NAMES,
-    Modality,
-    Region,
-    modality_subsets,
-)
+from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, modality_subsets
 
 SUBSET_NAMES = tuple(name_subset(subset) for subset in modality_subsets())
 MEAN = "mean"  # of the subsets' means
@@ -132,7 +127,7 @@ def read_scores(path: Path) -> ScoreTable:
     """Read ``scores.csv``; raises UserError when it is none."""
     try:
         rows = [read_score(row) for row in read_csv(path)[1]]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path}: unreadable ({error}); expected a scores.csv of metakd benchmark") from None
     strange = {row.subset for row in rows} - set(SUBSET_NAMES)
     if strange or not rows:

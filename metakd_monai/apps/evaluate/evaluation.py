@@ -11,13 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from metakd_monai.apps.evaluate.folders import (
-    LabelMap,
-    find_foreign,
-    find_predictions,
-    find_references,
-    read_label_map,
-)
+from metakd_monai.apps.evaluate.folders import LabelMap, find_foreign, find_predictions, find_references, read_label_map
 from metakd_monai.data.nifti import check_grid
 from metakd_monai.errors import UserError, explain
 from metakd_monai.metrics.case_scores import Measured, fail_case, measure

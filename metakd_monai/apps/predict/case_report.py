@@ -17,11 +17,7 @@ from metakd_monai.data.files import mark_unfinished, write_json
 from metakd_monai.data.nifti import voxel_ml
 from metakd_monai.data.temporaries import mark_finished, refuse_folders, remove
 from metakd_monai.transforms import NOTE, labels_to_regions
-from metakd_monai.vocabulary import (
-    MODALITY_NAMES,
-    Modality,
-    Region,
-)
+from metakd_monai.vocabulary import MODALITY_NAMES, Modality, Region
 
 
 def predict_case(
@@ -48,14 +44,13 @@ def predict_case(
     segmented = time.perf_counter()
     used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
     missing = [name for name in MODALITY_NAMES if name not in used]
-    volumes = measure(labels, item["image"].affine)
-    expectations = predictor.expectations
-    image = item["image"]
+    given, absent = ", ".join(used), ", ".join(missing) or "none"
+    image, expectations = item["image"], predictor.expectations
+    volumes = measure(labels, image.affine)
+    sizes = [f"{region} {volume:.1f} mL" for region, volume in volumes.items()]
     unusual = expectations.find_unusual(image.as_tensor(), item["available"], image.affine)
     unusual = [*filter(None, [image.meta.get(NOTE), smaller]), *unusual]
-    title = f"{case.case_id}\ngiven: {', '.join(used)}   absent: {', '.join(missing) or 'none'}\n" + "   ".join(
-        f"{region} {volume:.1f} mL" for region, volume in volumes.items()
-    )
+    title = f"{case.case_id}\ngiven: {given}   absent: {absent}\n{'   '.join(sizes)}"
     mark_unfinished(mask_path(outputs, case), report_path)
     for path in outdated:  # maps of an earlier mask, which would be taken for this one's
         remove(path)
@@ -78,10 +73,8 @@ def predict_case(
     }
     write_json(report_path, report)
     mark_finished(mask_path(outputs, case))
-    sizes = ", ".join(f"{region} {volume:.1f} mL" for region, volume in volumes.items())
-    given = f"given {', '.join(used)}; absent {', '.join(missing) or 'none'}"
     notes = "".join(f"; {note}" for note in (expectations.describe(used), expectations.note) if note)
-    line = f"{sizes} ({given}) in {written - start:.1f} s{notes}"
+    line = f"{', '.join(sizes)} (given {given}; absent {absent}) in {written - start:.1f} s{notes}"
     return "\n".join([line, *(f"warning: {text}" for text in unusual)])
 
 

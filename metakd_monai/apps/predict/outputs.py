@@ -18,9 +18,7 @@ from metakd_monai.data.nifti import read_nifti, write_like
 from metakd_monai.data.temporaries import is_unfinished
 from metakd_monai.errors import UserError
 from metakd_monai.transforms import REFERENCE
-from metakd_monai.vocabulary import (
-    WORKING_AXES,
-)
+from metakd_monai.vocabulary import WORKING_AXES
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,7 @@ from metakd_monai.data.fingerprint import code_fingerprint
 from metakd_monai.errors import find_user_error
 from metakd_monai.inferers import ModalityInferer, Window, inside, keep_memory, paste
 from metakd_monai.transforms import LoadImageModalitiesd, regions_to_labels
-from metakd_monai.vocabulary import (
-    MODALITY_NAMES,
-    WORKING_AXES,
-    Label,
-    Modality,
-)
+from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality
 from metakd_monai.weights.exports import load_any, settle_precision, weights_checksum
 from metakd_monai.weights.load import checksum
 

@@ -100,13 +100,13 @@ def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], st
     Names that begin differently are one case's when none of its sequences is there twice, and the beginnings are
     numbers of series or one of them is part of all others. They are several cases' when sequences repeat.
     """
-    parts: dict[str, list[ImageName]] = {}
+    alike: dict[str, list[ImageName]] = {}
     for image in images:
-        parts.setdefault(image.prefix, []).append(image)
-    for prefix, members in list(parts.items()):
+        alike.setdefault(image.prefix, []).append(image)
+    parts: dict[str, list[ImageName]] = {}
+    for prefix, members in alike.items():
         own = read_together(prefix, [image for image in members if not image.given])
-        del parts[prefix]
-        parts[longest_prefix(prefix, own)] = [*own, *(image for image in members if image.given)]
+        parts.setdefault(longest_prefix(prefix, own), []).extend([*own, *(i for i in members if i.given)])
     if len(parts) == 1:
         return parts, None
     found = {prefix: {i.reading.found for i in members} for prefix, members in parts.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metakd_monai.data.cases.sequences import NIFTI
-from metakd_monai.data.files import read_json
+from metakd_monai.data.files import read_json, read_text
 from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.vocabulary import MODALITY_NAMES, MODALITY_TOKENS, Modality
 
@@ -79,14 +79,8 @@ def read_toml(path: Path) -> Any:
         import tomllib
     else:
         import tomli as tomllib
+    text = read_text(path, EXPECTED, longest=LONGEST)
     try:
-        if not path.is_file():
-            reason = "not a file" if path.exists() else "no such file"
-            raise UserError(f"{path}: {reason}; expected {EXPECTED}")
-        if path.stat().st_size > LONGEST:
-            raise UserError(f"{path}: larger than {LONGEST >> 20} MiB; expected {EXPECTED}")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except UserError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {EXPECTED}") from None

@@ -18,7 +18,7 @@ from monai.networks.utils import convert_to_torchscript
 from monai.utils import optional_import
 from torch.export import Dim
 
-from metakd_monai.data.files import read_json, write_safely
+from metakd_monai.data.files import read_json, write_bytes
 from metakd_monai.errors import UserError
 from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet, infer_architecture
 from metakd_monai.networks.norm import STEPWISE_NORM
@@ -49,7 +49,7 @@ def export_network(weights: str | Path, output: str | Path, format: str, bundle:
     network = load_network(weights, optimize="none")
     origin = Origin(checksum(weights), network.bytes_per_voxel(), network.factor, network.window)
     content = FORMATS[format](network, origin, Path(bundle))
-    write_safely(Path(output), lambda temporary: temporary.write_bytes(content))
+    write_bytes(Path(output), content)
 
 
 def read_config(bundle: Path, name: str) -> dict[str, Any]:

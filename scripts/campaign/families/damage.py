@@ -11,18 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from campaign.families.roles import (
-    ALONE,
-    EVERY,
-    LABELS,
-    ONE,
-    SCORED,
-    Damage,
-    Role,
-    cross,
-    submitted,
-    try_damage,
-)
+from campaign.families.roles import ALONE, EVERY, LABELS, ONE, SCORED, Damage, Role, cross, submitted, try_damage
 from campaign.sound import CASES
 from campaign.trials import EITHER, REFUSED, Inputs, Place, Plan, Prepare, nifti, pack
 
