@@ -11,6 +11,7 @@ OUT_OF_MEMORY = (
     "bad_alloc",
     "failed to map segment",
 )
+LONGEST_LINE = 500  # letters of a message
 
 
 class UserError(ValueError):
@@ -31,6 +32,11 @@ def find_user_error(error: BaseException | None) -> UserError | None:
 def in_one_line(reason: object, longest: int = 200) -> str:
     """Return an error's words, as far as ``longest`` characters, in one line: for the message of a UserError."""
     return " ".join(str(reason).split())[:longest]
+
+
+def shorten(line: str, longest: int = LONGEST_LINE) -> str:
+    """Return a line without its middle where it is longer: what was given may be of any length."""
+    return line if len(line) <= longest else f"{line[: longest // 2]} [...] {line[-longest // 2 :]}"
 
 
 def find_cause(error: BaseException) -> BaseException:

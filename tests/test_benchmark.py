@@ -38,7 +38,8 @@ def two(cohort: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def predictor(weights: Path) -> Predictor:
-    return Predictor(weights)
+    """In fp32: what is compared to 1e-5 may not depend on whether this machine has bf16."""
+    return Predictor(weights, compute=Compute(precision="fp32"))
 
 
 def test_each_subset_is_what_its_files_alone_give(cohort, weights, predictor):
@@ -47,7 +48,7 @@ def test_each_subset_is_what_its_files_alone_give(cohort, weights, predictor):
     found = {s: to_volume(x.sigmoid(), volume) for s, x in SubsetPredictor(predictor).logits(volume)}
     assert set(found) == set(modality_subsets())
     for subset, probabilities in found.items():
-        alone = Predictor(weights, modalities=subset)
+        alone = Predictor(weights, compute=Compute(precision="fp32"), modalities=subset)
         own = alone.read(case_of(item))
         expected = to_volume(alone.segment(own).sigmoid(), own)
         torch.testing.assert_close(probabilities, expected, rtol=0, atol=1e-5)
@@ -102,8 +103,14 @@ def test_sequences_are_encoded_once_for_all_subsets(cohort, predictor, monkeypat
     assert len(calls) == 1
 
 
-def test_tables_hold_the_scores_of_the_composed_maps(two, weights, predictor, tmp_path):
-    run_benchmark(choose_items(two)[0], weights, tmp_path / "out", postprocessing="small_et:threshold=100000")
+def test_tables_hold_the_scores_of_the_composed_maps(two, weights, tmp_path):
+    predictor = Predictor(weights)
+    run_benchmark(
+        choose_items(two)[0],
+        weights,
+        tmp_path / "out",
+        postprocessing="small_et:threshold=100000",
+    )
     table = read_scores(tmp_path / "out" / "scores.csv")
     assert table.cases == {path.name for path in two.iterdir()}
     item = choose_items(two)[0][0]
@@ -187,11 +194,11 @@ def published_table() -> str:
     return "\n".join(["modalities,region,method,dice_percent", *rows]) + "\n"
 
 
-@pytest.mark.parametrize(("change", "found"), [(slice(0, -9), "1 of 45"), (slice(0, 58), "44 of 45")])
-def test_a_published_table_that_was_cut_short_is_refused(tmp_path, change, found):
+@pytest.mark.parametrize(("rows", "found"), [(44, "1 of 45"), (1, "44 of 45")])
+def test_a_published_table_that_was_cut_short_is_refused(tmp_path, rows, found):
     (tmp_path / "paper.csv").write_text(published_table())
     assert len(read_table(tmp_path / "paper.csv").means[""]) == 45
-    (tmp_path / "paper.csv").write_text(published_table()[change])
+    (tmp_path / "paper.csv").write_text("".join(published_table().splitlines(True)[: rows + 1]))
     with pytest.raises(UserError, match=rf"{found} values missing"):
         read_table(tmp_path / "paper.csv")
     (tmp_path / "paper.csv").write_text(published_table().replace("50", "nan", 1))

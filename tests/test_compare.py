@@ -104,8 +104,16 @@ def test_tables_that_cannot_be_used(tmp_path, content, message):
 
 
 def test_a_table_that_is_not_there():
-    with pytest.raises(UserError, match="unreadable"):
+    with pytest.raises(UserError, match=r"^nowhere\.csv: no such file; expected a table \(CSV\)$"):
         read_reference("nowhere.csv")
+
+
+def test_a_table_cut_within_its_last_number_is_refused(tmp_path):
+    whole = shared("paper", "table1_brats2018.csv").read_bytes()
+    for lost in (2, 3, 4):  # its lines end in two
+        (tmp_path / "t.csv").write_bytes(whole[:-lost])
+        with pytest.raises(UserError, match=r"t\.csv: cut short"):
+            read_reference(tmp_path / "t.csv")
 
 
 def test_the_paper_s_tables_are_read_in_its_order():

@@ -227,6 +227,13 @@ def test_a_path_that_cannot_be_one(tmp_path, name, said):
         assert (result.exit_code, result.output.count("\n"), said in result.output) == (2, 1, True), result.output
 
 
+def test_what_was_given_is_not_said_at_length(tmp_path):
+    for arguments in (["predict", "in", "--window", "7" * 9000], ["no" * 5000], ["predict", "x/" * 3000, "-o", "out"]):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2
+        assert max(map(len, result.output.splitlines())) < 600
+
+
 def test_a_cohort_that_fits_into_no_memory_is_refused_at_the_door(tmp_path):
     result = CliRunner().invoke(main, ["simulate", str(tmp_path / "out"), "--shape", "100000,100000,100000"])
     assert (result.exit_code, "takes 122,003,257 GiB of memory" in result.output) == (2, True)

@@ -118,6 +118,33 @@ def test_what_the_files_of_a_case_share_is_no_sequence():
     assert set(files(group("P1_post_T1", "P1_pre_T1", "P1_FLAIR"))) == {"t1", "t1ce", "flair"}
 
 
+@pytest.mark.parametrize("case", ["c++", "P1+C", "x+c", "P1_ce", "gd", "wo", "P1_native", "Smith_C"])
+def test_a_case_s_name_may_end_as_a_contrast_agent_is_spelled(case):
+    names = [f"{case}_{sequence}" for sequence in ("flair", "t1", "t1ce", "t2")]
+    found = group(*names)
+    assert found.prefix == case
+    assert files(found) == dict(zip(("flair", "t1", "t1ce", "t2"), names, strict=True))
+    alone = group(f"{case}_t1ce", f"{case}_t2")
+    if case in ("wo", "P1_native"):  # without, and with
+        assert "may be t1 or t1ce" in alone.problem
+    else:
+        assert files(alone)["t1ce"] == f"{case}_t1ce"
+
+
+@pytest.mark.parametrize("copy", ["old_P01_t1ce", "P01_old_2_t1ce", "copy_P01_t1ce", "P01_t1ce_old"])
+def test_a_copy_is_no_case_of_its_own(copy):
+    found = group("P01_flair", "P01_t1", "P01_t1ce", "P01_t2", copy)
+    assert files(found)["t1ce"] == "P01_t1ce"
+    assert f"passed over {copy}.nii.gz (its name says" in found.notes[0]
+
+
+def test_a_contrast_agent_is_one_where_nothing_says_otherwise():
+    assert set(files(group("post_contrast_T1", "post_contrast_FLAIR"))) == {"flair", "t1ce"}
+    assert set(files(group("contrast_T1", "contrast_T2"))) == {"t1ce", "t2"}
+    assert files(group("P1_ce_T1", "P1_T1", "P1_FLAIR"))["t1ce"] == "P1_ce_T1"
+    assert files(group("wpost_T1", "FLAIR"))["t1ce"] == "wpost_T1"
+
+
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
@@ -125,6 +152,7 @@ def test_what_the_files_of_a_case_share_is_no_sequence():
         (["P_FLAIR_001_t1", "P_FLAIR_001_t2"], "P_FLAIR_001_t1.nii.gz may be flair or t1"),
         (["P1_post_T1", "P1_post_T1_brain"], "P1_post_T1.nii.gz may be t1 or t1ce"),
         (["T1_post", "FLAIR_post", "T2_post"], "T1_post.nii.gz may be t1 or t1ce"),
+        (["P1_ce_T1", "P1_ce_T2"], "P1_ce_T1.nii.gz may be t1 or t1ce"),
         (["P1_pre_FLAIR", "P1_post_FLAIR", "P1_T1"], "two files for 'flair'"),
         (["sub-1_run-1_T1w", "sub-1_run-2_T1w"], "two files for 't1'"),
         (["AX_T1", "SAG_T1"], "two files for 't1'"),

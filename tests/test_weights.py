@@ -48,6 +48,7 @@ def first(value):
         (put(HEAD, lambda t: t.double() * 0 + 1e300), f"{HEAD} has 3 of 3 numbers"),  # infinite as fp32
         (put(HEAD, lambda t: t.to(torch.complex64)), "holds no state dict"),
         (put(HEAD, lambda t: t.to_sparse()), "holds no state dict"),
+        (put(HEAD, lambda t: t.to("meta")), "holds no state dict"),
         (put(7, torch.zeros(1)), "holds no state dict"),
         (put(KERNEL, torch.tensor(1.0)), "do not fit MetaKDUNet"),
         (put("heads.0.conv.weight", torch.zeros(())), "do not fit MetaKDUNet"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.errors import UserError, in_one_line
+from metakd_monai.errors import UserError, in_one_line, shorten
 from metakd_monai.processes.endings import Stopped, tell
 
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
@@ -26,7 +26,10 @@ class Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.ClickException as error:
+            vars(error)["message"] = shorten(error.message)  # final to type checkers
+            raise
+        except (click.exceptions.Exit, click.Abort):
             raise
         except (Exception, KeyboardInterrupt, Stopped) as error:
             ctx.exit(tell(error, ctx.invoked_subcommand in RESUMED))

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from metakd_monai.data.files import read_text, write_safely
+from metakd_monai.errors import UserError, in_one_line
 
+EXPECTED = "a table (CSV)"
 FORMULA = re.compile(r"'*[=+\-@\t\n]")  # how a cell begins that a spreadsheet would run, or that was quoted for it
 QUOTED = re.compile(r"'+[=+\-@\t\n]")
 
@@ -47,16 +49,18 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Read a CSV file, of :func:`write_csv` or another program's: the headings, and each line below by heading.
 
     Raises:
-        UserError: when it cannot be read.
-        ValueError: when it is no CSV file.
+        UserError: when it cannot be read, is no CSV file or has no line end behind its last line: it may be cut within
+            a number, which nothing else shows.
     """
-    text = read_text(path, "a table (CSV)")
+    text = read_text(path, EXPECTED)
+    if text and not text.endswith(("\n", "\r")):
+        raise UserError(f"{path}: cut short? its last line has no line end; expected {EXPECTED}")
     try:
         table = csv.DictReader(io.StringIO(text, newline=""))
         rows = [{name: unquote(cell) for name, cell in row.items()} for row in table]
         return tuple(table.fieldnames or ()), rows
     except csv.Error as error:
-        raise ValueError(str(error)) from None
+        raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {EXPECTED}") from None
 
 
 def unquote(cell: object) -> str:

@@ -14,7 +14,7 @@ from multiprocessing import parent_process
 from types import FrameType
 from typing import Any, TextIO
 
-from metakd_monai.errors import explain, find_cause, find_user_error, in_one_line, is_out_of_memory
+from metakd_monai.errors import explain, find_cause, find_user_error, in_one_line, is_out_of_memory, shorten
 
 ALL_DONE, SOME_FAILED, UNUSABLE, UNFORESEEN, SIGNALLED = 0, 1, 2, 3, 128  # exit statuses; the last plus the signal's
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -111,7 +111,7 @@ def tell(error: BaseException, resumes: bool = False) -> int:
         if os.environ.get(DEBUG):
             traceback.print_exception(error)
         if line is not None:
-            sys.stderr.write(f"metakd: {line}\n")
+            sys.stderr.write(f"metakd: {shorten(line)}\n")
             sys.stderr.flush()
     return status
 

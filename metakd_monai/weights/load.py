@@ -180,7 +180,8 @@ def is_tensor(name: object, value: object) -> bool:
     """Tell whether an entry of a state dict is a name with plain numbers."""
     if not (isinstance(name, str) and isinstance(value, torch.Tensor)):
         return False
-    return value.layout == torch.strided and not value.is_quantized and not value.is_complex()
+    plain = value.layout == torch.strided and not value.is_quantized and not value.is_complex()
+    return plain and not value.is_meta
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: str | Path) -> None:

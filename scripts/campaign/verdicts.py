@@ -14,7 +14,8 @@ from campaign.runner import SPOILT, Outcome
 from campaign.trials import ANY, REFUSED, RIGHT, Plan
 
 HELD, MINOR, FAILED, BUG = "held", "minor", "failed", "campaign bug"
-STATUSES = {0, 1, 2, 3, 130, 143}
+STATUSES = {0, 1, 2, 130, 143}
+NO_MEMORY = 3  # or an internal error, which no input may cause
 TRACEBACK = re.compile(r"^Traceback \(most recent call last\)|^  File \".+\", line \d+|^frame #\d+: ", re.MULTILINE)
 CLASS_NAME = re.compile(r"\b(?!UserError)\w+(Error|Exception|Interrupt|EndOfStream)\b:|\b0x[0-9a-f]{6,}")
 INTERNAL = re.compile(r"internal error", re.IGNORECASE)
@@ -67,9 +68,14 @@ def find_bad_end(outcome: Outcome) -> list[tuple[str, str]]:
     found = [("traceback", last_line(outcome.said))] if TRACEBACK.search(outcome.said) else []
     if outcome.status < 0:
         found.append(("crash", f"signal {-outcome.status}"))
-    elif outcome.status not in STATUSES and not found:
+    elif outcome.status not in STATUSES and not (found or is_out_of_memory(outcome)):
         found.append(("status", f"{outcome.status}: {last_line(outcome.said)}"))
     return found
+
+
+def is_out_of_memory(outcome: Outcome) -> bool:
+    """Tell whether a command ended because its memory did, and says so."""
+    return outcome.status == NO_MEMORY and "out of memory" in outcome.said and not INTERNAL.search(outcome.said)
 
 
 def find_wrong(outcome: Outcome, work: Path) -> list[tuple[str, str]]:

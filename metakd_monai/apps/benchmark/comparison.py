@@ -87,10 +87,7 @@ def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
     """
     path = Path(path)
     path = path / "scores.csv" if path.is_dir() else path
-    try:
-        header, rows = read_csv(path)
-    except ValueError as error:
-        raise UserError(f"{path}: unreadable ({error}); expected a table to compare with") from None
+    header, rows = read_csv(path)
     if header == LONG_HEADER:
         table = read_scores(path)
         return ReferenceTable(str(path), {r: table.means("Dice", r) for r in table.rules}, frozenset(table.cases))

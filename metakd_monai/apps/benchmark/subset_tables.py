@@ -125,8 +125,9 @@ def read_score(row: Mapping[str, str]) -> Score:
 
 def read_scores(path: Path) -> ScoreTable:
     """Read ``scores.csv``; raises UserError when it is none."""
+    lines = read_csv(path)[1]
     try:
-        rows = [read_score(row) for row in read_csv(path)[1]]
+        rows = [read_score(line) for line in lines]
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path}: unreadable ({error}); expected a scores.csv of metakd benchmark") from None
     strange = {row.subset for row in rows} - set(SUBSET_NAMES)

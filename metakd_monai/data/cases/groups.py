@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from metakd_monai.data.cases.label_names import BEHIND, LabelName, choose_label, read_label
 from metakd_monai.data.cases.name_table import LABEL, NONE, NameTable
 from metakd_monai.data.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
-from metakd_monai.data.cases.shared import ImageName, longest_prefix, read_together
+from metakd_monai.data.cases.shared import ImageName, clean, join_copies, longest_prefix, read_together
 from metakd_monai.data.cases.word_table import Kind
 from metakd_monai.data.cases.words import ABOUT_LABELS, read_words
 from metakd_monai.vocabulary import Modality
@@ -89,11 +89,6 @@ def sort_out(names: Sequence[str], table: NameTable) -> tuple[list[ImageName], l
     return images, labels, passed
 
 
-def clean(prefix: str) -> str:
-    """Return the case's part of a name without the signs at its end."""
-    return prefix.rstrip("_-. ")
-
-
 def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], str | None]:
     """Put the images of each case together, by the case's part of their names; and say why that cannot be done.
 
@@ -107,6 +102,7 @@ def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], st
     for prefix, members in alike.items():
         own = read_together(prefix, [image for image in members if not image.given])
         parts.setdefault(longest_prefix(prefix, own), []).extend([*own, *(i for i in members if i.given)])
+    parts = join_copies(parts)
     if len(parts) == 1:
         return parts, None
     found = {prefix: {i.reading.found for i in members} for prefix, members in parts.items()}

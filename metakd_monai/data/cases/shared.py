@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from metakd_monai.data.cases.sequences import NIFTI, Ambiguous, Reading, read_sequence
@@ -12,7 +12,11 @@ from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 
 TIMES = ("t1", "t2")  # a sequence, or a time point
 NO_TIMES = {Modality.FLAIR, Modality.T1CE}
-KEPT = (Kind.CONTRAST, Kind.WITHOUT, Kind.NATIVE, Kind.LETTER, Kind.ONTO, Kind.REGISTERED, Kind.OTHER)
+AFTER_NOTHING = {Modality.FLAIR, Modality.T2}  # that a contrast agent is rarely named with
+BOTH_T1 = {Modality.T1, Modality.T1CE}
+KEPT = (Kind.LETTER, Kind.ONTO, Kind.REGISTERED, Kind.OTHER)
+ON_AGENT = (Kind.CONTRAST, Kind.WITHOUT, Kind.NATIVE)
+INITIALS = 3  # letters; a word for a contrast agent so short may be a patient's
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
     """Read the names of one case's images again, without what they share.
 
     ``P1_t1_flair``, ``P1_t1_t2``: what both have, ``t1``, is a time point, as FLAIR cannot be one. ``post_T1``,
-    ``post_FLAIR``: both were taken after something, so ``post`` says nothing about a contrast agent.
+    ``post_FLAIR``: both were taken after something, so ``post`` says nothing about a contrast agent. ``P1_ce_t1``,
+    ``P1_ce_t1ce``: as only one of them has an agent, ``ce`` is a patient's or a site's.
 
     Args:
         prefix: the case's part of the names, as each was read alone.
@@ -53,8 +58,8 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
     named = any(word.says(Kind.SEQUENCE) for word in read_words(prefix))
     if len({one for one in found if isinstance(one, Modality)}) < 2 or (named and not found & NO_TIMES):
         return list(images)
-    if found & {Modality.FLAIR, Modality.T2} and all(ends_in(Kind.POST, text) for text in texts):
-        either = Ambiguous((Modality.T1, Modality.T1CE))  # T1_post, FLAIR_post: after what?
+    if found & AFTER_NOTHING and (all(ends_in(Kind.POST, text) for text in texts) or may_be_initials(texts)):
+        either = Ambiguous((Modality.T1, Modality.T1CE))  # T1_post, FLAIR_post: after what? gd_T1, gd_FLAIR: whose?
         readings = [replace(r, found=either) if r.found is Modality.T1CE else r for r in readings]
     return [
         replace(image, reading=replace(reading, marks=image.reading.marks)) if reading.found else image
@@ -63,14 +68,56 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
 
 
 def longest_prefix(prefix: str, images: Sequence[ImageName]) -> str:
-    """Return the case's part of names with a letter that all share behind it: ``Smith_C`` of ``Smith_C_t1``."""
+    """Return the case's part of names with a letter that all share behind it: ``Smith_C`` of ``Smith_C_t1``.
+
+    Also with a word on a contrast agent, where it can say nothing: ``P1_ce`` of ``P1_ce_t1``, ``P1_ce_t1ce``.
+    """
     texts = [NIFTI.sub("", image.name)[len(prefix) :] for image in images]
-    words = [read_words(text)[:1] for text in texts]
-    if len(images) < 2 or not all(one and one[0].says(Kind.LETTER) for one in words):
+    words = [read_words(text)[:2] for text in texts]
+    found = [image.reading.found for image in images]
+    known = (Kind.LETTER, *ON_AGENT) if set(found) >= BOTH_T1 else (Kind.LETTER,)
+    if len(images) < 2 or not all(len(two) > 1 and two[0].says(*known) for two in words):
         return prefix
-    end = words[0][0].end
-    left = [read_sequence(text[end:]).found for text in texts]
-    return prefix + texts[0][:end] if left == [image.reading.found for image in images] else prefix
+    left = [read_sequence(text[two[0].end :]).found for text, two in zip(texts, words, strict=True)]
+    return clean(prefix + texts[0][: words[0][1].start]) if left == found else prefix
+
+
+def clean(prefix: str) -> str:
+    """Return the case's part of a name without the signs at its end."""
+    return prefix.rstrip("_-. ")
+
+
+def join_copies(parts: Mapping[str, list[ImageName]]) -> dict[str, list[ImageName]]:
+    """Put images to a case whose name is theirs but for words of a copy: ``old_P1``, ``P1_old_2`` to ``P1``.
+
+    Args:
+        parts: the images of each case, by the case's part of their names.
+
+    Returns:
+        The same; the readings of those that were put to another case say which words made them copies.
+    """
+    spelled = {tuple(word.text for word in read_words(prefix)): prefix for prefix in parts}
+    joined: dict[str, list[ImageName]] = {}
+    for prefix, members in parts.items():
+        words = read_words(prefix)
+        marks = frozenset(word.text for word in words if word.says(Kind.DERIVED))
+        left = tuple(w.text for before, w in zip((None, *words), words, strict=False) if not is_of_copy(w, before))
+        owner = spelled.get(left, prefix) if marks and left else prefix
+        if owner != prefix:
+            members = [replace(i, reading=replace(i.reading, marks=i.reading.marks | marks)) for i in members]
+        joined.setdefault(owner, []).extend(members)
+    return joined
+
+
+def is_of_copy(word: Word, before: Word | None) -> bool:
+    """Tell whether a word says that a file is a copy, or is the number of one."""
+    return word.says(Kind.DERIVED) or (before is not None and before.says(Kind.DERIVED) and word.text.isdigit())
+
+
+def may_be_initials(texts: Sequence[str]) -> bool:
+    """Tell whether texts share a first word that is a contrast agent, or the end of a case's name."""
+    first = {(w.text, w.says(Kind.CONTRAST) and w.end - w.start <= INITIALS) for t in texts for w in read_words(t)[:1]}
+    return len(first) == 1 and first.pop()[1]
 
 
 def ends_in(kind: Kind, text: str) -> bool:
@@ -84,6 +131,8 @@ def without_first(texts: Sequence[str]) -> list[str] | None:
     if not all(words) or len({one[0].text for one in words}) > 1:
         return None
     shorter = [text[one[0].end :] for text, one in zip(texts, words, strict=True)]
+    if words[0][0].says(Kind.POST) and words[0][1:] and words[0][1].says(Kind.CONTRAST):
+        return None  # post_contrast_T1 beside post_contrast_FLAIR
     return shorter if may_go(words[0][0], shorter, first=True) else None
 
 
@@ -106,8 +155,11 @@ def may_go(word: Word, texts: Sequence[str], first: bool) -> bool:
     if word.says(Kind.SEQUENCE):  # a time point; or what is left names it once more, as in flair_flair
         again = first and MODALITY_TOKENS.get(word.text) in found
         return again or (word.text in TIMES and bool(found & NO_TIMES))
+    if word.says(*ON_AGENT):
+        own = Modality.T1 if word.says(Kind.CONTRAST) else Modality.T1CE  # which the word would change
+        return first and (found >= BOTH_T1 or own not in found)
     if word.says(Kind.POST, Kind.PRE, Kind.LETTER):
-        return first and bool(found & {Modality.FLAIR, Modality.T2})
+        return first and bool(found & AFTER_NOTHING)
     return True
 
 

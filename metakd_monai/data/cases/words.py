@@ -71,7 +71,7 @@ def split_glued(text: str) -> tuple[str, ...] | None:
         return (text,)
     for end in range(1, len(text) + 1):
         piece, rest = text[:end], text[end:]
-        long = len(piece) > 1 or (piece == "w" and Kind.CONTRAST in KNOWN.get(rest, ()))
+        long = len(piece) > 1 or (piece == "w" and KNOWN.get(rest, frozenset()) & {Kind.CONTRAST, Kind.POST})
         usable = STEPS.match(text) if piece == "2" else piece in KNOWN and long
         if not usable or (piece[-1].isdigit() and rest[:1].isdigit() and not STEPS.match(rest)):
             continue
