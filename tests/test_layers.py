@@ -10,12 +10,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "metakd_monai"
 LONGEST_FILE, LONGEST_FUNCTION = 250, 40  # lines; of a function without its docstring
 # What is not there yet; these lists only get shorter.
-LONG_FILES = {"networks/metakd_unet.py"}
+LONG_FILES = set()
 LONG_FUNCTIONS = {
     "apps/benchmark/benchmark_run.py": {"run_benchmark"},
     "apps/predict/case_report.py": {"predict_case"},
     "cli/predict.py": {"predict"},
-    "networks/metakd_unet.py": {"__init__"},
 }
 OF_SCRIPTS = {"test_evaluate_real.py"}  # tests that import from scripts
 FLOORS = [

@@ -2,7 +2,14 @@ import pytest
 import torch
 from conftest import CHANNELS
 
-from metakd_monai.networks import ImportanceWeights, MetaKDUNet, WithFeatures, find_available, infer_architecture
+from metakd_monai.networks import (
+    ImportanceWeights,
+    MetaKDUNet,
+    WithFeatures,
+    find_available,
+    infer_architecture,
+    segment_subsets,
+)
 from metakd_monai.networks.norm import ExactNorm, StepwiseNorm3d, VolumeNorm3d, norm_volume
 from metakd_monai.vocabulary import Modality, modality_subsets
 
@@ -67,7 +74,7 @@ def test_equal_subsets_are_decoded_once_and_count_as_often_as_they_are_there():
     image = torch.randn(1, 4, 8, 8, 8)
     everything, flair = [1, 1, 1, 1], [1, 0, 0, 0]
     network.heads[0].register_forward_hook(lambda module, inputs, output: decoded.append(len(output)))
-    logits, _, _ = network.forward_subsets(image, torch.tensor([[everything, flair, everything]]).bool())
+    logits, _, _ = segment_subsets(network, image, torch.tensor([[everything, flair, everything]]).bool())
     assert decoded == [1, 1]
     assert torch.equal(logits[0], logits[2])
     logits.square().sum().backward()

@@ -1,13 +1,14 @@
 """MetaKD's networks: encoders, Eq. (2), and a fused decoder that segments or classifies."""
 
 from metakd_monai.networks.architecture import infer_architecture
-from metakd_monai.networks.availability import WithFeatures, find_available
+from metakd_monai.networks.availability import find_available
 from metakd_monai.networks.classifier import LateFusionClassifier, MetaKDClassifier
 from metakd_monai.networks.encoders import ConvEncoder, VectorEncoder
 from metakd_monai.networks.fusion import scatter_rows
 from metakd_monai.networks.graph import GraphMetaKDUNet
 from metakd_monai.networks.importance import ImportanceWeights, WithImportance
 from metakd_monai.networks.metakd_unet import MetaKDUNet
+from metakd_monai.networks.with_features import WithFeatures, segment_subsets
 
 __all__ = [
     "ConvEncoder",
@@ -22,4 +23,5 @@ __all__ = [
     "find_available",
     "infer_architecture",
     "scatter_rows",
+    "segment_subsets",
 ]

@@ -1,9 +1,7 @@
-"""Which modalities are there, and what a training step needs beside the prediction."""
-
-from typing import Any
+"""Which modalities are there."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def find_available(x: Tensor) -> Tensor:
@@ -18,21 +16,9 @@ def find_available(x: Tensor) -> Tensor:
     return ~((x == 0) | torch.isnan(x)).flatten(2).all(dim=-1)
 
 
-class WithFeatures(nn.Module):
-    """A network seen through its ``forward_features``: what the trainer calls and what DDP may wrap."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network: Any = network
-
-    def forward(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``.
-
-        Args:
-            x: images ``(B, N, *S)``.
-            available: ``(B, N)``, or ``(B, K, N)`` for K subsets of each, see
-                :meth:`~metakd_monai.networks.MetaKDUNet.forward_subsets`.
-        """
-        if available is not None and available.dim() == 3:
-            return self.network.forward_subsets(x, available)
-        return self.network.forward_features(x, available)
+def check_input(x: Tensor, available: Tensor, in_channels: int) -> None:
+    """Raise ValueError when x has another number of channels, or when no modality is present at all."""
+    if x.shape[1] != in_channels:
+        raise ValueError(f"expected {in_channels} channels, one for each modality, got {x.shape[1]}.")
+    if not bool(available.any()):
+        raise ValueError("no modality is present: nothing to encode.")

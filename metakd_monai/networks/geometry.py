@@ -30,3 +30,16 @@ def interpolate(x: Tensor, factor: int) -> Tensor:
         return x
     size = [length * factor for length in x.shape[2:]]
     return functional.interpolate(x, size, mode="trilinear" if x.dim() == 5 else "bilinear", align_corners=False)
+
+
+def pad_to_multiple(x: Tensor, factor: int) -> Tensor:
+    """Pad zeros at the far ends up to a multiple of a network's stride, with more than one voxel at its bottleneck."""
+    pad: list[int] = []
+    voxels = 1
+    for axis in range(x.dim() - 1, 1, -1):
+        steps = (x.shape[axis] + factor - 1) // factor
+        if axis == 2 and voxels * steps == 1:  # instance norm needs two voxels
+            steps = 2
+        voxels = voxels * steps
+        pad.extend([0, steps * factor - x.shape[axis]])
+    return functional.pad(x, pad)

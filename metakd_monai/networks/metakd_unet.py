@@ -4,25 +4,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.networks.blocks import Convolution
-from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metakd_monai.equations import filling_matrix
 from metakd_monai.networks.architecture import WINDOW, check_arguments, check_window, refuse_other_weights, take_window
-from metakd_monai.networks.availability import find_available
+from metakd_monai.networks.availability import check_input, find_available
 from metakd_monai.networks.fusion import FusionBlock, join, place_rows, pointwise, scatter_rows
-from metakd_monai.networks.geometry import average, crop, interpolate, resize
+from metakd_monai.networks.geometry import average, crop, interpolate, pad_to_multiple, resize
 from metakd_monai.networks.norm import VOLUME_NORM
+from metakd_monai.networks.unet_parts import OwnEncoders, estimate_bytes, make_decoder, make_encoder, make_heads
 
 
 class MetaKDUNet(nn.Module):
     """U-Net whose encoder sees one modality at a time and whose decoder sees all of them, Eq. (1) to (3).
 
     The encoder runs on the present modalities only. At every scale that the decoder reads, an absent modality gets
-    the mean feature of the present ones, so nothing that stands in its channel reaches the output. Filling, weighing
+    the mean feature of the present ones, so nothing that stands in its channel reaches the output. Filling, weighting
     and fusion are linear and done in one step (:func:`~metakd_monai.networks.fusion.fuse_rows`), so time goes with the
     number of present modalities; evaluated on a CPU they are fused one by one, so memory does not.
 
@@ -65,34 +63,19 @@ class MetaKDUNet(nn.Module):
         super().__init__()
         check_arguments(spatial_dims, channels, input_stride, modality_specific_scales)
         self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
-        self.deep_supervision = deep_supervision
-        self.pooling = input_stride
+        self.deep_supervision, self.pooling = deep_supervision, input_stride
         self.factor = input_stride * 2 ** (len(channels) - 1)  # voxels of an image for one of the bottleneck
         if input_stride > 1:
             self.register_buffer("input_stride", torch.tensor(input_stride))
         self.set_window(window)
         self.modality_specific_scales = modality_specific_scales
-
-        def blocks(scales: range) -> nn.ModuleList:
-            widths = [1, *channels]
-            return nn.ModuleList(
-                UnetBasicBlock(spatial_dims, widths[scale], channels[scale], 3, 1 if scale == 0 else 2, norm)
-                for scale in scales
-            )
-
-        self.own: Any = nn.ModuleList(
-            blocks(range(modality_specific_scales)) for _ in range(in_channels if modality_specific_scales else 0)
-        )
-        self.encoder = blocks(range(modality_specific_scales, len(channels)))
+        own = range(modality_specific_scales)
+        self.own: Any = OwnEncoders(make_encoder(spatial_dims, channels, own, norm) for _ in range(in_channels) if own)
+        shared = range(modality_specific_scales, len(channels))
+        self.encoder = make_encoder(spatial_dims, channels, shared, norm)
         self.fusion = nn.ModuleList(FusionBlock(spatial_dims, in_channels, width, norm) for width in channels)
-        self.decoder = nn.ModuleList(
-            UnetUpBlock(spatial_dims, below, width, 3, 1, 2, norm)
-            for below, width in zip(channels[:0:-1], channels[-2::-1], strict=True)
-        )
-        heads = channels[: max(1, len(channels) - 2)] if deep_supervision else channels[:1]
-        self.heads = nn.ModuleList(
-            Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in heads
-        )
+        self.decoder = make_decoder(spatial_dims, channels, norm)
+        self.heads = make_heads(spatial_dims, channels, out_channels, deep_supervision)
         self.batch_norm = any(isinstance(module, _BatchNorm) for module in self.modules())
         self.register_load_state_dict_pre_hook(take_window)
         self.register_load_state_dict_post_hook(refuse_other_weights)
@@ -124,7 +107,7 @@ class MetaKDUNet(nn.Module):
         Raises:
             ValueError: when x has another number of channels, or when no modality is present at all.
         """
-        self.check(x, available)
+        check_input(x, available, self.in_channels)
         index = available.flatten().nonzero().squeeze(1)  # (P,) of B*N
         present = x.flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
         # A CPU is faster one by one: of several channels-last volumes PyTorch's instance norm makes copies.
@@ -139,47 +122,23 @@ class MetaKDUNet(nn.Module):
 
     def encode_rows(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
         """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; for each scale ``(P, C, *S)``."""
-        part = average(self.pad(x), self.pooling)
-        features: list[Tensor] = []
-        if self.modality_specific_scales > 0:
-            features.extend(self.encode_own(part, modalities))
-            part = features[-1]
+        part = average(pad_to_multiple(x, self.factor), self.pooling)
+        features: list[Tensor] = self.own(part, modalities) if self.modality_specific_scales > 0 else []
+        part = features[-1] if len(features) > 0 else part
         for block in self.encoder:
             part = block(part)
             features.append(part)
         return features
 
-    def encode_own(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
-        """Encode rows as :meth:`encode_rows` does, at the scales where each modality has its own encoder."""
-        places: list[Tensor] = []
-        features: list[list[Tensor]] = [[] for _ in range(self.modality_specific_scales)]
-        for n, blocks in enumerate(self.own):
-            rows = (modalities == n).nonzero().squeeze(1)
-            if len(rows) > 0:
-                places.append(rows)
-                part = x if len(rows) == len(x) else x.index_select(0, rows)
-                for scale, block in enumerate(blocks):
-                    part = block(part)
-                    features[scale].append(part)
-        if len(places) == 1:
-            return [parts[0] for parts in features]
-        order = torch.cat(places).argsort()
-        return [torch.cat(parts).index_select(0, order) for parts in features]
-
     def encode_fused(self, x: Tensor, available: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Encode one modality after the other, Eq. (1), and fuse its features at once, so that none pile up.
 
-        Args:
-            x: images, ``(B, N, *S)``, as in :meth:`encode`.
-            available: ``(B, N)`` bool.
+        Arguments and errors are those of :meth:`encode`.
 
         Returns:
             For each scale the fused features ``(B, C, *S)``, Eq. (2) and (3); the bottleneck's rows.
-
-        Raises:
-            ValueError: as :meth:`encode`.
         """
-        self.check(x, available)
+        check_input(x, available, self.in_channels)
         filling = filling_matrix(available)
         kernels = [fuse.kernels(filling) for fuse in self.fusion]
         sums: list[list[Tensor]] = [[] for _ in self.channels]
@@ -208,7 +167,7 @@ class MetaKDUNet(nn.Module):
         size: list[int] | None = None,
         encoded: Tensor | None = None,
     ) -> Tensor:
-        """Fill, Eq. (2), weigh if asked, Eq. (4), concatenate and decode, Eq. (3).
+        """Fill, Eq. (2), weight if asked, Eq. (4), concatenate and decode, Eq. (3).
 
         Args:
             features: what :meth:`encode` returned.
@@ -265,29 +224,6 @@ class MetaKDUNet(nn.Module):
         return self.decode_fused(fused, size), scatter_rows(bottleneck, mask), mask
 
     @torch.jit.unused
-    def forward_subsets(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Segment from several subsets of the modalities, each of which is encoded once; equal ones are decoded once.
-
-        Args:
-            x: images, ``(B, N, *S)``.
-            available: ``(B, K, N)`` bool, K subsets of each.
-
-        Returns:
-            Logits of ``K * B`` samples, the first subset of all, then the second (each as :meth:`decode` gives them);
-            bottleneck features ``(B, N, C, *S)`` of what any subset has, and which those are, ``(B, N)``.
-        """
-        available = available.to(device=x.device, dtype=torch.bool)
-        every = available.any(1)
-        features = self.encode(x, every)
-        size = list(x.shape[2:])
-        decoded: dict[tuple[bool, ...], Tensor] = {}
-        names = [tuple(one.flatten().tolist()) for one in available.unbind(1)]
-        for name, one in zip(names, available.unbind(1), strict=True):
-            if name not in decoded:
-                decoded[name] = self.decode(features, one, None, size, every)
-        return torch.cat([decoded[name] for name in names]), scatter_rows(features[-1], every), every
-
-    @torch.jit.unused
     def forward_weighted(self, x: Tensor, available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
         """Segment as in the upper problem of Eq. (4): the encoder is held constant, its features are weighted.
 
@@ -307,32 +243,7 @@ class MetaKDUNet(nn.Module):
         """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
         return self.forward_features(x, available)[0]
 
-    def check(self, x: Tensor, available: Tensor) -> None:
-        """Raise ValueError when x has another number of channels, or when no modality is present at all."""
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"expected {self.in_channels} channels, one for each modality, got {x.shape[1]}.")
-        if not bool(available.any()):
-            raise ValueError("no modality is present: nothing to encode.")
-
     @torch.jit.export
     def bytes_per_voxel(self) -> float:
         """Estimate the memory in fp32 that prediction on a CPU needs for each voxel of a window."""
-        every_scale = 0.0
-        for scale, width in enumerate(self.channels):
-            every_scale += width / 8**scale
-        kept = 2 * every_scale  # features of one modality, and fused
-        passing = 7 * self.channels[0]  # sums and concatenations at the encoder's full size
-        interpolated = 1 + self.out_channels if self.pooling > 1 else 0  # a padded modality, and logits
-        return 4 * ((kept + passing) / self.pooling**3 + self.in_channels + interpolated)
-
-    def pad(self, x: Tensor) -> Tensor:
-        """Pad zeros at the far ends up to a multiple of the stride, with more than one voxel at the bottleneck."""
-        pad: list[int] = []
-        voxels = 1
-        for axis in range(x.dim() - 1, 1, -1):
-            steps = (x.shape[axis] + self.factor - 1) // self.factor
-            if axis == 2 and voxels * steps == 1:  # instance norm needs two voxels
-                steps = 2
-            voxels = voxels * steps
-            pad.extend([0, steps * self.factor - x.shape[axis]])
-        return functional.pad(x, pad)
+        return estimate_bytes(list(self.channels), self.in_channels, self.out_channels, self.pooling)

@@ -1,0 +1,70 @@
+"""The blocks that MetaKDUNet is made of, nnU-Net's as in MONAI's DynUNet, and the memory that they take."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
+from torch import Tensor, nn
+
+
+def make_encoder(spatial_dims: int, channels: Sequence[int], scales: range, norm: tuple | str) -> nn.ModuleList:
+    """Make an encoder's blocks at some scales; every one but that of the finest halves the size."""
+    widths = [1, *channels]
+    return nn.ModuleList(
+        UnetBasicBlock(spatial_dims, widths[scale], channels[scale], 3, 1 if scale == 0 else 2, norm)
+        for scale in scales
+    )
+
+
+def make_decoder(spatial_dims: int, channels: Sequence[int], norm: tuple | str) -> nn.ModuleList:
+    """Make a decoder's blocks, coarsest first; each doubles the size."""
+    return nn.ModuleList(
+        UnetUpBlock(spatial_dims, below, width, 3, 1, 2, norm)
+        for below, width in zip(channels[:0:-1], channels[-2::-1], strict=True)
+    )
+
+
+def make_heads(spatial_dims: int, channels: Sequence[int], out_channels: int, deep_supervision: bool) -> nn.ModuleList:
+    """Make what gives logits: at the finest scale, and with deep supervision at all but the two coarsest."""
+    widths = channels[: max(1, len(channels) - 2)] if deep_supervision else channels[:1]
+    return nn.ModuleList(
+        Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in widths
+    )
+
+
+class OwnEncoders(nn.ModuleList):
+    """The finest scales of encoders that each modality has for itself: N lists of blocks, or none at all."""
+
+    __iter__: Any  # gives lists of blocks
+
+    def forward(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
+        """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; for each scale ``(P, C, *S)``."""
+        places: list[Tensor] = []
+        features: list[list[Tensor]] = []
+        for n, blocks in enumerate(self):
+            rows = (modalities == n).nonzero().squeeze(1)
+            if len(rows) > 0:
+                places.append(rows)
+                part = x if len(rows) == len(x) else x.index_select(0, rows)
+                for scale, block in enumerate(blocks):
+                    part = block(part)
+                    if len(features) == scale:
+                        features.append([])
+                    features[scale].append(part)
+        if len(places) == 1:
+            return [parts[0] for parts in features]
+        order = torch.cat(places).argsort()
+        return [torch.cat(parts).index_select(0, order) for parts in features]
+
+
+def estimate_bytes(channels: list[int], in_channels: int, out_channels: int, input_stride: int) -> float:
+    """Estimate the memory in fp32 that prediction on a CPU needs for each voxel of a window."""
+    every_scale = 0.0
+    for scale, width in enumerate(channels):
+        every_scale += width / 8**scale
+    kept = 2 * every_scale  # features of one modality, and fused
+    passing = 7 * channels[0]  # sums and concatenations at the encoder's full size
+    interpolated = 1 + out_channels if input_stride > 1 else 0  # a padded modality, and logits
+    return 4 * ((kept + passing) / input_stride**3 + in_channels + interpolated)

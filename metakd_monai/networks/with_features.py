@@ -1,0 +1,50 @@
+"""What a training step asks of a network beside the prediction; of several subsets at once too."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metakd_monai.networks.fusion import scatter_rows
+
+
+class WithFeatures(nn.Module):
+    """A network seen through its ``forward_features``: what the trainer calls and what DDP may wrap."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = network
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``.
+
+        Args:
+            x: images ``(B, N, *S)``.
+            available: ``(B, N)``, or ``(B, K, N)`` for K subsets of each, see :func:`segment_subsets`.
+        """
+        if available is not None and available.dim() == 3:
+            return segment_subsets(self.network, x, available)
+        return self.network.forward_features(x, available)
+
+
+def segment_subsets(network: Any, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Segment from several subsets of the modalities, each of which is encoded once; equal ones are decoded once.
+
+    Args:
+        network: a :class:`~metakd_monai.networks.MetaKDUNet`.
+        x: images, ``(B, N, *S)``.
+        available: ``(B, K, N)`` bool, K subsets of each.
+
+    Returns:
+        Logits of ``K * B`` samples, the first subset of all, then the second (each as ``network.decode`` gives them);
+        bottleneck features ``(B, N, C, *S)`` of what any subset has, and which those are, ``(B, N)``.
+    """
+    available = available.to(device=x.device, dtype=torch.bool)
+    every = available.any(1)
+    features = network.encode(x, every)
+    decoded: dict[tuple[bool, ...], Tensor] = {}
+    names = [tuple(one.flatten().tolist()) for one in available.unbind(1)]
+    for name, one in zip(names, available.unbind(1), strict=True):
+        if name not in decoded:
+            decoded[name] = network.decode(features, one, None, list(x.shape[2:]), every)
+    return torch.cat([decoded[name] for name in names]), scatter_rows(features[-1], every), every
