@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,44 +109,11 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
 
     Or give the files of one case with --flair, --t1, --t1ce, --t2; any of them may be left out.
     """
-    from functools import partial
-
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
     files = {m: options[m.value] for m in Modality if options[m.value] is not None}
     modalities = parse_modalities(options["modalities"])
     cases = choose_cases(source, files, case_id, options["names"])
     tell_notes(cases)
-
-    with lean_imports(ctx.find_root().obj == OWN_PROCESS):
-        from metakd_monai.apps.cohort import predict_cases
-    from metakd_monai.apps.predict.outputs import Outputs
-    from metakd_monai.apps.predict.predictor import Compute, Predictor
-    from metakd_monai.data.files import check_writable
-    from metakd_monai.weights.exports import check_shareable
-    from metakd_monai.weights.load import find_weights
-
-    engine = read_engine(options)
-    weights = find_weights(options["weights"]).absolute()
-    device = "cpu" if engine.name == "ray" else choose_device(options["device"])  # Ray chooses where it is used
-    check_writable(options["output"])
-    et_label = None if options["et_label"] == "auto" else int(options["et_label"])
-    outputs = Outputs(
-        options["output"],
-        not options["no_preview"],
-        options["save_probabilities"],
-        options["overwrite"],
-        options["save_uncertainty"],
-    )
-    if outputs.uncertainty:
-        check_shareable(weights)
-    compute = Compute(**{name: options[name] for name in COMPUTE})
-    arguments = {"modalities": modalities, "et_label": et_label, **{name: options[name] for name in PASSED_ON}}
-    make = partial(Predictor, weights, device=device, compute=compute, **arguments)
-    progress = partial(tqdm, total=len(cases), desc="segmenting", unit="case", disable=None)
-    with logging_redirect_tqdm():
-        failed = predict_cases(make, cases, outputs, engine, progress)
+    failed = segment(cases, modalities, options, own_process=ctx.find_root().obj == OWN_PROCESS)
     click.echo(f"{len(cases) - len(failed)} of {len(cases)} cases done; results in {options['output']}")
     ctx.exit(1 if failed else 0)
 
@@ -170,3 +138,52 @@ def choose_cases(
         raise UserError(f"{absent[0]}: no such file")
     name = name_files(list(files.values())) if case_id is None else case_id
     return [Case(check_case_id(name, "--case-id"), files)]
+
+
+def segment(
+    cases: Sequence[Any], modalities: Sequence[Modality] | None, options: Mapping[str, Any], own_process: bool
+) -> list[str]:
+    """Segment cases as the options ask; return the names of those that failed.
+
+    Raises:
+        UserError: for weights, a device, a folder or an engine that cannot be used.
+    """
+    from functools import partial
+
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    with lean_imports(own_process):
+        from metakd_monai.apps.cohort import predict_cases
+    from metakd_monai.apps.predict.predictor import Compute, Predictor
+    from metakd_monai.weights.load import find_weights
+
+    engine = read_engine(options)
+    weights = find_weights(options["weights"]).absolute()
+    device = "cpu" if engine.name == "ray" else choose_device(options["device"])  # Ray chooses where it is used
+    outputs = choose_outputs(options, weights)
+    et_label = None if options["et_label"] == "auto" else int(options["et_label"])
+    compute = Compute(**{name: options[name] for name in COMPUTE})
+    arguments = {"modalities": modalities, "et_label": et_label, **{name: options[name] for name in PASSED_ON}}
+    make = partial(Predictor, weights, device=device, compute=compute, **arguments)
+    progress = partial(tqdm, total=len(cases), desc="segmenting", unit="case", disable=None)
+    with logging_redirect_tqdm():
+        return predict_cases(make, cases, outputs, engine, progress)
+
+
+def choose_outputs(options: Mapping[str, Any], weights: Path) -> Any:
+    """Return what is written and where; raises UserError for a folder that cannot be, or maps that weights lack."""
+    from metakd_monai.apps.predict.outputs import Outputs
+    from metakd_monai.data.files import check_writable
+    from metakd_monai.weights.exports import check_shareable
+
+    check_writable(options["output"])
+    if options["save_uncertainty"]:
+        check_shareable(weights)
+    return Outputs(
+        options["output"],
+        not options["no_preview"],
+        options["save_probabilities"],
+        options["overwrite"],
+        options["save_uncertainty"],
+    )

@@ -1,9 +1,7 @@
-"""Losses: the task loss for overlapping regions and the importance-weighted distillation."""
+"""The task loss for regions that overlap."""
 
 from monai.losses import DeepSupervisionLoss, DiceLoss
 from torch import Tensor, nn
-
-from metakd_monai.equations import distillation
 
 
 class DiceBCELoss(nn.Module):
@@ -38,21 +36,3 @@ class DiceBCELoss(nn.Module):
         """Return the loss of one head, both arguments ``(B, R, *S)``."""
         target = target.to(logits)
         return self.dice(logits, target) + self.bce(logits, target)
-
-
-class DistillationLoss(nn.Module):
-    """The alpha term of Eq. (4); see :func:`metakd_monai.equations.distillation`.
-
-    Args:
-        p: norm of Eq. (5), 1 or 2.
-    """
-
-    def __init__(self, p: int = 1) -> None:
-        super().__init__()
-        if p not in (1, 2):
-            raise ValueError(f"p must be 1 or 2, got {p!r}.")
-        self.p = p
-
-    def forward(self, features: Tensor, available: Tensor, importance: Tensor) -> Tensor:
-        """Return a scalar for features ``(B, N, C, *S)``, availability ``(B, N)`` and importance ``(N,)``."""
-        return distillation(features, available, importance, self.p)

@@ -89,8 +89,7 @@ def run_benchmark(
     """
     start, folder = time.perf_counter(), Path(output)
     check_items(items)
-    jobs = min(os.cpu_count() or 1, MOST_JOBS) if jobs is None else jobs
-    scoring = choose_scoring(items, convention, hd95, postprocessing, jobs)
+    scoring = choose_scoring(items, convention, hd95, postprocessing, jobs or min(os.cpu_count() or 1, MOST_JOBS))
     reference = None if compare is None else read_reference(compare, compare_method)
     check_writable(folder)
     refuse_folders(*(folder / name for name in (*REWRITTEN, *WRITTEN)))
@@ -107,12 +106,10 @@ def run_benchmark(
         "device": str(device),
         "source": dict(source or {}),
         "cases": {"given": len(items), "scored": len(records), "resumed": resumed, "failed": failed},
-        "incomplete": {r["case"]: r["available"] for r in records if len(r["available"]) < len(MODALITY_NAMES)},
-        "subsets": table.counts(),
-        "means": summarise(table),
-        "comparison": describe(reference, comparisons) if reference is not None and comparisons else None,
-        "seconds": {"total": time.perf_counter() - start, "cases": {r["case"]: r["seconds"] for r in records}},
+        **summarise(table, records),
+        "comparison": describe(reference, comparisons),
     }
+    manifest["seconds"]["total"] = time.perf_counter() - start
     write_json(folder / "manifest.json", manifest)
     return manifest
 
@@ -178,19 +175,28 @@ def write_results(
     return [] if reference is None else write_comparison(folder, table, reference)
 
 
-def summarise(table: ScoreTable) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Return the means over the subsets by post-processing rule, metric and region."""
+def summarise(table: ScoreTable, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return for the manifest what was scored: incomplete cases, subsets, means over the subsets, seconds."""
     return {
-        rule: {
-            metric: {region: finite(table.means(metric, rule)[MEAN, region]) for region in REGION_NAMES}
-            for metric in table.metrics
-        }
-        for rule in table.rules
+        "incomplete": {r["case"]: r["available"] for r in records if len(r["available"]) < len(MODALITY_NAMES)},
+        "subsets": table.counts(),
+        "means": {
+            rule: {metric: mean_by_region(table, metric, rule) for metric in table.metrics} for rule in table.rules
+        },
+        "seconds": {"cases": {r["case"]: r["seconds"] for r in records}},
     }
 
 
-def describe(reference: ReferenceTable, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Return a comparison for the manifest."""
+def mean_by_region(table: ScoreTable, metric: str, rule: str) -> dict[str, float | None]:
+    """Return a metric's mean over the subsets, for each region."""
+    means = table.means(metric, rule)
+    return {region: finite(means[MEAN, region]) for region in REGION_NAMES}
+
+
+def describe(reference: ReferenceTable | None, comparisons: Sequence[Comparison]) -> dict[str, Any] | None:
+    """Return a comparison for the manifest; None where there is none."""
+    if reference is None or not comparisons:
+        return None
     tests = {
         found.rule: {
             region: {name: finite(value) for name, value in asdict(test).items()}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from metakd_monai.apps.predict.outputs import Outputs, is_done, mask_path, write_outputs
-from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.predictor import Predictor, Settings
 from metakd_monai.apps.predict.uncertainty import describe_uncertainty
 from metakd_monai.data.cases import Case
 from metakd_monai.data.files import mark_unfinished, write_json
@@ -18,6 +18,29 @@ from metakd_monai.data.nifti import voxel_ml
 from metakd_monai.data.temporaries import mark_finished, refuse_folders, remove
 from metakd_monai.transforms import NOTE, labels_to_regions
 from metakd_monai.vocabulary import MODALITY_NAMES, Modality, Region
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What became of one case.
+
+    Attributes:
+        item: as read, see :meth:`Predictor.read`.
+        logits: ``(R, *S)`` on the item's box.
+        labels: ``(1, *S)`` on the case's grid.
+        entropy: ``(1, *S)`` in bits on the case's grid; None where it was not asked for.
+        window: the voxels that the network saw at once.
+        smaller: why that was less than what goes with the weights, if it was.
+        seconds: that reading and segmenting took.
+    """
+
+    item: dict[str, Any]
+    logits: torch.Tensor
+    labels: torch.Tensor
+    entropy: torch.Tensor | None
+    window: Any
+    smaller: str | None
+    seconds: dict[str, float]
 
 
 def predict_case(
@@ -28,54 +51,94 @@ def predict_case(
     ``read`` stands in for :meth:`Predictor.read`, so that a case may have been read ahead.
     """
     settings = predictor.settings_for(case)
-    report_path = outputs.directory / f"{case.case_id}.json"
+    mask, report_path = mask_path(outputs, case), outputs.directory / f"{case.case_id}.json"
     refuse_folders(*outputs.files(case.case_id))
-    done = not outputs.overwrite and is_done(mask_path(outputs, case), report_path, settings)
+    done = not outputs.overwrite and is_done(mask, report_path, settings)
     if done and all(path.exists() for path, asked in outputs.maps(case.case_id).items() if asked):
         return f"done before with the same settings, left as it is ({report_path})"
-    outdated = [path for path, asked in outputs.maps(case.case_id).items() if not (asked or done)]
+    found = segment_case(predictor, case, outputs, settings, read or predictor.read)
+    report = make_report(predictor, case, found, settings)
+    mark_unfinished(mask, report_path)
+    for path, asked in outputs.maps(case.case_id).items():
+        if not (asked or done):  # of an earlier mask; it would be taken for this one's
+            remove(path)
     start = time.perf_counter()
-    item = (read or predictor.read)(case)
+    title = f"{case.case_id}\n{title_of(report)}"
+    write_outputs(outputs, case.case_id, found.item, found.logits, found.labels, title, found.entropy)
+    report["seconds"]["write"] = time.perf_counter() - start
+    write_json(report_path, report)
+    mark_finished(mask)
+    return sum_up(predictor, report)
+
+
+def segment_case(
+    predictor: Predictor,
+    case: Case,
+    outputs: Outputs,
+    settings: Settings,
+    read: Callable[[Case], dict[str, Any]],
+) -> Segmented:
+    """Read a case and segment it; nothing is written."""
+    start = time.perf_counter()
+    item = read(case)
     was_read = time.perf_counter()
     logits = predictor.segment(item)
     window, smaller = predictor.inferer.used, predictor.inferer.describe_window()
     labels = predictor.label(item, logits, settings.et_label)
-    unsure = predictor.uncertainty(item, logits) if outputs.uncertainty else None
-    segmented = time.perf_counter()
-    used = [m.value for m, there in zip(Modality, item["available"].tolist(), strict=True) if there]
-    missing = [name for name in MODALITY_NAMES if name not in used]
-    given, absent = ", ".join(used), ", ".join(missing) or "none"
-    image, expectations = item["image"], predictor.expectations
-    volumes = measure(labels, image.affine)
-    sizes = [f"{region} {volume:.1f} mL" for region, volume in volumes.items()]
-    unusual = expectations.find_unusual(image.as_tensor(), item["available"], image.affine)
-    unusual = [*filter(None, [image.meta.get(NOTE), smaller]), *unusual]
-    title = f"{case.case_id}\ngiven: {given}   absent: {absent}\n{'   '.join(sizes)}"
-    mark_unfinished(mask_path(outputs, case), report_path)
-    for path in outdated:  # maps of an earlier mask, which would be taken for this one's
-        remove(path)
-    write_outputs(outputs, case.case_id, item, logits, labels, title, unsure)
-    written = time.perf_counter()
-    report = {
+    entropy = predictor.uncertainty(item, logits) if outputs.uncertainty else None
+    seconds = {"read": was_read - start, "segment": time.perf_counter() - was_read}
+    return Segmented(item, logits, labels, entropy, window, smaller, seconds)
+
+
+def make_report(predictor: Predictor, case: Case, found: Segmented, settings: Settings) -> dict[str, Any]:
+    """Return the report on a case, as JSON holds it."""
+    image, available = found.item["image"], found.item["available"]
+    used = [m.value for m, there in zip(Modality, available.tolist(), strict=True) if there]
+    expectations = predictor.expectations
+    unusual = expectations.find_unusual(image.as_tensor(), available, image.affine)
+    return {
         "case": case.case_id,
         "settings": asdict(settings),
         "weights": str(predictor.weights),
         "device": str(predictor.device),
-        "window": window,
+        "window": found.window,
         "files": case.as_item()["image"],
         "notes": list(case.notes),
-        "modalities": {"used": used, "missing": missing},
-        "volumes_ml": volumes,
+        "modalities": {"used": used, "missing": [name for name in MODALITY_NAMES if name not in used]},
+        "volumes_ml": measure(found.labels, image.affine),
         "expected": expectations.report(used),
-        "warnings": unusual,
-        "uncertainty": None if unsure is None else describe_uncertainty(item["available"].tolist()),
-        "seconds": {"read": was_read - start, "segment": segmented - was_read, "write": written - segmented},
+        "warnings": [*filter(None, [image.meta.get(NOTE), found.smaller]), *unusual],
+        "uncertainty": None if found.entropy is None else describe_uncertainty(available.tolist()),
+        "seconds": dict(found.seconds),
     }
-    write_json(report_path, report)
-    mark_finished(mask_path(outputs, case))
-    notes = "".join(f"; {note}" for note in (expectations.describe(used), expectations.note) if note)
-    line = f"{', '.join(sizes)} (given {given}; absent {absent}) in {written - start:.1f} s{notes}"
-    return "\n".join([line, *(f"warning: {text}" for text in unusual)])
+
+
+def given_and_absent(report: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of the sequences that a case had, and of those that it had not."""
+    modalities = report["modalities"]
+    return ", ".join(modalities["used"]), ", ".join(modalities["missing"]) or "none"
+
+
+def list_volumes(report: Mapping[str, Any]) -> list[str]:
+    """Return each region with its volume."""
+    return [f"{region} {volume:.1f} mL" for region, volume in report["volumes_ml"].items()]
+
+
+def title_of(report: Mapping[str, Any]) -> str:
+    """Return what stands above a case's picture."""
+    given, absent = given_and_absent(report)
+    return f"given: {given}   absent: {absent}\n{'   '.join(list_volumes(report))}"
+
+
+def sum_up(predictor: Predictor, report: Mapping[str, Any]) -> str:
+    """Return a report in a line, and one for each warning."""
+    given, absent = given_and_absent(report)
+    expectations = predictor.expectations
+    known = (expectations.describe(report["modalities"]["used"]), expectations.note)
+    notes = "".join(f"; {note}" for note in known if note)
+    took = f"{sum(report['seconds'].values()):.1f} s"
+    line = f"{', '.join(list_volumes(report))} (given {given}; absent {absent}) in {took}{notes}"
+    return "\n".join([line, *(f"warning: {text}" for text in report["warnings"])])
 
 
 def measure(labels: torch.Tensor, affine: torch.Tensor) -> dict[str, float]:
