@@ -1,4 +1,4 @@
-"""scripts/measure_border.py: how bright FLAIR is where labels end."""
+"""scripts/reproduce/measure_border.py: how bright FLAIR is where labels end."""
 
 import sys
 

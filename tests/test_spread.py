@@ -1,4 +1,4 @@
-"""scripts/measure_spread.py: how far features tell sequences and cases apart."""
+"""scripts/reproduce/measure_spread.py: how far features tell sequences and cases apart."""
 
 import sys
 

@@ -1,6 +1,6 @@
 """Time the brats2020 scores of a 240x240x155 pair against distance transforms of the whole volume, as MedPy does them.
 
-Usage: benchmark_scores.py [REPEATS]. Both run in turns in one process; medians are printed, and that the values agree.
+Usage: scores.py [REPEATS]. Both run in turns in one process; medians are printed, and that the values agree.
 """
 
 import sys

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Prove the Model Zoo's zip: in an environment without metakd_monai, from the bundle's own folder, train two steps,
 # segment, and pass the zoo's checks. Simulated cases; the weights are those of the two steps.
-# Usage: scripts/try_zoo_bundle.sh FOLDER      (made; keeps the environment, about 1.5 GB, for the next time)
+# Usage: scripts/deploy/try_zoo_bundle.sh FOLDER      (made; keeps the environment, about 1.5 GB, for the next time)
 set -euo pipefail
 if [ $# -ne 1 ]; then echo "try_zoo_bundle: $# arguments found; expected one folder" >&2; exit 2; fi
-root=$(cd "$(dirname "$0")/.." && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"
 work=$(cd "$1" && pwd)
 name=brats_mri_metakd_segmentation
@@ -15,7 +15,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 say "1/5 Build the zip"
 "$root/scripts/setup.sh"
-"$root/.venv/bin/python" "$root/scripts/build_zoo_bundle.py" "$work/$name.zip"
+"$root/.venv/bin/python" "$root/scripts/deploy/build_zoo_bundle.py" "$work/$name.zip"
 rm -rf "${work:?}/$name"
 "$root/.venv/bin/python" -m zipfile -e "$work/$name.zip" "$work"
 
@@ -49,4 +49,4 @@ ls "$work/masks"
 
 say "5/5 The checks of the Model Zoo"
 rm models/checkpoint.pt
-python "$root/scripts/verify_bundle.py" --dataset-dir "$work/cases" "$work/$name"
+python "$root/scripts/deploy/verify_bundle.py" --dataset-dir "$work/cases" "$work/$name"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # One round of federated averaging in NVFlare's simulator: a server, and two sites that train the bundle by MonaiAlgo.
-# Usage: scripts/try_nvflare.sh FOLDER      (made; keeps an environment of its own for the next time)
+# Usage: scripts/deploy/try_nvflare.sh FOLDER      (made; keeps an environment of its own for the next time)
 set -euo pipefail
 if [ $# -ne 1 ]; then echo "try_nvflare: $# arguments found; expected one folder" >&2; exit 2; fi
-root=$(cd "$(dirname "$0")/.." && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"
 work=$(cd "$1" && pwd)
 export PYTHONWARNINGS=ignore
@@ -12,7 +12,7 @@ grep -E '^(torch|monai|numpy)==' "$root/constraints.txt" > "$work/constraints.tx
 PIP_CONSTRAINT="$work/constraints.txt" "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
     nvflare==2.7.3 monai-nvflare==0.4.0 -e "$root"
 export PATH="$work/venv/bin:$PATH"
-python "$root/scripts/nvflare_job.py" "$work"
+python "$root/scripts/deploy/nvflare_job.py" "$work"
 rm -rf "$work/run"
 nvflare simulator "$work/job" -w "$work/run" -n 2 -t 2 -c site-1,site-2 > "$work/log.txt" 2>&1 ||
     { tail -20 "$work/log.txt" >&2; exit 1; }

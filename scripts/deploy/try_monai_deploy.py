@@ -18,7 +18,7 @@ from metakd_monai.data.cases import Case, find_cases
 from metakd_monai.transforms import labels_to_regions
 from metakd_monai.vocabulary import Region
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_app(source: Path, output: Path, model: Path, status: int = 0) -> str:
@@ -158,7 +158,7 @@ def use(work: Path, bundle: Path, script: Path) -> None:
 def make_series(case: Any, output: Path, patient: str) -> None:
     """Write a case as the series of another patient."""
     folder = next(iter(case.files.values())).parent
-    script = ROOT / "scripts" / "make_dicom_series.py"
+    script = ROOT / "scripts" / "deploy" / "make_dicom_series.py"
     subprocess.run([sys.executable, script, folder, output, "--patient", patient], check=True)
 
 

@@ -1,6 +1,6 @@
 """Time the exported formats beside the network itself, on one box of random numbers, in turns in one process.
 
-Usage: benchmark_exports.py OUTPUT [--weights FILE] [--shape 144 176 144] [--repeats 3]
+Usage: exports.py OUTPUT [--weights FILE] [--shape 144 176 144] [--repeats 3]
 Writes the exports (kept for the next time), random weights of the default widths unless given, and exports.json to
 OUTPUT. Every format runs in fp32 on the CPU, with four sequences and with one.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmark_inference import make_weights, measure_turns, timed  # first: it sets PyTorch's memory
+from inference import make_weights, measure_turns, timed  # first: it sets PyTorch's memory
 
 import torch  # isort: skip
 

@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLE = REPOSITORY / "bundles" / "brats_mri_metakd_segmentation"
-SCHEMA = REPOSITORY / "scripts" / "zoo" / "meta_schema_20240725.json"
+SCHEMA = REPOSITORY / "scripts" / "deploy" / "zoo" / "meta_schema_20240725.json"
 REQUIRED = (("configs/metadata.json",), ("LICENSE",), ("models/model.pt",))
 INFERENCE = tuple(f"configs/inference.{end}" for end in ("json", "yaml", "yml"))
 CONFIGS = {"config_file": "configs/inference.json", "meta_file": "configs/metadata.json"}

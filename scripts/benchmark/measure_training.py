@@ -1,4 +1,4 @@
-"""One measurement of benchmark_training.py, in a process of its own. Usage: measure_training.py TASK (JSON)."""
+"""One measurement of training.py, in a process of its own. Usage: measure_training.py TASK (JSON)."""
 
 import json
 import resource
@@ -21,7 +21,7 @@ from metakd_monai.handlers import TimingReader
 from metakd_monai.losses import DiceBCELoss
 from metakd_monai.networks import ImportanceWeights, MetaKDUNet
 
-CONFIG = Path(__file__).resolve().parents[1] / "bundles" / "brats_mri_metakd_segmentation" / "configs" / "train.json"
+CONFIG = Path(__file__).resolve().parents[2] / "bundles" / "brats_mri_metakd_segmentation" / "configs" / "train.json"
 NEVER = 10**9
 GIB = 2**30
 

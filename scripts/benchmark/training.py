@@ -7,7 +7,7 @@ its peak memory is its own: resident on a CPU, allocated on a GPU.
 
 Then the bundle's train.json runs on simulated cases in the cache, with different numbers of loader workers.
 
-Usage: benchmark_training.py OUTPUT [--crop 160x160x80 128x128x128] [--batch-size 2 1] [--repeats 3] [--device cpu]
+Usage: training.py OUTPUT [--crop 160x160x80 128x128x128] [--batch-size 2 1] [--repeats 3] [--device cpu]
            [--precision fp32] [--num-workers 0 1 2] [--loading-steps 3] [--json FILE]
 Writes training.json, training.png and the simulated cases to OUTPUT, and prints the tables.
 """

@@ -1,4 +1,4 @@
-"""Write a job of NVFlare in which MonaiAlgo trains the bundle at two sites, for scripts/try_nvflare.sh.
+"""Write a job of NVFlare in which MonaiAlgo trains the bundle at two sites, for scripts/deploy/try_nvflare.sh.
 
 Usage: nvflare_job.py FOLDER        makes FOLDER/job, FOLDER/bundle and the simulated cases of two sites
 """

@@ -1,6 +1,6 @@
 """Time whole ``metakd predict`` commands on 10 to 200 small simulated cases: is the cost per case flat, and the memory?
 
-Usage: benchmark_cohort.py OUT [--ray] [--sizes 10,50,100,200] (three or more). Writes OUT/cohort.json and
+Usage: cohort.py OUT [--ray] [--sizes 10,50,100,200] (three or more). Writes OUT/cohort.json and
 OUT/cohort.png. Time and memory are those of the whole tree of processes of a command, memory as the sum of what each
 holds alone or shares (proportional set size) where the system tells it (Linux).
 """

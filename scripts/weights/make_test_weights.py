@@ -1,6 +1,6 @@
 """Write weights that no one has trained, for checks of plumbing: on the given case their mask holds every label.
 
-Usage: python scripts/make_test_weights.py CASE OUTPUT.pt
+Usage: python scripts/weights/make_test_weights.py CASE OUTPUT.pt
 
 They are drawn with seed 0, and each region's bias is put where a third of the brain is above it. A mask as undecided
 as theirs shows the smallest difference between two ways to compute it.

@@ -29,7 +29,7 @@ from metakd_monai.bundle.options import set_up_randomness
 from metakd_monai.data.files import write_json, write_safely
 from metakd_monai.vocabulary import subsets_of
 
-TRAIN = Path(__file__).resolve().parents[1] / "bundles" / "adni_metakd_classification" / "configs" / "train.json"
+TRAIN = Path(__file__).resolve().parents[2] / "bundles" / "adni_metakd_classification" / "configs" / "train.json"
 LATE = "metakd_monai.networks.LateFusionClassifier"
 VARIANTS: dict[str, dict[str, Any]] = {
     "MetaKD": {},

@@ -34,7 +34,7 @@ from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Label, modalit
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # after the backend
 
-BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "brats_mri_metakd_segmentation"
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "brats_mri_metakd_segmentation"
 VARIANTS = {
     "MetaKD (alpha 0.1)": {"alpha": "0.1"},
     "alpha 0": {"alpha": "0"},

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The recipe of the weights that the bundle ships: simulated training on crops, then on whole brains, then fp16 with
 # input_stride 2. Why in parts, and why without distillation: docs/model_card.md.
-# Usage: scripts/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of train.json]
-#   ATLAS_DIR  tissue maps of SRI24, MNI152 and Colin27, as scripts/prepare_atlases.py makes them
+# Usage: scripts/reproduce/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of train.json]
+#   ATLAS_DIR  tissue maps of SRI24, MNI152 and Colin27, as scripts/weights/prepare_atlases.py makes them
 #   REAL_DIR   labelled cases with four sequences whose licence lets weights be shared
 # About seventeen hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
@@ -11,7 +11,7 @@ output=$(realpath -m "$1")
 atlas=$(realpath -e "$2")
 real=$(realpath -e "$3")
 shift 3
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore THP_MEM_ALLOC_ENABLE=1
 configs=bundles/brats_mri_metakd_segmentation/configs
@@ -41,11 +41,11 @@ on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --m
 with_each_alone last alone 8 --max_iterations 3000 --cosine#T_max 3000 "$@"
 with_each_alone alone anew 10 --max_iterations 2460 --cosine#T_max 2460 "$@"
 with_each_alone anew many 13 --alone 2 --drawn 3 --max_iterations 3450 --cosine#T_max 3450 "$@"
-python scripts/publish_weights.py "$output/many/model.pt" --output "$output/copied/checkpoint.pt" --modality-specific-scales 2
+python scripts/weights/publish.py "$output/many/model.pt" --output "$output/copied/checkpoint.pt" --modality-specific-scales 2
 with_each_alone copied own 23 --alone 2 --drawn 3 --max_iterations 3400 --cosine#T_max 3400 "$@"
 with_each_alone own borders 31 --alone 2 --drawn 3 --learning_rate 0.0015 --max_iterations 2000 --cosine#T_max 2000 "$@"
 agent=(--alone 2 --drawn 3 --learning_rate 0.001 --meta_interval 250 --max_iterations 900 --cosine#T_max 900)
 on_whole_brains borders agent "${agent[@]}" --seed 37 "$@"
 on_whole_brains agent longer "${agent[@]}" --seed 43 "$@"
-python scripts/publish_weights.py "$output/longer/model.pt" --output "$output/model.pt" --input-stride 2 --window whole \
+python scripts/weights/publish.py "$output/longer/model.pt" --output "$output/model.pt" --input-stride 2 --window whole \
     --thresholds 0.2 0.2 0.5

@@ -1,6 +1,6 @@
 """Write the NIfTI sequences of a case as DICOM series, to try DICOM software with images whose voxels are known.
 
-Usage: python scripts/make_dicom_series.py CASE OUTPUT [--patient ID] [--crop 100,100,60] [--nifti FOLDER]
+Usage: python scripts/deploy/make_dicom_series.py CASE OUTPUT [--patient ID] [--crop 100,100,60] [--nifti FOLDER]
 
 One MR series for each sequence, axial slices, one study and frame of reference for each patient; needs pydicom.
 """

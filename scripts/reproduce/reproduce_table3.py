@@ -35,7 +35,7 @@ from metakd_monai.apps.classification import predict
 from metakd_monai.bundle.options import set_up_randomness
 from metakd_monai.data.files import write_safely
 
-TRAIN = Path(__file__).resolve().parents[1] / "bundles" / "avmnist_metakd_classification" / "configs" / "train.json"
+TRAIN = Path(__file__).resolve().parents[2] / "bundles" / "avmnist_metakd_classification" / "configs" / "train.json"
 RATES = (0.05, 0.10, 0.15, 0.20)
 TABLES = {"3a": "sound", "3b": "image"}  # and what is scarce in training and missing in testing
 PLAIN = {"alpha": 0.0}

@@ -20,7 +20,7 @@ from pathlib import Path
 from metakd_monai.bundle.root import SEGMENTATION_BUNDLE
 from metakd_monai.data.files import write_safely
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "metakd_monai"
 HOME = "scripts"  # the folder that MONAI lets bundles import from
 STATED_APART = {"monai", "numpy", "torch"}  # have keys of their own in the metadata

@@ -4,7 +4,7 @@ The peer runs in fp32 on the whole volume, as its bundle does it, in a process w
 to tell what those do, once more in the process that measures our network, with ours. All measurements take turns; the
 whole command runs as a process of its own, from its start to the written mask and preview.
 
-Usage: benchmark_inference.py OUTPUT [--case FOLDER] [--weights FILE] [--repeats 3] [--device cpu] [--precision auto]
+Usage: inference.py OUTPUT [--case FOLDER] [--weights FILE] [--repeats 3] [--device cpu] [--precision auto]
            [--shape 240 240 155] [--small-shape 72 88 72] [--cases 1 2 4 8] [--no-plots]
 Writes inference.json, inference.png, and, unless given, a simulated case and random weights to OUTPUT.
 """

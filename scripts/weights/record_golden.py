@@ -13,10 +13,10 @@ from metakd_monai import __version__
 from metakd_monai.data.files import read_json, write_json
 from metakd_monai.errors import UserError
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.append(str(REPOSITORY / "tests"))
 
-from golden import FILE, agrees, golden_masks  # type: ignore[import-not-found]  # noqa: E402
+from golden import FILE, agrees, golden_masks  # noqa: E402
 
 
 def main() -> int:
