@@ -2,7 +2,6 @@
 
 import copy
 import csv
-import importlib
 import json
 import os
 import shutil
@@ -22,9 +21,8 @@ from test_predict import predict
 from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
+from metakd_monai.weights.publish import publish
 
-sys.path.append(str(REPOSITORY / "scripts"))
-publish = importlib.import_module("publish_weights").publish
 CONFIGS = BUNDLE / "configs"
 NETWORK = ["--network_def#channels", "[4,8,16]", "--device", "cpu"]
 SMALL = [*NETWORK, "--roi_size", "[16,16,16]", "--num_workers", "0"]
