@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ def test_thresholds_move_the_logits(weights, tmp_path):
 def test_what_cannot_be_published(network, weights, tmp_path):
     output = tmp_path / "published.pt"
     with pytest.raises(UserError, match=r"^nothing\.pt: no such file"):
-        publish("nothing.pt", output)
+        publish(Path("nothing.pt"), output)
     with torch.no_grad():
         network.heads[0].conv.bias[0] = 1e6
     torch.save(network.state_dict(), tmp_path / "huge.pt")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evidence.aims import BETTER, ROUNDING
-from evidence.rows import Evidence, summarise
+from metakd_monai.apps.study.aims import BETTER, ROUNDING
+from metakd_monai.apps.study.evidence import Evidence, summarise
 from metakd_monai.vocabulary import REGION_NAMES
 
 WITHOUT = "no dropping"

@@ -3,32 +3,30 @@
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from conftest import CHANNELS, REPOSITORY
+from click.testing import CliRunner
+from conftest import CHANNELS
 from PIL import Image
 
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.study import Study, run_study
+from metakd_monai.apps.study.aims import check_aims, difference, violations
+from metakd_monai.apps.study.evidence import ALL, Evidence, Row, Source, expectations, summarise
+from metakd_monai.apps.study.pictures import choose_subsets, worst_rows
+from metakd_monai.apps.study.study_report import Content, make_report
+from metakd_monai.apps.study.uncertainty_score import auroc, score_uncertainty, segment_case
+from metakd_monai.apps.study.weights_compared import compare_lines, dropping_lines
+from metakd_monai.cli import main
 from metakd_monai.data.cases import find_cases
 from metakd_monai.errors import UserError
 from metakd_monai.metrics import score_case
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import REGION_NAMES, Modality, modality_subsets
-
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-
-from evaluate_real import read_arguments, run
-from evidence.aims import check_aims, difference, violations
-from evidence.compare import compare_lines, dropping_lines
-from evidence.doubt import auroc, judge, measure_doubt
-from evidence.pictures import choose_subsets, worst_rows
-from evidence.report import Content, make_report
-from evidence.rows import ALL, Evidence, Row, Source, expectations, summarise
 
 SUBSETS = ["+".join(m.value for m in subset) for subset in modality_subsets()]
 
@@ -73,16 +71,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def output(folder: Path, files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one evaluation writes, other weights and a case that was trained on among it."""
     output = tmp_path_factory.mktemp("evaluation")
-    arguments = [str(output), "--weights", str(files[0]), "--cases", f"{folder}=simulated", "--trained-on"]
-    arguments += [
-        "Simulated_002",
-        "--uncertainty",
-        "--compare",
-        f"MetaKD={files[0]}",
-        f"MetaKD={files[1]}",
-        f"no dropping={files[2]}",
-    ]
-    assert run(read_arguments(arguments)) == 0
+    arguments = ["study", "--output", output, "--weights", files[0], "--cases", f"{folder}=simulated", "--uncertainty"]
+    arguments += ["--trained-on", "Simulated_002", "--compare", f"MetaKD={files[0]}", "--compare", f"MetaKD={files[1]}"]
+    arguments += ["--compare", f"no dropping={files[2]}", "--device", "cpu"]
+    result = CliRunner().invoke(main, [*map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith(f"are in {output}\n")
     return output
 
 
@@ -153,7 +147,7 @@ def test_auroc_by_hand():
 
 def test_uncertainty_is_compared_with_the_errors_of_the_mask(folder, files, output):
     (case,) = find_cases(folder / "Simulated_001")
-    found = measure_doubt(judge(Predictor(files[0]), case, case.label))
+    found = score_uncertainty(segment_case(Predictor(files[0]), case, case.label))
     paths = (output / "masks" / "flair+t1ce" / "Simulated_001.nii.gz", case.label)
     mask, truth = (np.asarray(nib.load(path).dataobj) for path in paths)
     brain = np.any([np.asarray(nib.load(path).dataobj) != 0 for path in case.files.values()], axis=0)
@@ -162,29 +156,29 @@ def test_uncertainty_is_compared_with_the_errors_of_the_mask(folder, files, outp
     assert 0 <= found.auroc <= 1
     assert found.auroc != found.auroc_mirroring
     assert found.where_wrong != found.where_right
-    unseen = measure_doubt(judge(Predictor(files[0], modalities=[Modality.FLAIR]), case, case.label))
+    unseen = score_uncertainty(segment_case(Predictor(files[0], modalities=[Modality.FLAIR]), case, case.label))
     assert (unseen.given, unseen.method) == ("flair", "mirroring")
     assert unseen.auroc == unseen.auroc_mirroring
 
 
 def test_a_second_run_computes_nothing_again(folder, files, output, monkeypatch):
-    monkeypatch.setattr("evaluate_real.MaskKeeper.label_maps", lambda *_: pytest.fail("computed again"))
-    monkeypatch.setattr("evaluate_real.judge", lambda *_: pytest.fail("computed again"))
-    arguments = [str(output), "--weights", str(files[0]), "--cases", f"{folder}=simulated", "--uncertainty"]
-    assert run(read_arguments(arguments)) == 0
+    places = ("study_run.MaskKeeper.label_maps", "uncertainty_cases.segment_case")
+    for place in places:
+        monkeypatch.setattr(f"metakd_monai.apps.study.{place}", lambda *_: pytest.fail("computed again"))
+    assert run_study(Study(files[0], output, [f"{folder}=simulated"], uncertainty=True))
     assert "yes" not in (output / "report.md").read_text().split("## Aims")[0]
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--trained-on", "nobody"], "--trained-on: 'nobody' found; expected names of cases: Simulated_000"),
-        (["--compare", "MetaKD"], "--compare: 'MetaKD' found; expected NAME=FILE"),
+        ({"trained_on": ["nobody"]}, "--trained-on: 'nobody' found; expected names of cases: Simulated_000"),
+        ({"compare": ["MetaKD"]}, "--compare: 'MetaKD' found; expected NAME=FILE"),
     ],
 )
 def test_arguments_that_cannot_be_used(folder, files, output, more, message):
     with pytest.raises(UserError, match=message):
-        run(read_arguments([str(output), "--weights", str(files[0]), "--cases", f"{folder}=simulated", *more]))
+        run_study(Study(files[0], output, [f"{folder}=simulated"], **more))
 
 
 def test_aims_by_hand():
@@ -230,7 +224,7 @@ def test_expectations_name_no_region_without_cases():
     assert found["subsets"]["t1"] == {"WT": {"mean": 0.5, "lowest": 0.5, "highest": 0.5, "cases": 1}}
 
 
-def test_seeds_are_averaged_and_dropping_is_judged():
+def test_seeds_are_averaged_and_dropping_is_compared():
     ours = [Evidence(full_case("a", lambda s, n=n: 0.6 + n)) for n in (0.0, 0.1)]
     without = [Evidence(full_case("a", lambda s: 0.5 if s != "t1" else 0.7))]
     lines = "\n".join(compare_lines({"MetaKD": ours, "no dropping": without}))
@@ -269,8 +263,8 @@ def test_subsets_in_which_no_case_has_a_region_are_left_out():
 def test_a_reference_that_cannot_be_read_fails_its_case_alone(folder, files, tmp_path):
     shutil.copytree(folder, tmp_path / "in")
     (tmp_path / "in" / "Simulated_000" / "Simulated_000_seg.nii.gz").write_bytes(b"no NIfTI")
-    arguments = [str(tmp_path / "out"), "--weights", str(files[0]), "--cases", str(tmp_path / "in")]
-    assert run(read_arguments([*arguments, "--trained-on", "Simulated_001", "Simulated_002"])) == 1
+    seen = ["Simulated_001", "Simulated_002"]
+    assert not run_study(Study(files[0], tmp_path / "out", [str(tmp_path / "in")], seen))
     text = (tmp_path / "out" / "report.md").read_text()
     assert "Failed: Simulated_000: " in text
     assert "## Aims" not in text  # no case is left for them

@@ -1,4 +1,4 @@
-"""The cases of an evaluation, what is known of them, and their masks."""
+"""The cases of a study, what is known of them, and their masks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from evidence.rows import Source
 from metakd_monai.apps.benchmark import SubsetPredictor
 from metakd_monai.apps.benchmark.benchmark_items import Items, check_items, labelled_items
 from metakd_monai.apps.benchmark.case_record import Scoring, read_reference
 from metakd_monai.apps.benchmark.subset_predictor import Subset, name_subset
 from metakd_monai.apps.predict.outputs import to_native
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.study.evidence import Source
 from metakd_monai.data.nifti import read_nifti, write_like
 from metakd_monai.data.stream import files_in
 from metakd_monai.errors import UserError
@@ -24,10 +24,6 @@ from metakd_monai.transforms import REFERENCE
 from metakd_monai.transforms.images import CASE_ID
 from metakd_monai.vocabulary import REGION_NAMES
 
-LABELS = {
-    "brats_cc-by-nc-sa": "expert",
-    "tcga_cc-by": "algorithmic (fusion of five networks)",
-}  # who drew the references below a folder of this name
 UNKNOWN = "not said"
 
 
@@ -65,8 +61,7 @@ def find_items(folders: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, 
     for given in folders:
         name, _, said = given.partition("=")
         found = labelled_items(Path(name))
-        known = next((LABELS[part] for part in Path(name).resolve().parts if part in LABELS), UNKNOWN)
-        labels |= {str(item["case_id"]): said or known for item in found}
+        labels |= {str(item["case_id"]): said or UNKNOWN for item in found}
         items += found
     check_items(items)
     return items, labels

@@ -7,8 +7,6 @@ brain, where a given sequence is not 0.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,17 +15,18 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from evidence.pictures import draw_uncertainty, make_scene, read_upright
 from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.apps.predict.uncertainty import MIRRORING, describe_uncertainty, entropy
+from metakd_monai.apps.study.pictures import draw_uncertainty, make_scene, read_upright
 from metakd_monai.data.cases import Case
-from metakd_monai.data.files import write_json
+from metakd_monai.data.files import read_json, write_json
+from metakd_monai.errors import UserError
 from metakd_monai.transforms import labels_to_regions, regions_to_labels
 from metakd_monai.vocabulary import Modality
 
 
-class Doubt(NamedTuple):
+class UncertaintyRow(NamedTuple):
     """What the uncertainty of one mask is worth; ``nan`` where no voxel is wrong.
 
     ``auroc_mirroring`` is that of the other method, ``auroc_alone`` that of the entropy of the mask's own
@@ -46,7 +45,7 @@ class Doubt(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredMask:
     """A mask, what it should have been, and its uncertainty.
 
     Attributes:
@@ -79,7 +78,7 @@ class Judged:
         return name_subset([m for m, there in zip(Modality, self.available, strict=True) if there])
 
 
-def judge(predictor: Predictor, case: Case, reference: Path) -> Judged:
+def segment_case(predictor: Predictor, case: Case, reference: Path) -> ScoredMask:
     """Segment a case.
 
     Args:
@@ -92,47 +91,47 @@ def judge(predictor: Predictor, case: Case, reference: Path) -> Judged:
     labels = regions_to_labels(logits > 0, case.et_label)[0]
     truth = torch.from_numpy(read_upright(reference)[item["box"]].copy())
     unsure, mirrored = (predictor.uncertainty(item, logits, method)[0] for method in (None, MIRRORING))
-    return Judged(case.case_id, item, labels, truth, unsure, mirrored, entropy(logits.sigmoid()[None])[0, 0])
+    return ScoredMask(case.case_id, item, labels, truth, unsure, mirrored, entropy(logits.sigmoid()[None])[0, 0])
 
 
-def measure_doubt(judged: Judged) -> Doubt:
+def score_uncertainty(scored: ScoredMask) -> UncertaintyRow:
     """Compare the uncertainty of a mask with its errors."""
-    regions = [labels_to_regions(labels[None]) for labels in (judged.labels, judged.truth)]
-    brain = (judged.item["image"].as_tensor()[judged.item["available"]] != 0).any(dim=0)
+    regions = [labels_to_regions(labels[None]) for labels in (scored.labels, scored.truth)]
+    brain = (scored.item["image"].as_tensor()[scored.item["available"]] != 0).any(dim=0)
     wrong = (regions[0] != regions[1]).any(dim=0)
-    errors, bits = wrong[brain].numpy(), judged.unsure[brain].numpy()
-    return Doubt(
-        judged.case,
-        judged.given,
-        describe_uncertainty(judged.available)["method"],
+    errors, bits = wrong[brain].numpy(), scored.unsure[brain].numpy()
+    return UncertaintyRow(
+        scored.case,
+        scored.given,
+        describe_uncertainty(scored.available)["method"],
         float(errors.mean()),
         auroc(bits, errors),
-        auroc(judged.mirrored[brain].numpy(), errors),
-        auroc(judged.alone[brain].numpy(), errors),
+        auroc(scored.mirrored[brain].numpy(), errors),
+        auroc(scored.alone[brain].numpy(), errors),
         mean(bits[errors]),
         mean(bits[~errors]),
     )
 
 
-def read_doubt(path: Path, weights_sha256: str) -> Doubt | None:
-    """Return what :func:`write_doubt` recorded, or None when there is nothing, or it is of other weights."""
+def read_uncertainty(path: Path, weights_sha256: str) -> UncertaintyRow | None:
+    """Return what :func:`write_uncertainty` recorded, or None when there is nothing, or it is of other weights."""
     try:
-        record = json.loads(path.read_text())
-        return Doubt(**record["doubt"]) if record["weights_sha256"] == weights_sha256 else None
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_json(path, "a record of an earlier run")
+        return UncertaintyRow(**record["uncertainty"]) if record["weights_sha256"] == weights_sha256 else None
+    except (UserError, KeyError, TypeError):
         return None
 
 
-def write_doubt(path: Path, doubt: Doubt, weights_sha256: str) -> None:
+def write_uncertainty(path: Path, found: UncertaintyRow, weights_sha256: str) -> None:
     """Record what was measured, so that a run that was stopped goes on where it was."""
-    write_json(path, {"weights_sha256": weights_sha256, "doubt": doubt._asdict()})
+    write_json(path, {"weights_sha256": weights_sha256, "uncertainty": found._asdict()})
 
 
-def draw_doubt(path: Path, judged: Judged) -> None:
+def draw_scored(path: Path, scored: ScoredMask) -> None:
     """Write a PNG of a mask, its errors and its uncertainty."""
-    scene = make_scene(judged.item["image"].numpy(), judged.available, judged.truth.numpy())
-    mask, unsure = (scene.cut(volume.numpy()) for volume in (judged.labels, judged.unsure))
-    draw_uncertainty(path, scene, mask, unsure, judged.given, f"{judged.case}, given {judged.given}")
+    scene = make_scene(scored.item["image"].numpy(), scored.available, scored.truth.numpy())
+    mask, unsure = (scene.cut(volume.numpy()) for volume in (scored.labels, scored.unsure))
+    draw_uncertainty(path, scene, mask, unsure, scored.given, f"{scored.case}, given {scored.given}")
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -150,46 +149,6 @@ def mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
-    """Return the section of a report: each case, and the mean over cases by method."""
-    lines = ["", "## Uncertainty", "", "In the brain; a voxel is wrong where any region differs from the reference."]
-    lines += [
-        "AUROC for wrong voxels: of the map, of mirroring, of the mask's own probabilities. Mean of the map in bits."
-    ]
-    heads = [
-        "case",
-        "given",
-        "opinions",
-        "wrong voxels",
-        "AUROC",
-        "mirroring",
-        "mask alone",
-        "where wrong",
-        "where right",
-    ]
-    lines += ["", "| " + " | ".join(heads) + " |", "|---|---|---|" + "--:|" * 6]
-    for one in doubts:
-        lines.append(f"| {one.case} | {one.given} | {one.method} | {show(one[3:])} |")
-    for method in dict.fromkeys(one.method for one in doubts):
-        same = [one for one in doubts if one.method == method]
-        means = [mean_known(column) for column in zip(*(one[3:] for one in same), strict=True)]
-        lines.append(f"| **mean of {len(same)}** | | {method} | {show(means)} |")
-    for one in doubts:
-        lines += ["", f"![{one.case} given {one.given}]({picture_name(one.case, one.given)})"]
-    return lines
-
-
 def picture_name(case: str, given: str) -> str:
     """Name the file of a picture of uncertainty."""
     return f"{case}_uncertainty_{given}.png"
-
-
-def mean_known(values: Iterable[float]) -> float:
-    """Return the mean of what is a number, ``nan`` of nothing."""
-    return mean(np.array([value for value in values if not np.isnan(value)]))
-
-
-def show(values: Sequence[float]) -> str:
-    """Show the share in % and the other numbers as cells."""
-    share, *others = values
-    return " | ".join([f"{100 * share:.2f} %", *(f"{value:.3f}" for value in others)])

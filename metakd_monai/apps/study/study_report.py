@@ -1,4 +1,4 @@
-"""The Markdown report of an evaluation."""
+"""The Markdown report of a study."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import isnan
 
-from evidence.aims import check_aims, violations
-from evidence.compare import OURS, WITHOUT, Runs, compare_lines, dropping_lines
-from evidence.rows import ALL, Evidence, Source, summarise
+from metakd_monai.apps.study.aims import check_aims, violations
+from metakd_monai.apps.study.evidence import ALL, Evidence, Source, summarise
+from metakd_monai.apps.study.weights_compared import OURS, WITHOUT, Runs, compare_lines, dropping_lines
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Modality
 
 DASH = "-"

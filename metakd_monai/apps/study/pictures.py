@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
-from evidence.rows import Evidence, Row
 from metakd_monai.apps.predict.preview import COLOURS, blend, brain_box, busiest_slice, cut, largest_tumour
+from metakd_monai.apps.study.evidence import Evidence, Row
 from metakd_monai.data.files import write_safely
 from metakd_monai.data.nifti import read_nifti, read_voxels
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, REGION_NAMES, WORKING_AXES, Label, Modality
