@@ -108,6 +108,10 @@ class Place:
         """Return the arguments of ``metakd benchmark`` of the cases in ``in``, into ``out``."""
         return strings("benchmark", "--weights", self.sound.weights, "-o", "out", "--jobs", 1, *arguments)
 
+    def study(self, *arguments: object) -> list[str]:
+        """Return the arguments of ``metakd study`` of the cases in ``in``, into ``out``."""
+        return strings("study", "--cases", "in", "--weights", self.sound.weights, "-o", "out", *arguments)
+
 
 Prepare = Callable[[Place], Plan]
 Inputs = Iterator[tuple[str, Prepare]]  # what a family yields: a recipe in words, and the function that makes it

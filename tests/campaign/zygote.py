@@ -21,6 +21,7 @@ WARM = (
     "metakd_monai.apps.predict.predictor",
     "metakd_monai.apps.predict.preview",
     "metakd_monai.apps.benchmark",
+    "metakd_monai.apps.study",
     "metakd_monai.metrics",
     "metakd_monai.apps.submission",
     "metakd_monai.apps.simulation.toy",

@@ -86,6 +86,7 @@ def run_study(study: Study) -> bool:
     Raises:
         UserError: when an argument cannot be used, or no case could be scored.
     """
+    files = read_compared(study.compare)
     cases = Cases(study)
     check_writable(study.output)
     predictor = Predictor(study.weights, study.device)
@@ -93,7 +94,7 @@ def run_study(study: Study) -> bool:
     rows, failed = cases.score(MaskKeeper(predictor, study.output / "masks"), study.output / "cases")
     if not rows:
         raise UserError(f"cases: none of {len(cases.items)} could be scored; {next(iter(failed.values()))}")
-    compared = compare_weights(study.compare, (sha256, rows), cases.score_file)
+    compared = compare_weights(files, (sha256, rows), cases.score_file)
     evidence = Evidence(rows)
     write_tables(study.output, evidence, compared, sha256)
     pictures = draw_all(study.output, predictor, cases.items, evidence)
@@ -116,26 +117,30 @@ def run_study(study: Study) -> bool:
     return not failed
 
 
+def read_compared(given: Sequence[str]) -> list[tuple[str, Path]]:
+    """Return names and files of other weights from ``NAME=FILE``; raises UserError for something else."""
+    found = []
+    for text in given:
+        name, _, file = text.partition("=")
+        if not (name and file and Path(file).is_file()):
+            raise UserError(f"--compare: {text!r} found; expected NAME=FILE with a file of weights")
+        found.append((name, Path(file)))
+    return found
+
+
 def compare_weights(
-    given: Sequence[str], main: tuple[str, list[Row]], score_file: Callable[[Path], list[Row]]
-) -> dict[str, list[list[Row]]]:
+    files: Sequence[tuple[str, Path]], main: tuple[str, list[Row]], score_file: Callable[[Path], list[Row]]
+) -> Compared:
     """Return the rows of other weights by name, one list for each seed; those of the main file are not made again.
 
     Args:
-        given: ``NAME=FILE``; several files of one name are its seeds.
+        files: names and weights; several files of one name are its seeds.
         main: checksum and rows of the main weights.
         score_file: makes the rows of a file.
-
-    Raises:
-        UserError: for something else.
     """
     found: dict[str, list[list[Row]]] = {}
-    for text in given:
-        name, equals, file = text.partition("=")
-        if not (name and equals and Path(file).is_file()):
-            raise UserError(f"--compare: {text!r} found; expected NAME=FILE with a file of weights")
-        rows = main[1] if checksum(file) == main[0] else score_file(Path(file))
-        found.setdefault(name, []).append(rows)
+    for name, file in files:
+        found.setdefault(name, []).append(main[1] if checksum(file) == main[0] else score_file(file))
     return found
 
 

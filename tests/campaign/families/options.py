@@ -66,6 +66,10 @@ BENCHMARK: Options = {
     "--compare-method": ("x",), "--postprocessing": NAMES, "--jobs": ("0", "-3"), "--device": DEVICES[:4],
         "--datalist": ("list.json",),
 }  # fmt: skip
+STUDY: Options = {
+    "--trained-on": ("nobody", ""), "--compare": ("x", "a=nowhere.pt", "=", "a=in"), "--jobs": ("0", "-3", "x"),
+    "--device": DEVICES[:4], "--cases": ("nowhere", "in", "=x"), "--weights": ("", "nowhere.pt", "/", "in"),
+}  # fmt: skip
 SIMULATE: Options = {
     "--cases": (*NUMBERS, "0", "-5", "1000000000000"), "--seed": (*NUMBERS, "-1"), "--shape": SIZES,
         "--spacing": (*NUMBERS, "0", "0.1", "11"),
@@ -100,6 +104,7 @@ def command_of(name: str, place: Place) -> list[str]:
         "evaluate": place.evaluate,
         "datalist": place.datalist,
         "benchmark": lambda: place.benchmark("--cases", "in"),
+        "study": place.study,
         "simulate": lambda: strings("simulate", "out", "--cases", 1, "--shape", "16,20,16", "--spacing", 8),
         "export": lambda: strings("export", "--weights", place.sound.weights, "-o", "out/x.ts"),
         "submission": lambda: strings("submission", "in", "--inputs", "in", "--year", "2020", "-o", "out/up"),
@@ -131,7 +136,7 @@ def options(rng: np.random.Generator) -> Inputs:
     """Try every option of the commands for segmentation."""
     given = {
         "predict": PREDICT, "evaluate": EVALUATE, "datalist": DATALIST, "benchmark": BENCHMARK, "export": EXPORT,
-        "submission": SUBMISSION,
+        "submission": SUBMISSION, "study": STUDY,
     }  # fmt: skip
     yield from shuffled(rng, (made for name, known in given.items() for made in values_of(name, known)))
 
@@ -148,6 +153,7 @@ COMMANDS = {
     "predict": "{p} -o out", "evaluate": "{p} in -o out/x.csv", "evaluate ": "in {p} -o out/x.csv",
     "datalist": "{p} -o out/l.json",
     "benchmark": "--cases {p} -o out", "benchmark ": "--datalist {p} -o out",
+    "study": "--cases {p} -o out",
     "submission": "{p} --inputs in --year 2020 -o out/u",
     "tune-postprocessing": "--datalist {p} -o out", "adni-prepare": "{p} -o out",
     "avmnist": "--mnist {p} --fsdd {p} -o out",
@@ -183,7 +189,7 @@ def missing(rng: np.random.Generator) -> Inputs:
              "export extra", "predicct in -o out", "predict in in -o out", "predict in -o",
              "benchmark --cases in --datalist x -o out", "--nothing",
              "predict in -o out --modalities", "-x", "evaluate -o out/x.csv", "adni-simulate", "avmnist",
-             "adni-prepare in", "datalist in -o out --folds")  # fmt: skip
+             "adni-prepare in", "datalist in -o out --folds", "study", "study --cases in")  # fmt: skip
     for line in lines:
         yield f"metakd {line}", partial(with_line, line=line)
 
@@ -198,5 +204,5 @@ FAMILIES = {
     "option": (options, 90),
     "simulate option": (simulations, 40),
     "path": (paths, 60),
-    "arguments": (missing, 23),
+    "arguments": (missing, 25),
 }

@@ -135,12 +135,25 @@ def scored(name: str) -> Role:
     return Role(f"benchmark, {name}", setting, plan)
 
 
+def studied(name: str) -> Role:
+    """A sequence or the label map of one of two cases of a study."""
+
+    def setting(place: Place) -> list[Path]:
+        place.cohort(cases=CASES[:2])
+        return [place.work / f"in/c1/c1_{name}.nii.gz"]
+
+    def plan(place: Place, expect: str) -> Plan:
+        return Plan(place.study(), expect, ("c1",))
+
+    return Role(f"study, {name}", setting, plan)
+
+
 ONE = [one_of_four(name) for name in SEQUENCES]
 ALONE = [alone(name) for name in SEQUENCES]
 LABELS = [evaluated("prediction"), evaluated("reference"), listed("seg")]
 BOTH = [evaluated("prediction", "reference")]
 LISTED = [listed("t1"), listed("flair", skip=True), listed("t2", skip=True)]
-SCORED = [scored("t1ce"), scored("seg")]
+SCORED = [scored("t1ce"), scored("seg"), studied("t2"), studied("seg")]
 EVERY = [*ONE, *ALONE, *LABELS, *LISTED, submitted(), *SCORED]
 
 
