@@ -9,73 +9,24 @@ Usage: measure_border.py DIR ...     folders of labelled cases of 1 mm, the mean
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt
-
-from metakd_monai.data.cases import find_cases
-from metakd_monai.data.nifti import read_voxels
+from metakd_monai.apps.simulation.training.border import border_head, border_row
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import Label, Modality
-
-PLACES = np.arange(-6, 7)  # mm from the border, negative within
-DEEP, FAR = PLACES <= -3, 10.0
-MARGIN, AWAY_FROM_CORE = 5, 6.0  # mm
-FEWEST = 50  # voxels for a mean
 
 
-def profile(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the brightness of an image ``(*S)`` at ``PLACES``, from 0 to 1; NaN where there are too few voxels."""
-    whole = labels > 0
-    core = whole & (labels != Label.OEDEMA)
-    outside, inside = distance_transform_edt(~whole), distance_transform_edt(whole)
-    distance = np.where(whole, 1 - inside, outside)
-    counts = binary_erosion(image != 0, iterations=MARGIN)
-    beyond = np.median(image[counts & (distance > FAR)])
-    if core.any():
-        counts &= distance_transform_edt(~core) > AWAY_FROM_CORE
-    values = np.full(len(PLACES), np.nan)
-    for number, place in enumerate(PLACES):
-        there = counts & (np.abs(distance - place) < 0.75)
-        if there.sum() > FEWEST:
-            values[number] = np.median(image[there])
-    known = DEEP & ~np.isnan(values)
-    plateau = values[known].max() if known.any() else np.nan
-    return np.asarray((values - beyond) / (plateau - beyond))
-
-
-def written(value: float) -> str:
-    """Return a number, a dash where nothing was measured."""
-    return "-" if np.isnan(value) else f"{value:.2f}"
-
-
-def measure(folder: Path) -> tuple[int, np.ndarray]:
-    """Return the number of labelled cases with FLAIR in a folder, and their mean profile."""
-    rows = []
-    for case in find_cases(folder):
-        if case.label is not None and isinstance(case.files, Mapping) and Modality.FLAIR in case.files:
-            rows.append(profile(read_voxels(case.files[Modality.FLAIR]), read_voxels(case.label)))
-    if not rows:
-        raise UserError(f"{folder}: no labelled case with a file named flair; expected one at least")
-    return len(rows), np.ma.masked_invalid(rows).mean(0).filled(np.nan)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    folders = parser.parse_args(arguments).folders
-    print("| cases | " + " | ".join(f"{place} mm" for place in PLACES) + " |")
-    print("|---|" + "--:|" * len(PLACES))
+    folders = parser.parse_args().folders
+    print(border_head())
     for folder in folders:
         try:
-            number, means = measure(folder)
+            print(border_row(folder))
         except UserError as error:
             print(f"measure_border: {error}", file=sys.stderr)
             return 1
-        print(f"| {folder.name} ({number}) | " + " | ".join(written(value) for value in means) + " |")
     return 0
 
 
