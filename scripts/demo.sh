@@ -42,7 +42,7 @@ predict demo/heldout --output demo/results/without_t1ce --modalities flair,t1,t2
 predict demo/heldout --output demo/results/t1_only --modalities t1
 
 say "4/4 Dice of the held-out case"
-python scripts/dice_table.py demo/heldout demo/results/all demo/results/without_t1ce demo/results/t1_only
+python scripts/reproduce/dice_table.py demo/heldout demo/results/all demo/results/without_t1ce demo/results/t1_only
 echo
 echo "masks, pictures (.png) and reports (.json): demo/results/{all,without_t1ce,t1_only}"
 echo "weights: demo/model.pt   logs: demo/training/*.csv, and tensorboard --logdir demo/training/tensorboard"

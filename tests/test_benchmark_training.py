@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-SCRIPT = REPOSITORY / "scripts" / "benchmark_training.py"
+SCRIPT = REPOSITORY / "scripts" / "benchmark" / "training.py"
 
 
 @pytest.mark.slow

@@ -1,16 +1,12 @@
-"""scripts/measure_border.py: how bright FLAIR is where labels end."""
-
-import sys
+"""How bright FLAIR is where labels end."""
 
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 
+from metakd_monai.apps.simulation.training.border import PLACES, border_head, border_row, profile
+from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Label
-
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-from measure_border import PLACES, main, profile
 
 
 @pytest.fixture
@@ -40,19 +36,18 @@ def test_near_the_core_nothing_counts(lesion):
     assert np.isnan(profile(image, labels)[PLACES < -3]).all()
 
 
-def test_a_table_of_folders(lesion, tmp_path, capsys):
+def test_a_table_of_folders(lesion, tmp_path):
     image, radius = lesion
     for name, array in (("flair", image.astype(np.float32)), ("seg", labels_within(radius, 16.0).astype(np.uint8))):
         (tmp_path / "Case").mkdir(exist_ok=True)
         nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "Case" / f"Case_{name}.nii.gz")
-    assert main([str(tmp_path)]) == 0
-    row = capsys.readouterr().out.splitlines()[-1]
+    row = border_row(tmp_path)
     assert row.startswith(f"| {tmp_path.name} (1) | 1.00 |")
-    assert row.count("|") == len(PLACES) + 2
+    assert {line.count("|") for line in (row, *border_head().splitlines())} == {len(PLACES) + 2}
 
 
-def test_a_folder_without_such_cases_costs_one_line(tmp_path, capsys):
+def test_a_folder_without_such_cases_is_refused(tmp_path):
     (tmp_path / "Case").mkdir()
     nib.save(nib.Nifti1Image(np.ones((8, 8, 8), np.float32), np.eye(4)), tmp_path / "Case" / "Case_flair.nii.gz")
-    assert main([str(tmp_path)]) == 1
-    assert "expected one at least" in capsys.readouterr().err
+    with pytest.raises(UserError, match="expected one at least"):
+        border_row(tmp_path)

@@ -184,7 +184,9 @@ def test_metadata_agrees_with_vocabulary_and_version():
 
 
 def test_verify_metadata_offline(tmp_path):
-    schema = shutil.copy(REPOSITORY / "scripts" / "zoo" / "meta_schema_20240725.json", tmp_path / "schema.json")
+    schema = shutil.copy(
+        REPOSITORY / "scripts" / "deploy" / "zoo" / "meta_schema_20240725.json", tmp_path / "schema.json"
+    )
     verify_metadata(meta_file=str(BUNDLE / "configs" / "metadata.json"), filepath=str(schema))
 
 

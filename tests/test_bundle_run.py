@@ -2,7 +2,6 @@
 
 import copy
 import csv
-import importlib
 import json
 import os
 import shutil
@@ -22,9 +21,8 @@ from test_predict import predict
 from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
+from metakd_monai.weights.publish import publish
 
-sys.path.append(str(REPOSITORY / "scripts"))
-publish = importlib.import_module("publish_weights").publish
 CONFIGS = BUNDLE / "configs"
 NETWORK = ["--network_def#channels", "[4,8,16]", "--device", "cpu"]
 SMALL = [*NETWORK, "--roi_size", "[16,16,16]", "--num_workers", "0"]
@@ -266,10 +264,17 @@ def test_evaluation_takes_the_weights_that_the_bundle_ships(shipped, cohort, tmp
     assert len((tmp_path / "out" / "benchmark" / "table.csv").read_text().splitlines()) == 1 + 2 * 16
 
 
-def test_monai_checks_the_bundle_with_the_weights_that_it_ships(shipped, cohort, monkeypatch):
-    run_checks = importlib.import_module("verify_bundle").run_checks
+def test_monai_checks_the_bundle_with_the_weights_that_it_ships(shipped, cohort):
+    script = REPOSITORY / "scripts" / "deploy" / "verify_bundle.py"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, script, shipped, "--dataset-dir", cohort]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["bundle: all checks passed"], done.stderr
+
+
+def test_monai_exports_the_weights_that_the_bundle_ships(shipped, tmp_path, monkeypatch):
     monkeypatch.chdir(shipped)
-    monkeypatch.syspath_prepend(str(shipped))
-    run_checks("bundle", None, cohort)
-    exported = torch.jit.load("models/verify_model.ts")
-    assert exported.factor == 8
+    files = {"ckpt_file": "models/model.pt", "meta_file": "configs/metadata.json"}
+    files["config_file"] = "configs/inference.json"
+    ckpt_export(net_id="network_def", filepath=str(tmp_path / "model.ts"), **files)
+    assert torch.jit.load(str(tmp_path / "model.ts")).factor == 8

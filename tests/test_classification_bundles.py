@@ -16,6 +16,7 @@ from test_bundle_run import bundle
 from metakd_monai import __version__
 from metakd_monai.apps.adni import CLASSES, MODALITIES, prepare_adni, simulate_adni
 from metakd_monai.apps.avmnist import MODALITIES as PAIR
+from metakd_monai.apps.avmnist.ways import RECIPES
 from metakd_monai.errors import find_user_error
 
 AVMNIST, ADNI = "avmnist_metakd_classification", "adni_metakd_classification"
@@ -46,9 +47,6 @@ def test_overlay_trunks_and_references(name):
 
 
 def test_tuned_overlay_is_what_the_study_calls_so():
-    sys.path.insert(0, str(REPOSITORY / "scripts"))
-    from study_avmnist import RECIPES
-
     tuned = load(AVMNIST, "tuned.json")
     assert tuned == RECIPES["tuned"]
     assert [key for key in tuned if not has(load(AVMNIST, "train.json"), key)] == []

@@ -179,11 +179,11 @@ def fp16(value):
 @pytest.mark.deployment
 @pytest.mark.parametrize("system", ["label", "deploy"])
 def test_the_real_system(system):
-    script = REPOSITORY / "scripts" / f"try_monai_{system}.sh"
+    script = REPOSITORY / "scripts" / "deploy" / f"try_monai_{system}.sh"
     default = REPOSITORY / ".deployment" / f"{system}-env"
     environment = os.environ.get(f"{system.upper()}_ENV", str(default))
     if not os.path.exists(os.path.join(environment, "installed")):
-        pytest.skip(f"no environment at {environment}: run scripts/{script.name} once")
+        pytest.skip(f"no environment at {environment}: run scripts/deploy/{script.name} once")
     done = subprocess.run([script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.splitlines()[-1] == "done"

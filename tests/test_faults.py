@@ -8,14 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
-
-sys.path.append(str(REPOSITORY / "scripts"))
-
 from campaign.families import choose, families, make_family
 from campaign.runner import Outcome
 from campaign.trials import EITHER, REFUSED, RIGHT, Plan
 from campaign.verdicts import FAILED, HELD, MINOR, judge
+from conftest import REPOSITORY
 
 REAL_PROCESSES = ("kill", "full disk", "race", "surroundings", "training")  # tried by the whole campaign alone
 SAMPLE = 40
@@ -150,7 +147,7 @@ for trial, outcome in run_trials(trials, Sound(folder, None, 0), folder, 2, 2.0,
 
 
 def test_commands_that_do_wrong_are_caught(tmp_path):
-    command = [sys.executable, "-c", FAKE, REPOSITORY / "scripts", tmp_path]
+    command = [sys.executable, "-c", FAKE, REPOSITORY / "tests", tmp_path]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=True)
     assert set(done.stdout.split("\n")[:-1]) == {

@@ -26,7 +26,7 @@ def test_network_and_importance_share_a_state_dict():
 
 @pytest.mark.slow
 def test_two_sites_of_monai_s_client_aggregate(tmp_path):
-    script = REPOSITORY / "scripts" / "try_federated.py"
+    script = REPOSITORY / "scripts" / "deploy" / "try_federated.py"
     command = [sys.executable, "-W", "ignore", str(script), str(tmp_path), "--rounds", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

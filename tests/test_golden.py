@@ -16,7 +16,7 @@ def entries():
 
 
 def test_a_mask_is_what_this_version_says_it_is(entries):
-    """Where this fails, a mask is another one: move the version, then scripts/record_golden.py (CONTRIBUTING.md)."""
+    """Where this fails, a mask is another one: move the version and record it (CONTRIBUTING.md)."""
     assert list(entries)[-1] == __version__
     found = golden_masks()
     assert {name: least_dice(found[name], entries[__version__][name]) for name in SUBSETS} == pytest.approx(

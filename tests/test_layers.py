@@ -1,6 +1,7 @@
 """The house: imports run downhill, room by room; files and functions stay small; every name stands once."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "metakd_monai"
 LONGEST_FILE, LONGEST_FUNCTION = 250, 40  # lines; of a function without its docstring
-OF_SCRIPTS = {"test_evaluate_real.py"}  # tests that import from scripts
 FLOORS = [
     {"__init__", "errors", "vocabulary", "equations"},
     {"data", "processes"},
@@ -18,10 +18,20 @@ FLOORS = [
     {"weights", "handlers"},
     {"engines"},
     {"apps.adni", "apps.avmnist", "apps.classification", "apps.evaluate", "apps.predict"} | {"apps.simulation"},
-    {"apps.benchmark", "apps.cohort", "apps.submission"},
+    {"apps.benchmark", "apps.cohort", "apps.study", "apps.submission"},
     {"cli"},
     {"__main__"},
 ]
+SCRIPTS = {"scripts", *(path.stem for path in (ROOT / "scripts").rglob("*") if path.is_dir() or path.suffix == ".py")}
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "bundles").glob("*/docs/*.md"),
+    *(ROOT / "examples").rglob("*.md"),
+    *(path for path in (ROOT / "scripts").rglob("*") if path.suffix in (".md", ".py", ".sh")),
+    *(ROOT / name for name in ("setup.cfg", "setup.py", "pyproject.toml", ".ci/run")),
+]
+OF_THE_ZIP = {"scripts/metakd_monai"}  # where the Model Zoo's bundle has the package
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
@@ -108,14 +118,45 @@ def test_no_two_modules_have_one_name():
     assert [name for name, times in names.items() if times > 1] == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").glob("*.py")), ids=lambda path: path.name)
-def test_tests_import_nothing_from_scripts(path):
-    tree = ast.parse(path.read_text())
-    called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    assert "spec_from_file_location" not in called
+def loads_from_scripts(text: str) -> list[str]:
+    """Return what a test does to get at code in scripts/: imports, additions to the search path, files run in it."""
+    tree = ast.parse(text)
     imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    names = [alias.name for node in imports for alias in node.names] + [
-        getattr(node, "module", None) for node in imports
-    ]
-    found = any((name or "").split(".")[0] in ("scripts", "evidence") for name in names)
-    assert found == (path.name in OF_SCRIPTS)
+    names = [alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in imports if isinstance(node, ast.ImportFrom)]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for call in calls:
+        function, whole = ast.unparse(call.func), ast.unparse(call)
+        if function.endswith("import_module"):
+            names.append(whole.split("(")[1].strip("'\")"))
+        extends = function.endswith(("path.insert", "path.append", "path.extend", "syspath_prepend"))
+        if (extends and "script" in whole.lower()) or function.endswith(("run_path", "spec_from_file_location")):
+            names.append(f"scripts: {whole}")
+    return [name for name in names if re.split(r"\W", name)[0] in SCRIPTS]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.name)
+def test_tests_import_nothing_from_scripts(path):
+    assert loads_from_scripts(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from publish import publish",
+        "import scripts.weights.publish",
+        "def test():\n    from verify_bundle import run_checks",
+        "import importlib\nimportlib.import_module('verify_bundle')",
+        "sys.path.append(str(REPOSITORY / 'scripts'))",
+        "def test(monkeypatch):\n    monkeypatch.syspath_prepend(SCRIPTS)",
+        "import runpy\nrunpy.run_path('scripts/faults.py')",
+    ],
+)
+def test_what_a_test_gets_from_scripts_is_seen(text):
+    assert loads_from_scripts(text) != []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_scripts_that_are_there(path):
+    named = re.findall(r"(?<![\w/])(?:\./)?(scripts/[\w./*-]*\w)", path.read_text(encoding="utf-8"))
+    assert [name for name in named if name not in OF_THE_ZIP and not any(ROOT.glob(name))] == []

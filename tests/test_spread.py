@@ -1,22 +1,17 @@
-"""scripts/measure_spread.py: how far features tell sequences and cases apart."""
-
-import sys
+"""How far features tell sequences and cases apart."""
 
 import pytest
 import torch
-from conftest import REPOSITORY
 
+from metakd_monai.apps.simulation.training.feature_spread import make_images, spread_over, spread_table, spreads
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
-
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-from measure_spread import main, spread, spreads
 
 CHANNELS = (4, 8)
 
 
 def test_spread_by_hand():
-    assert spread(torch.tensor([[1.0, 3.0], [5.0, 5.0]]), 1) == pytest.approx(0.5**0.5)
+    assert spread_over(torch.tensor([[1.0, 3.0], [5.0, 5.0]]), 1) == pytest.approx(0.5**0.5)
 
 
 def test_equal_sequences_have_no_spread_and_different_cases_have():
@@ -29,8 +24,7 @@ def test_equal_sequences_have_no_spread_and_different_cases_have():
         assert space > 0.1
 
 
-def test_of_a_file_of_weights(tmp_path, capsys):
-    torch.save(MetaKDUNet(channels=CHANNELS).state_dict(), tmp_path / "model.pt")
-    main([f"mine={tmp_path / 'model.pt'}", "--random", "--spacing", "6", "--cases", "2"])
-    lines = capsys.readouterr().out.splitlines()
+def test_a_table_of_networks_on_simulated_images():
+    networks = {name: MetaKDUNet(channels=CHANNELS).eval() for name in ("mine", "random")}
+    lines = spread_table(networks, make_images(cases=2, seed=0, spacing=6.0, atlas=None, real=None))
     assert [line.split(" | ")[:2] for line in lines[2:]] == [[f"| {n}", s] for n in ("mine", "random") for s in "12"]

@@ -1,27 +1,21 @@
-"""The scripts of Table 3: what they train, and their arithmetic."""
-
-import sys
+"""Table 3: what they train, and their arithmetic."""
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY
 from torch import nn
 
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-
-from reproduce_table3 import FIELDS, RATES, Results, Run, paper_values, report, runs_of, train, train_and_score
-from study_avmnist import (
+from metakd_monai.apps.avmnist import embedded_pairs, split_pairs
+from metakd_monai.apps.avmnist.distillations import (
     Both,
     CosineDistillation,
     HiddenDistillation,
     PredictionDistillation,
     ScheduledDistillation,
-    hold_out,
-    settings_of,
 )
-
-from metakd_monai.apps.avmnist import embedded_pairs, split_pairs
+from metakd_monai.apps.avmnist.table3 import RATES, Results, paper_values, report, runs_of
+from metakd_monai.apps.avmnist.trainings import FIELDS, Run, train, train_and_score
+from metakd_monai.apps.avmnist.ways import hold_out, settings_of
 from metakd_monai.equations import distillation, fill_missing
 from metakd_monai.networks import MetaKDClassifier
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import BUNDLE, REPOSITORY
 
-SCRIPTS = REPOSITORY / "scripts"
+SCRIPTS = REPOSITORY / "scripts" / "deploy"
 FOREIGN = re.compile(r"(?<!scripts\.)\bmetakd_monai\b")
 
 

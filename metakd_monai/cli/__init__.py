@@ -23,6 +23,7 @@ from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.simulate import simulate
+from metakd_monai.cli.study import study
 from metakd_monai.cli.submission import submission
 from metakd_monai.cli.train import train
 from metakd_monai.errors import UserError
@@ -57,6 +58,7 @@ SEGMENTATION = (
     export,
     evaluate,
     benchmark,
+    study,
     tune_postprocessing,
     submission,
     bundle,

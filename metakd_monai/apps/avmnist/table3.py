@@ -1,0 +1,91 @@
+"""The paper's Table 3: its trainings, and the report that puts what they gave beside the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metakd_monai import __version__
+from metakd_monai.apps.avmnist.digit_items import MODALITIES
+from metakd_monai.apps.avmnist.trainings import TABLES, Run, read_rows
+
+RATES = (0.05, 0.10, 0.15, 0.20)
+PLAIN = {"alpha": 0.0}
+
+
+def runs_of(seed: int, recipe: Mapping[str, Any] | None = None) -> list[Run]:
+    """List all trainings of one seed, with the settings of a recipe that differ from those of ``train.json``."""
+    plain = {**(recipe or {}), **PLAIN}
+    runs = []
+    for table, scarce in TABLES.items():
+        tested = [name for name in MODALITIES if name != scarce]
+        runs.append(Run(table, "lower", seed, {**plain, "rate": 0.0, "modalities": tested}, meta=False))
+        runs.append(Run(table, "control", seed, {**plain, "rate": 0.0}, meta=False))
+        runs += [Run(table, f"metakd {100 * rate:.0f}", seed, {**(recipe or {}), "rate": rate}) for rate in RATES]
+    return [*runs, Run("3a", "upper", seed, {**plain, "rate": 1.0}, meta=False)]
+
+
+class Results:
+    """Accuracy in percent of finished runs."""
+
+    def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
+        self.rows = list(rows)
+
+    def values(self, table: str, condition: str, column: str) -> dict[int, float]:
+        """Return accuracy by seed."""
+        chosen = [row for row in self.rows if (row["table"], row["condition"]) == (table, condition)]
+        return {int(row["seed"]): float(row[column]) for row in chosen if row[column]}
+
+    def mean(self, table: str, condition: str, column: str = "test") -> str:
+        """Write mean ± standard deviation over seeds."""
+        values = np.array(list(self.values(table, condition, column).values()))
+        if not len(values):
+            return ""
+        return f"{values.mean():.2f} ± {values.std(ddof=1) if len(values) > 1 else 0:.2f}"
+
+    def gain(self, table: str, condition: str, over: str, column: str = "test") -> str:
+        """Write the mean paired difference ± its standard error."""
+        mine, other = self.values(table, condition, column), self.values(table, over, column)
+        gaps = np.array([mine[seed] - other[seed] for seed in sorted(set(mine) & set(other))])
+        if len(gaps) < 2:
+            return ""
+        return f"{gaps.mean():+.2f} ± {gaps.std(ddof=1) / np.sqrt(len(gaps)):.2f}"
+
+
+def paper_values(path: Path | None) -> dict[tuple[str, str], str]:
+    """Return the paper's accuracy by table and our name of the condition."""
+    found: dict[tuple[str, str], str] = {}
+    for row in read_rows(path) if path else []:
+        table = {"audio": "3a", "visual": "3b"}[row["missing"]]
+        condition = {"LowerB": "lower", "UpperB": "upper", "MetaKD": f"metakd {row['rate_percent']}"}.get(row["method"])
+        if condition:
+            found[table, condition] = row["accuracy_percent"]
+    return found
+
+
+def report(rows: Sequence[Mapping[str, str]], paper: Mapping[tuple[str, str], str], data: str) -> str:
+    """Write the table in Markdown."""
+    results = Results(rows)
+    seeds = sorted({int(row["seed"]) for row in rows})
+    lines = [
+        f"Accuracy in %, last epoch, mean ± standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}). "
+        "Gains are paired by seed, mean ± standard error.",
+        "",
+        f"Data: {data}. metakd-monai {__version__}.",
+        "",
+        "| table | condition | paper | 450 test pairs | 10,000 test digits | gain over control, pairs | digits |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names = ["lower", "control", *(f"metakd {100 * rate:.0f}" for rate in RATES), "upper"]
+    for table in TABLES:
+        for name in names:
+            if mean := results.mean(table, name):
+                is_control = name in ("control", "upper")
+                gains = ["" if is_control else results.gain(table, name, "control", c) for c in ("test", "test_digits")]
+                digits = results.mean(table, name, "test_digits")
+                cells = [table, name, paper.get((table, name), ""), mean, digits, *gains]
+                lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,65 @@
+"""Write ``expected.json`` beside weights: the Dice that was measured, and the ranges of cases as in the training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metakd_monai.apps.predict.appearance import Look, measure_look
+from metakd_monai.apps.predict.expectations import FILE, merge_looks, read_expectations
+from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import read_json, write_json
+from metakd_monai.errors import UserError
+from metakd_monai.weights.load import checksum
+
+
+def publish_expectations(weights: Path, measured: Path | None, folders: Sequence[Path]) -> str:
+    """Write ``expected.json``, and return what it has, in a line.
+
+    A part that is not given stays as it is in a file about the same weights.
+
+    Args:
+        weights: the file that it goes beside.
+        measured: Dice, as ``metakd study`` writes it.
+        folders: cases as those of the training were.
+
+    Raises:
+        UserError: for a file that is none, or is about other weights, and for folders without cases.
+    """
+    path, sha256 = weights.with_name(FILE), checksum(weights)
+    kept = read_object(path) if path.is_file() else {}
+    content = kept if kept.get("weights_sha256") == sha256 else {}
+    content["weights_sha256"] = sha256
+    if measured is not None:
+        found = read_object(measured)
+        if found.get("weights_sha256") != sha256:
+            raise UserError(f"{measured}: about the weights {found.get('weights_sha256')}; expected {sha256}")
+        content |= {name: found[name] for name in ("cases", "subsets") if name in found}
+    if folders:
+        content["training"] = ranges_of(Predictor(weights), folders)
+    write_json(path, content)
+    read = read_expectations(weights, sha256)
+    if read.note is not None:
+        raise UserError(f"{path}: {read.note}; expected what metakd_monai.apps.predict.expectations describes")
+    return f"{path}: Dice of {len(read.subsets)} subsets on {len(read.measured_on)} cases, {len(read.ranges)} ranges"
+
+
+def ranges_of(predictor: Predictor, folders: Sequence[Path]) -> dict[str, Any]:
+    """Return how many cases the folders have, and the range that they span of each number."""
+    cases = (case for folder in folders for case in find_cases(folder))
+    return merge_looks(appearance_of(predictor.read(case)) for case in cases)
+
+
+def appearance_of(item: dict[str, Any]) -> Look:
+    """Measure a case as the predictor has read it."""
+    return measure_look(item["image"].as_tensor(), item["available"], item["image"].affine)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises UserError for anything else."""
+    content = read_json(path, "a JSON object")
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: {type(content).__name__} found; expected a JSON object")
+    return content

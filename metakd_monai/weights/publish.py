@@ -1,0 +1,132 @@
+"""Publish a trained network: its state dict in numbers of 16 bits, with its stride, scales, window and thresholds.
+
+The same weights give the same bytes, so the same SHA-256.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from metakd_monai.data.files import write_bytes
+from metakd_monai.errors import UserError
+from metakd_monai.inferers import WHOLE, Window
+from metakd_monai.networks import MetaKDUNet
+from metakd_monai.weights.load import checksum, load_network, read_architecture, read_state, start_from
+
+LARGEST = 25_000_000  # bytes
+
+
+def convert(path: Path, stride: int | None, modality_specific_scales: int | None, window: Window = None) -> MetaKDUNet:
+    """Return a network with given weights and another stride, modality-specific scales or window; None for theirs.
+
+    With another stride the same window has other voxels.
+
+    Raises:
+        UserError: for fewer modality_specific_scales than the weights have: what differs cannot be shared.
+    """
+    state = read_state(path)
+    arguments = read_architecture(state)
+    found = arguments["modality_specific_scales"]
+    modality_specific_scales = found if modality_specific_scales is None else modality_specific_scales
+    if modality_specific_scales < found:
+        raise UserError(
+            f"{path}: modality_specific_scales {found} found; expected at most the {modality_specific_scales} asked for"
+        )
+    stride = stride or arguments["input_stride"]
+    if arguments["window"] is not None:
+        arguments["window"] = [length * stride // arguments["input_stride"] for length in arguments["window"]]
+    network = start_from(
+        MetaKDUNet(**{**arguments, "input_stride": stride, "modality_specific_scales": modality_specific_scales}),
+        None,
+        window,
+    )
+    shared_from = {name: source_of(name, modality_specific_scales, found) for name, _ in network.named_parameters()}
+    network.load_state_dict(
+        {name: state[source] for name, source in shared_from.items()} | dict(network.named_buffers())
+    )
+    return network
+
+
+def source_of(name: str, modality_specific_scales: int, found: int) -> str:
+    """Return where a parameter of a network with so many scales stands among weights that have ``found`` of them."""
+    part, *rest = name.split(".")
+    if part == "encoder":
+        return ".".join([part, str(int(rest[0]) + modality_specific_scales - found), *rest[1:]])
+    if part == "own" and int(rest[1]) >= found:
+        return ".".join(["encoder", str(int(rest[1]) - found), *rest[2:]])
+    return name
+
+
+def move_thresholds(network: MetaKDUNet, thresholds: Sequence[float]) -> None:
+    """Shift the logits of each region so that what had the given probability has 0.5 afterwards.
+
+    Dice wants a voxel in the mask from about half the Dice on that can be had (Lipton et al. 2014, "Optimal
+    Thresholding of Classifiers to Maximize F1 Measure"), which is below 0.5 where little of a region is found.
+
+    Raises:
+        UserError: for thresholds that are not between 0 and 1.
+    """
+    wrong = [value for value in thresholds if not 0 < value < 1]
+    if wrong:
+        raise UserError(f"thresholds: {wrong[0]} found; expected numbers between 0 and 1")
+    with torch.no_grad():
+        for head in network.heads:
+            head.get_submodule("conv").get_parameter("bias").sub_(torch.tensor(thresholds).logit())
+
+
+def pack(network: MetaKDUNet) -> bytes:
+    """Return the file of a network's weights.
+
+    Raises:
+        UserError: for weights that are not finite in fp16, and for a file that is too large.
+    """
+    state = network.state_dict()
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    spoilt = [name for name, value in halves.items() if not bool(value.isfinite().all())]
+    if spoilt:
+        raise UserError(f"weights: {spoilt[0]} is not finite in fp16; expected numbers within 65504")
+    buffer = io.BytesIO()  # torch.save writes a file's own name into it
+    torch.save(halves, buffer)
+    size = buffer.tell()
+    if size > LARGEST:
+        raise UserError(f"weights: {size / 1e6:.1f} MB found; expected at most {LARGEST / 1e6:.0f} MB")
+    return buffer.getvalue()
+
+
+def publish(
+    source: Path,
+    output: Path,
+    stride: int | None = None,
+    modality_specific_scales: int | None = None,
+    thresholds: Sequence[float] | None = None,
+    window: Window = None,
+) -> str:
+    """Write the weights, and return what they are, in two lines.
+
+    Args:
+        source: a checkpoint, or weights.
+        output: where they go.
+        stride: ``input_stride``; None for that of the source, as below.
+        modality_specific_scales: each modality gets copies of so many scales.
+        thresholds: probabilities that become 0.5, one for each region.
+        window: that the weights are run on.
+
+    Raises:
+        UserError: for what cannot be read, converted or written.
+        ValueError: for a network that cannot be.
+    """
+    network = convert(source, stride, modality_specific_scales, window)
+    if thresholds is not None:
+        move_thresholds(network, thresholds)
+    content = pack(network)
+    write_bytes(output, content)
+    network = load_network(output)
+    return (
+        f"{output}: {len(content) / 1e6:.1f} MB, channels {network.channels}, input_stride {network.pooling},"
+        f" modality_specific_scales {network.modality_specific_scales}, window {network.window or WHOLE}\n"
+        f"SHA-256 {checksum(output)}"
+    )

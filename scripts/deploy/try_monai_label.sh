@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# MONAI Label with the bundle: set up its own environment, start the real server on loopback, use it as its client
+# would, stop it. Usage: scripts/deploy/try_monai_label.sh [REAL_CASE]
+#   REAL_CASE   also segment this case folder through the server
+#   LABEL_ENV   the environment (default .deployment/label-env), LABEL_PORT the port (default 18123)
+set -euo pipefail
+real=${1:+$(realpath -e "$1")}
+cd "$(dirname "$0")/../.."
+root=$PWD bundle=brats_mri_metakd_segmentation
+env=${LABEL_ENV:-$root/.deployment/label-env} port=${LABEL_PORT:-18123}
+work=$root/.deployment/label
+export PATH="$env/bin:$PATH" PYTHONWARNINGS=ignore MONAI_ZOO_SOURCE=local
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "Environment ($env)"
+if [ "$(cat "$env/installed" 2>/dev/null || true)" != "$(cksum < scripts/deploy/constraints-monailabel.txt)" ]; then
+    [ -x "$env/bin/python" ] || python3 -m venv "$env"
+    # The constraints hold for the isolated build of sam2 too, which would fetch another PyTorch.
+    PIP_CONSTRAINT=$root/scripts/deploy/constraints-monailabel.txt pip install --quiet --disable-pip-version-check \
+        monailabel "dicomweb-client[gcp]" "$root"
+    cksum < scripts/deploy/constraints-monailabel.txt > "$env/installed"
+fi
+pip install --quiet --disable-pip-version-check --no-deps "$root"
+if ! python -c "import torchvision" 2>/dev/null; then
+    # A torchvision built for CUDA beside a PyTorch for CPUs: declare the operators of its extension, which nothing calls.
+    cp scripts/deploy/torchvision_without_cuda.py "$(python -c 'import site; print(site.getsitepackages()[0])')/sitecustomize.py"
+fi
+pip check
+python -c "import monailabel, monai, torch, numpy; print('monailabel', monailabel.__version__, 'monai', monai.__version__, 'torch', torch.__version__, 'numpy', numpy.__version__)"
+
+say "Cases, weights, the monaibundle app with our bundle ($work)"
+rm -rf "$work" && mkdir -p "$work"
+metakd simulate "$work/cohort" --cases 5 --seed 0 --shape 48,56,48 --spacing 3
+monailabel apps --download --name monaibundle --output "$work/apps" > "$work/download.log"
+model=$work/apps/monaibundle/model/$bundle
+metakd bundle "$model"
+python scripts/weights/make_test_weights.py "$work/cohort/Simulated_000" "$model/models/model.pt"
+# The only change to the bundle, as anyone makes it whose machine is small: training crops of the cases' size.
+python - "$model/configs/train.json" <<'PYTHON'
+import json, sys
+config = json.load(open(sys.argv[1]))
+config["roi_size"] = [48, 56, 48]
+json.dump(config, open(sys.argv[1], "w"), indent=4)
+PYTHON
+python scripts/deploy/try_monai_label.py prepare "$work"
+
+say "Server on 127.0.0.1:$port"
+monailabel start_server --app "$work/apps/monaibundle" --studies "$work/studies" \
+    --host 127.0.0.1 --port "$port" --conf models "$bundle" --conf sam2 false > "$work/server.log" 2>&1 &
+server=$!
+trap 'kill $server 2>/dev/null; wait $server 2>/dev/null || true' EXIT
+for _ in $(seq 300); do
+    curl -fs "http://127.0.0.1:$port/info/" > /dev/null && break
+    kill -0 $server 2>/dev/null || { tail -n 20 "$work/server.log"; echo "label: the server did not start" >&2; exit 1; }
+    sleep 1
+done
+
+say "Client"
+python scripts/deploy/try_monai_label.py use "$work" --url "http://127.0.0.1:$port" ${real:+--real-case "$real"}
+
+say "Stopping the server (process $server)"
+kill $server && wait $server || true
+trap - EXIT
+echo "done"
