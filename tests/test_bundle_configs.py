@@ -16,30 +16,55 @@ from metakd_monai.apps.predict.predictor import Compute
 from metakd_monai.bundle.root import bundle_root, config_files, is_bundle
 from metakd_monai.bundle.split import choose_part, join_parts, list_cases, split_cases
 from metakd_monai.data.datalists import count_meta
-from metakd_monai.errors import UserError
+from metakd_monai.errors import UserError, find_user_error
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.transforms import regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES
 
+SWITCHES = {  # of experimental.json: where each goes, and a value that it has not by itself
+    "modalities": ("train#modalities", "flair"),
+    "dropping_law": ("train#dropping#law", "subset"),
+    "dropping_prob": ("train#dropping#prob", 0.5),
+    "subsets_per_sample": ("train#dropping#subsets_per_sample", 3),
+    "single_modality_passes": ("train#dropping#single_modality_passes", 2),
+    "warm_up": ("train#dropping#warm_up", 8),
+    "ramp": ("train#dropping#ramp", 4),
+    "alpha_warm_up": ("train#trainer#alpha_warm_up", 5),
+    "lr_schedule": ("lr_scheduler#law", "polynomial"),
+    "meta_batch_size": ("meta#dataloader#batch_size", 2),
+    "accumulation_steps": ("train#trainer#accumulation_steps", 2),
+    "amp_dtype": ("train#trainer#amp_dtype", "fp16"),
+    "channels_last": ("train#channels_last", "true"),
+    "compile": ("train#trainer#compile", "true"),
+    "deterministic": ("randomness#deterministic", "true"),
+    "augment_on_device": ("train#augment_on_device", "true"),
+    "cache_dir": ("train#dataset#cache_dir", "cache"),
+}
+NO_SETTINGS = {"cache_dir"}  # changes no result
 # What an overlay may add to its trunk; everything else must be there already.
 ADDITIONS = {
-    "evaluate.json": {"weights", "evaluating", "cases", "subsets", "postprocessing", "compare"},
+    "evaluate.json": {"weights", "evaluating", "cases", "subsets", "postprocessing", "compare", "modalities"},
+    "experimental.json": set(SWITCHES),
     "multi_gpu_train.json": {"finalize"},
     "paper.json": set(),
     "federated_train.json": {"exchanged"},
-    "train_simulated.json": {"atlas", "real", "real_share", "simulation_device", "simulator", "weight_decay"}
-    | {"training_cases", "meta_cases", "validation_cases"}
-    | {f"settings#{name}" for name in ("atlas", "real", "real_share", "weight_decay", "spacing")}
+    "train_simulated.json": {"atlas", "real", "real_share", "simulation_device", "simulator"}
+    | {"training_cases", "meta_cases", "validation_cases", "spacing", "channels_last"}
+    | {f"settings#{name}" for name in ("atlas", "real", "real_share", "spacing")}
     | {f"settings#{name}" for name in ("training_cases", "meta_cases", "validation_cases")},
 }
-KNOBS = {
-    *("dataset_dir", "output_dir", "max_iterations", "meta_interval", "alpha", "p_norm"),
-    *("roi_size", "batch_size", "val_interval", "num_workers", "seed", "device"),
-}
+MOST_KNOBS = 25
 
 
 def load(name):
     return json.loads((BUNDLE / "configs" / name).read_text())
+
+
+def read(*names):
+    """Return the parser of train.json and overlays on it."""
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / name) for name in ("train.json", *names)])
+    return parser
 
 
 def has(config, key):
@@ -65,13 +90,11 @@ def test_overlay_only_overrides_what_the_trunk_defines(name):
 @pytest.mark.parametrize("order", [1, -1])
 def test_several_processes_train_on_simulation(order):
     """MONAI reads overlays one after the other: each adds its imports, none replaces those of another."""
-    overlays = ["multi_gpu_train.json", "train_simulated.json"][::order]
-    parser = ConfigParser()
-    parser.read_config([BUNDLE / "configs" / name for name in ("train.json", *overlays)])
+    parser = read(*["multi_gpu_train.json", "train_simulated.json"][::order])
     names = " ".join(parser["imports"])
-    assert "simulation" in names
+    assert "has_bf16" in names
     assert "torch.distributed as dist" in names
-    assert "start_from" in names
+    assert "for_json as metakd" in names
     assert parser["simulator"]["_target_"].endswith("RandSimulated")
     assert parser["train#trainer#network"]["_target_"].endswith("DistributedDataParallel")
 
@@ -84,7 +107,8 @@ def test_handlers_are_where_references_mean_them_to_be():
     assert "handlers#" not in (BUNDLE / "configs" / "train.json").read_text()
     assert meta_update["_target_"] == "$@train#meta_update"
     assert load("train.json")["train"]["meta_update"]["_target_"].endswith("MetaUpdateHandler")
-    assert dropping["_target_"].endswith("DropModalitiesHandler")
+    assert dropping["_target_"] == "$@train#dropping"
+    assert load("train.json")["train"]["dropping"]["_target_"].endswith("DropModalitiesHandler")
     assert checkpoint["_target_"].endswith("CheckpointHandler")
     assert checkpoint["objects"]["meta_update"] == "@train#meta_update"
     assert handlers[4]["_target_"] == next(h for h in handlers if h.get("name") == "timing")["read"].join(["$", ""])
@@ -99,12 +123,15 @@ def test_trunks_agree():
     from_file = {"_target_": "metakd_monai.weights.load.network_for", "weights": "@weights"}
     assert inference["network_def"] == load("evaluate.json")["network_def"] == from_file
     assert inference["network"] == "$@network_def.to(@device)"
-    assert train["network"] == "$start_from(@network_def, @init_weights, @window).to(@device)"
-    assert train["init_weights"] is load("evaluate.json")["window"] is None
-    assert train["window"] == "@roi_size"
+    assert train["initial_network"] == {
+        "_target_": "metakd_monai.weights.load.start_from",
+        **{"network": "@network_def", "weights": "@init_weights", "window": "@roi_size"},
+    }
+    assert train["network"] == "$@initial_network.to(@device)"
+    assert train["init_weights"] is load("evaluate.json")["initial_network#window"] is None
     knobs = {name: f"@{name}" for name in ("roi_size", "memory_limit", "precision", "mirror")}
     assert {**train["validate"]["inferer"], **knobs, "channels_last": True} == inference["inferer"]
-    assert train["inference_roi_size"] is inference["roi_size"] is None
+    assert train["validate"]["inferer"]["roi_size"] is inference["roi_size"] is None
     command = Compute()
     assert {name: inference[name] for name in ("memory_limit", "precision", "mirror")} == {
         name: getattr(command, name) for name in ("memory_limit", "precision", "mirror")
@@ -112,6 +139,7 @@ def test_trunks_agree():
     assert inference["inferer"]["overlap"] == command.overlap
     after = [t["_target_"].split(".")[-1] for t in inference["postprocessing"]["transforms"]]
     assert after == ["Invertd", "RegionsToLabelsd", "SaveImageMaskd"]  # a logit above 0, as the command line has it
+    assert train["train"]["modalities"] is None
     image_only = [
         {**t, "keys": "image"} if "keys" in t else t
         for t in without(train["train"]["deterministic_transforms"], "LabelsToRegionsd", "LoadLabeld")
@@ -136,9 +164,23 @@ def test_each_trunk_stands_alone(name):
     assert [key for key in references if not has(parser.config, key)] == []
 
 
-def test_knobs_are_scalars_at_the_top():
+def test_the_head_has_few_knobs():
     train = load("train.json")
-    assert set(train) >= KNOBS
+    head = [*list(train)[: list(train).index("network_def")], "init_weights"]
+    knobs = set(head) - {"imports"}
+    assert len(knobs) <= MOST_KNOBS
+    assert knobs >= {
+        "dataset_dir",
+        "output_dir",
+        "max_iterations",
+        "meta_interval",
+        "alpha",
+        "p_norm",
+        "seed",
+        "device",
+    }
+    assert not any(isinstance(train[name], dict) for name in knobs)
+    assert list(train)[list(train).index("settings") - 3 :][:3] == ["rank", "num_replicas", "on_gpu"]
     assert train["training"] == "@run"  # once, also where everything is evaluated
     assert load("evaluate.json")["run"] == load("evaluate.json")["evaluating"]
     assert "run" in load("inference.json")
@@ -153,12 +195,12 @@ def test_defaults_are_the_paper_s():
         "p_norm": 1,
         "normalization": "softmax",
         "learning_rate": 1e-2,
-        "momentum": 0.99,
-        "lr_schedule": "cosine",
         "iwv_lr": 1e-2,
-        "iwv_weight_decay": 5e-5,
     }
     assert {name: train[name] for name in wanted} == wanted
+    assert train["optimizer"]["momentum"] == 0.99
+    assert train["lr_scheduler"]["law"] == "cosine"
+    assert train["iwv_optimizer"]["weight_decay"] == 5e-5
     assert train["optimizer"]["nesterov"] is True
 
 
@@ -251,16 +293,91 @@ def test_a_training_without_validation_has_all_other_cases(cohort):
 
 
 def test_the_paper_s_overlay_holds_what_the_paper_says():
-    """Sec. 8, Implementation details; the rest is not printed there."""
-    parser = ConfigParser()
-    parser.read_config([str(BUNDLE / "configs" / name) for name in ("train.json", "paper.json")])
+    """Sec. 8, Implementation details; the rest is not printed there, and off."""
+    paper = load("paper.json")
     printed = {
         **{"max_iterations": 115000, "meta_interval": 100, "alpha": 0.1, "p_norm": 1, "normalization": "softmax"},
-        **{"learning_rate": 1e-2, "momentum": 0.99, "lr_schedule": "cosine", "iwv_lr": 1e-2, "iwv_weight_decay": 5e-5},
-        **{"validation_fraction": 0, "dropping_prob": 1.0, "dropping_law": "count", "warm_up": 0, "ramp": 0},
+        **{"learning_rate": 1e-2, "optimizer#momentum": 0.99, "lr_scheduler#law": "cosine", "iwv_lr": 1e-2},
+        **{"iwv_optimizer#weight_decay": 5e-5, "train#dropping#law": "count", "train#dropping#prob": 1.0},
+        **{"validation_fraction": 0, "train#augmentation_transforms": [], "train#modalities": None},
+        "validate#additional_metrics#val_hausdorff95#metric_fn#spacing": [1.0, 1.0, 1.0],
     }
-    assert {name: parser[name] for name in printed} == printed
-    assert parser["train#augmentation_transforms"] == []
+    off = {
+        **{f"train#dropping#{name}": 0 for name in ("warm_up", "ramp", "single_modality_passes")},
+        **{"train#trainer#alpha_warm_up": 0, "train#dropping#subsets_per_sample": 1, "init_weights": None},
+        **{"train#trainer#accumulation_steps": 1, "amp": False, "network_def#deep_supervision": False},
+    }
+    assert paper == printed | off
+    parser = read("experimental.json", "paper.json")
+    assert {name: parser[name] for name in paper} == paper
+
+
+def settle(parser):
+    """Return what a run writes down of its settings, with a small network."""
+    parser.update({"device": "cpu", "network_def#channels": [4, 8, 16]})
+    return parser.get_parsed_content("settings")
+
+
+def test_experimental_switches_are_these():
+    overlay = load("experimental.json")
+    assert [key for key in overlay if "#" not in key] == list(SWITCHES)
+    assert [key for key in overlay if "#" in key] == [place for place, _ in SWITCHES.values()]
+
+
+def test_experimental_changes_nothing_by_itself():
+    plain, switched = read(), read("experimental.json")
+    assert settle(plain) == settle(switched)
+    for place, _ in SWITCHES.values():
+        assert plain.get_parsed_content(place) == switched.get_parsed_content(place)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_each_switch_reaches_a_component_and_the_settings(name):
+    place, value = SWITCHES[name]
+    before, parser = read("experimental.json"), read("experimental.json")
+    parser[name] = value
+    assert has(before.config, place)
+    wanted = True if value == "true" else value
+    assert parser.get_parsed_content(place) == wanted != before.get_parsed_content(place)
+    changed = {key: found for key, found in settle(parser).items() if found != settle(before)[key]}
+    assert changed == ({} if name in NO_SETTINGS else {name: wanted})
+
+
+def test_switches_reach_the_objects():
+    parser = read("experimental.json")
+    parser.update({"lr_schedule": "polynomial", "warm_up": 8, "max_iterations": 3})
+    parser.update({"device": "cpu", "network_def#channels": [4, 8, 16], "cache_dir": "cache"})
+    assert isinstance(parser.get_parsed_content("lr_scheduler"), torch.optim.lr_scheduler.PolynomialLR)
+    assert parser.get_parsed_content("train#dropping").warm_up == 8
+    caches = [parser.get_parsed_content(f"{part}#dataset#cache_dir") for part in ("train", "meta", "validate")]
+    assert caches == ["cache"] * 3
+    parser = read("experimental.json")
+    parser.update({"lr_schedule": "linear", "device": "cpu", "network_def#channels": [4, 8, 16]})
+    with pytest.raises(RuntimeError) as caught:
+        parser.get_parsed_content("lr_scheduler")
+    assert "lr_schedule: 'linear' found; expected cosine or polynomial" in str(find_user_error(caught.value))
+
+
+@pytest.mark.parametrize("value", ["true", "False", True, False])
+def test_damaged_cases_are_skipped_by_name(value):
+    parser = read()
+    parser["split#skip_damaged"] = value
+    assert parser.get_parsed_content("split").arguments["skip_damaged"] is (str(value).lower() == "true")
+    parser = read()
+    parser["split#skip_damaged"] = "perhaps"
+    with pytest.raises(RuntimeError) as caught:
+        parser.get_parsed_content("split")
+    assert "skip_damaged: 'perhaps' found" in str(find_user_error(caught.value))
+
+
+def test_spacing_is_that_of_simulated_voxels_in_the_metric_too():
+    parser = read("experimental.json", "train_simulated.json")
+    parser.update({"spacing": [3.0, 3.0, 3.0], "channels_last": "true", "dropping_prob": 0.5})
+    assert parser.get_parsed_content("validate#additional_metrics#val_hausdorff95#metric_fn#spacing") == [3.0] * 3
+    assert parser.get_parsed_content("simulator#spacing") == 3.0
+    settings = settle(parser)
+    wanted = {"channels_last": True, "dropping_prob": 0.5, "momentum": None, "weight_decay": 0.01}
+    assert {name: settings[name] for name in wanted} == wanted
 
 
 def test_bundles_change_nothing_in_the_program_that_runs_them():
