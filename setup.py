@@ -20,7 +20,10 @@ OTHERS = {
     "adni_metakd_classification": ("docs/simulated.md",),
     "avmnist_metakd_classification": ("configs/tuned.json",),
     "brats_mri_metakd_segmentation": (
-        *(f"configs/{name}.json" for name in ("federated_train", "multi_gpu_train", "paper", "train_simulated")),
+        *(
+            f"configs/{name}.json"
+            for name in ("experimental", "federated_train", "multi_gpu_train", "paper", "train_simulated")
+        ),
         *("docs/weights_license.txt", "models/model.pt", "models/expected.json"),
     ),
 }

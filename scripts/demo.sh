@@ -31,7 +31,7 @@ metakd train \
     --dataset_dir demo/cohort --output_dir demo/training \
     --max_iterations 400 --meta_interval 10 --val_interval 200 --checkpoint_interval 50 \
     --roi_size "[40,48,40]" --network_def#channels "[8,16,32,64]" \
-    --learning_rate 0.05 --momentum 0.9 \
+    --learning_rate 0.05 --optimizer#momentum 0.9 \
     --meta_cases 3 --validation_fraction 0.1 --num_workers 0 --device cpu
 cp demo/training/model.pt demo/model.pt
 

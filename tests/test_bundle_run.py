@@ -24,6 +24,7 @@ from metakd_monai.vocabulary import Modality
 from metakd_monai.weights.publish import publish
 
 CONFIGS = BUNDLE / "configs"
+EXPERIMENTAL = [str(CONFIGS / name) for name in ("train.json", "experimental.json")]
 NETWORK = ["--network_def#channels", "[4,8,16]", "--device", "cpu"]
 SMALL = [*NETWORK, "--roi_size", "[16,16,16]", "--num_workers", "0"]
 BRIEF = ["--max_iterations", "4", "--meta_interval", "2", "--val_interval", "2", "--checkpoint_interval", "2"]
@@ -86,7 +87,7 @@ def test_training_is_the_same_from_another_directory_with_workers_and_augmentati
 ):
     arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path / "out", *SMALL, *BRIEF, "--num_workers", "1"]
     arguments += ["--augment_on_device", "true"]
-    bundle(str(CONFIGS / "train.json"), *arguments, cwd=tmp_path)
+    bundle(EXPERIMENTAL, *arguments, cwd=tmp_path)
     assert (tmp_path / "out" / "training.csv").read_text() == (trained / "training.csv").read_text()
 
 
@@ -101,7 +102,7 @@ def test_schedules_and_options_are_knobs(cohort, tmp_path):
         "p_norm": 2,
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-    bundle(str(CONFIGS / "train.json"), *arguments, *flags, "--normalization", "sigmoid", run_id="training")
+    bundle(EXPERIMENTAL, *arguments, *flags, "--normalization", "sigmoid", run_id="training")
     rates = [float(row["lr"]) for row in rows(tmp_path / "training.csv")]
     assert rates == pytest.approx([0.01 * (1 - n / 3) ** 0.9 for n in range(3)])
 
@@ -113,7 +114,7 @@ def test_a_damaged_file_costs_one_line_and_is_skipped_when_asked(cohort, tmp_pat
     done = train(*arguments, status=1)
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith(f"metakd: {damaged}: unreadable or truncated")
-    options = ["--skip_damaged", "True", "--cache_dir", tmp_path / "cache"]
+    options = ["--split#skip_damaged", "True", "--train#dataset#cache_dir", tmp_path / "cache"]
     done = bundle(str(CONFIGS / "train.json"), *arguments, *options)
     assert "Simulated_002: left out" in done.stdout + done.stderr
     assert (tmp_path / "out" / "model.pt").exists()
@@ -160,9 +161,10 @@ def test_evaluation_writes_a_table(trained, cohort, tmp_path):
     assert len((tmp_path / "benchmark" / "table.csv").read_text().splitlines()) == 1 + 2 * 16
 
 
-def test_options_at_the_top_take_effect_together(cohort, tmp_path):
+def test_switches_take_effect_together(cohort, tmp_path):
     options = {"amp": "true", "accumulation_steps": 2, "channels_last": "True", "augment_on_device": True}
-    parser = ConfigParser(json.loads((CONFIGS / "train.json").read_text()))
+    parser = ConfigParser()
+    parser.read_config(EXPERIMENTAL)
     parser.update(
         {
             **{"dataset_dir": str(cohort), "output_dir": str(tmp_path), "device": "cpu", "num_workers": 0},

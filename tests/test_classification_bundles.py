@@ -58,7 +58,8 @@ def test_the_core_is_the_segmentation_bundle_s(name):
     for path in ("iwv_def", "distillation", "iwv_optimizer"):
         assert ours[path]["_target_"] == theirs[path]["_target_"]
     assert ours["train"]["trainer"]["_target_"] == theirs["train"]["trainer"]["_target_"]
-    targets = {handler["_target_"] for handler in [*theirs["train"]["handlers"], theirs["train"]["meta_update"]]}
+    named = [theirs["train"][handler] for handler in ("meta_update", "dropping")]
+    targets = {handler["_target_"] for handler in [*theirs["train"]["handlers"], *named]}
     assert {handler["_target_"] for handler in ours["train"]["handlers"]} <= targets
     assert ours["train"]["handlers"][0]["_target_"].endswith("MetaUpdateHandler")  # what references point to
     assert ours["meta"]["dataloader"]["data"] == ("$@split['meta']" if name == AVMNIST else "$@split['validation']")

@@ -68,8 +68,8 @@ class Run:
         meta_interval=2,
         resume=True,
         warm_up=0,
-        alone=0,
-        drawn=1,
+        single_modality_passes=0,
+        subsets_per_sample=1,
         batch_size=2,
         lr_period=8,
         **options,
@@ -108,7 +108,12 @@ class Run:
             prepare_batch=PrepareBatchExtraInput("available"),
             train_handlers=[
                 self.meta_update,
-                DropModalitiesHandler(seed=4, warm_up=warm_up, alone=alone, drawn=drawn),
+                DropModalitiesHandler(
+                    seed=4,
+                    warm_up=warm_up,
+                    single_modality_passes=single_modality_passes,
+                    subsets_per_sample=subsets_per_sample,
+                ),
                 ScalarLogHandler(folder, "training", LossReader(self.optimizer)),
                 LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False),
                 ScalarLogHandler(folder, "meta", MetaReader(self.meta_update)),
@@ -459,7 +464,7 @@ def test_warm_up_and_ramp_of_the_dropping_rate(tmp_path):
 
 
 def test_single_modalities_are_learned_from_beside_the_drawn_subset(tmp_path):
-    plain, run = Run(tmp_path / "plain"), Run(tmp_path / "alone", alone=4)
+    plain, run = Run(tmp_path / "plain"), Run(tmp_path / "single", single_modality_passes=4)
     plain.trainer.run()
     run.trainer.run()
     for before, batch in zip(plain.available, run.available, strict=True):
@@ -471,7 +476,7 @@ def test_single_modalities_are_learned_from_beside_the_drawn_subset(tmp_path):
 
 
 def test_several_subsets_are_drawn_of_each_sample(tmp_path):
-    plain, run = Run(tmp_path / "plain"), Run(tmp_path / "drawn", alone=2, drawn=3)
+    plain, run = Run(tmp_path / "plain"), Run(tmp_path / "several", single_modality_passes=2, subsets_per_sample=3)
     plain.trainer.run()
     run.trainer.run()
     counts = set()
@@ -497,7 +502,7 @@ def test_loss_of_several_subsets_is_their_mean(tmp_path):
 
 
 def test_single_modalities_are_those_that_a_case_has():
-    handler = DropModalitiesHandler(prob=0.0, alone=3)
+    handler = DropModalitiesHandler(prob=0.0, single_modality_passes=3)
     there = torch.tensor([[False, True, False, True]])
     engine = SimpleNamespace(state=SimpleNamespace(iteration=1, batch={"available": there}))
     handler(engine)
@@ -506,10 +511,10 @@ def test_single_modalities_are_those_that_a_case_has():
     assert torch.equal(subsets[:, 0], there)
     assert (subsets[0, 1:].sum(1) == 1).all()
     assert torch.equal(subsets.any(1), there)
-    with pytest.raises(UserError, match="alone: -1 found"):
-        DropModalitiesHandler(alone=-1)
-    with pytest.raises(UserError, match="drawn: 0 found"):
-        DropModalitiesHandler(drawn=0)
+    with pytest.raises(UserError, match="single_modality_passes: -1 found"):
+        DropModalitiesHandler(single_modality_passes=-1)
+    with pytest.raises(UserError, match="subsets_per_sample: 0 found"):
+        DropModalitiesHandler(subsets_per_sample=0)
 
 
 def test_training_learns(tmp_path):

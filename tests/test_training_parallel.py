@@ -32,6 +32,7 @@ KNOBS = {
     **{"--meta_cases": 3, "--validation_fraction": 0.34},  # three cases each, for two processes
 }
 ARGUMENTS = [str(part) for name, value in KNOBS.items() if name != "--device" for part in (name, value)]
+TWICE = ["--batch_size", "2", "--meta#dataloader#batch_size", "2"]  # what two processes with one each do
 
 
 @pytest.mark.parametrize("size", [3, 4, 5])
@@ -115,7 +116,7 @@ def pair(nine_cases, tmp_path_factory) -> Path:
 
 def test_two_processes_train_as_one_with_twice_the_batch(nine_cases, pair, tmp_path):
     arguments = ["--dataset_dir", nine_cases, "--output_dir", tmp_path, *ARGUMENTS, "--device", "cpu"]
-    bundle(PARALLEL[0], *arguments, "--batch_size", "2", "--meta_batch_size", "2")
+    bundle(PARALLEL[0], *arguments, *TWICE)
     for name, length in (("training.csv", 24), ("meta.csv", 4), ("validation.csv", 2)):
         together, alone = rows(pair / name), rows(tmp_path / name)
         assert len(together) == len(alone) == length
@@ -143,7 +144,7 @@ def test_two_processes_train_where_nobody_has_some_modality(nine_cases, tmp_path
     )
     bundle(
         PARALLEL[0],
-        *(*arguments, "--output_dir", alone, "--device", "cpu", "--batch_size", "2", "--meta_batch_size", "2"),
+        *(*arguments, "--output_dir", alone, "--device", "cpu", *TWICE),
     )
     first, second = (rows(folder / "training.csv") for folder in (pair, alone))
     assert len(first) == len(second) == 6
@@ -154,7 +155,8 @@ def test_two_processes_train_where_nobody_has_some_modality(nine_cases, tmp_path
 def test_an_error_in_one_process_ends_all(nine_cases, tmp_path):
     """The loss of the second process alone is NaN, in its second iteration; the first is waiting for it then."""
     arguments = ["--overlay", "multi_gpu_train.json", "--dataset_dir", nine_cases, "--output_dir", tmp_path, *ARGUMENTS]
-    arguments += ["--batch_size", "1", "--alpha", "$float('nan') if dist.get_rank() else 0.1", "--alpha_warm_up", "1"]
+    arguments += ["--batch_size", "1", "--alpha", "$float('nan') if dist.get_rank() else 0.1"]
+    arguments += ["--train#trainer#alpha_warm_up", "1"]
     command = [sys.executable, "-W", "ignore", *LAUNCHER, "-m", "metakd_monai", "train", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)

@@ -1,6 +1,6 @@
 """The names that bundle JSON calls; they stay."""
 
-from metakd_monai.bundle.options import pick, set_up_randomness, switch
+from metakd_monai.bundle.options import make_lr_scheduler, pick, set_up_randomness, switch
 from metakd_monai.bundle.parallel import join_processes, leave_processes
 from metakd_monai.bundle.root import bundle_root, output_folder
 from metakd_monai.bundle.split import Split, case_names, is_split, join_parts, list_cases, make_part
@@ -14,6 +14,7 @@ __all__ = [
     "join_processes",
     "leave_processes",
     "list_cases",
+    "make_lr_scheduler",
     "make_part",
     "output_folder",
     "pick",

@@ -1,13 +1,19 @@
-"""Options of a configuration: one of several parts, on or off, seeds."""
+"""Options of a configuration: one of several parts, on or off, a schedule, seeds."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import check_modalities
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+POLYNOMIAL_POWER = 0.9  # as in the official code
 
 
 def pick(choices: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -31,6 +37,26 @@ def switch(value: bool | str, name: str = "option") -> bool:
     if text not in known:
         raise UserError(f"{name}: {value!r} found; expected true or false")
     return known[text]
+
+
+def make_lr_scheduler(optimizer: Optimizer, iterations: int, law: str = "cosine") -> LRScheduler:
+    """Return what takes a learning rate down to 0.
+
+    Args:
+        optimizer: whose rate it is.
+        iterations: after which it is 0.
+        law: ``"cosine"`` (the paper's) or ``"polynomial"`` (the official code's).
+
+    Raises:
+        UserError: for another law.
+    """
+    from torch.optim.lr_scheduler import CosineAnnealingLR, PolynomialLR
+
+    if law == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=iterations)
+    if law == "polynomial":
+        return PolynomialLR(optimizer, total_iters=iterations, power=POLYNOMIAL_POWER)
+    raise UserError(f"lr_schedule: {law!r} found; expected cosine or polynomial")
 
 
 def set_up_randomness(seed: int, deterministic: bool = False) -> None:

@@ -12,6 +12,7 @@ from monai.data import Dataset
 from monai.transforms import Compose
 from tqdm import tqdm
 
+from metakd_monai.bundle.options import switch
 from metakd_monai.data.cases import find_cases, find_labelled, hash_of
 from metakd_monai.data.datalists import META_CASES, count_meta, datalist_part, refuse_missing
 from metakd_monai.data.stream import make_dataset
@@ -82,16 +83,20 @@ class Split(Mapping[str, list[dict[str, Any]]]):
     MONAI Label, called by 3D Slicer, evaluates all of a configuration, and has put lists of its own in its place.
 
     Args:
-        arguments: of :func:`split_cases`.
+        skip_damaged: see :func:`split_cases`; as a command line writes it, too.
+        arguments: the others of :func:`split_cases`.
+
+    Raises:
+        UserError: for a ``skip_damaged`` that is neither true nor false; others when the split is asked for.
     """
 
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
+    def __init__(self, *, skip_damaged: bool | str = False, **arguments: Any) -> None:
+        self.arguments = {**arguments, "skip_damaged": switch(skip_damaged, "skip_damaged")}
 
     @cached_property
     def parts(self) -> dict[str, list[dict[str, Any]]]:
         """The split."""
-        return split_cases(*self.arguments)
+        return split_cases(**self.arguments)
 
     def __getitem__(self, part: str) -> list[dict[str, Any]]:
         return self.parts[part]

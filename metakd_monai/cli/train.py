@@ -32,7 +32,8 @@ TARGET = "_target_"
 @click.option(
     "--overlay",
     multiple=True,
-    help="Changes what comes before: paper.json, train_simulated.json, multi_gpu_train.json, or a file of yours.",
+    help="Changes what comes before: paper.json, experimental.json (first of several), train_simulated.json,"
+    " multi_gpu_train.json, or a file of yours.",
 )
 @click.option("--run_id", "--run-id", default="run", show_default=True, help="Which of its expressions to run.")
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED, metavar="[--NAME VALUE]...")
@@ -44,8 +45,9 @@ def train(
 
     Names are those of the configuration, --train#trainer#amp_dtype those inside others: --dataset_dir (of case
     folders with label maps), --output_dir, --max_iterations, --batch_size, --roi_size, --learning_rate, --device,
-    --num_workers, --datalist, --resume and all others at the top of train.json. Values are read as MONAI reads them.
-    Configurations without a folder are the bundle's.
+    --num_workers, --datalist, --resume and all others at the top of train.json; with --overlay experimental.json also
+    switches for research and speed: --dropping_law, --warm_up, --lr_schedule, --compile, --cache_dir and others. Values
+    are read as MONAI reads them. Configurations without a folder are the bundle's.
 
     A run that was stopped goes on from OUTPUT_DIR/checkpoint.pt when it is started again. On several GPUs:
     torchrun --nproc_per_node 2 -m metakd_monai train --overlay multi_gpu_train.json ...

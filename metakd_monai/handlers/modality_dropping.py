@@ -25,14 +25,16 @@ class DropModalitiesHandler:
         ramp: iterations over which the rate then rises from 0 to ``prob``; 0 for a jump.
         rank: which of the ``num_replicas`` processes this is.
         num_replicas: processes that share the stream out as :class:`~metakd_monai.data.stream.StreamSampler` does.
-        alone: so many of a sample's modalities (or all that it has), drawn anew, are also learned from each by
-            itself: ``available`` becomes ``(B, drawn + alone, N)``. One sequence is what most is to be learned about
-            and what a drawn subset seldom is; its features are there already. Compare the decoders of single
-            modalities that RFNet (Ding et al. 2021) and mmFormer (Zhang et al. 2022) train beside their own.
-        drawn: so many subsets are drawn of each sample, and learned from by the features that are there already.
+        single_modality_passes: so many of a sample's modalities (or all that it has), drawn anew, are also learned
+            from each by itself: ``available`` becomes ``(B, subsets_per_sample + single_modality_passes, N)``. One
+            sequence is what most is to be learned about and what a drawn subset seldom is; its features are there
+            already. Compare the decoders of single modalities that RFNet (Ding et al. 2021) and mmFormer (Zhang et
+            al. 2022) train beside their own.
+        subsets_per_sample: so many subsets are drawn of each sample, and learned from by the features that are there
+            already.
 
     Raises:
-        UserError: for an ``alone`` that is no whole number from 0, or a ``drawn`` that is none from 1.
+        UserError: for ``single_modality_passes`` that is no whole number from 0, or ``subsets_per_sample`` none from 1.
     """
 
     def __init__(
@@ -44,17 +46,16 @@ class DropModalitiesHandler:
         ramp: int = 0,
         rank: int = 0,
         num_replicas: int = 1,
-        alone: int = 0,
-        drawn: int = 1,
+        single_modality_passes: int = 0,
+        subsets_per_sample: int = 1,
     ) -> None:
-        for name, value, least in (("alone", alone, 0), ("drawn", drawn, 1)):
-            if not isinstance(value, int) or value < least:
-                raise UserError(f"{name}: {value!r} found; expected a whole number of at least {least}")
+        check_count("single_modality_passes", single_modality_passes, 0)
+        check_count("subsets_per_sample", subsets_per_sample, 1)
         self.transform = RandDropModalitiesd(law=law)
         self.transform.set_random_state(0)  # a generator of its own, to be seeded anew for each sample
         self.seed, self.prob, self.warm_up, self.ramp = seed, prob, warm_up, ramp
         self.rank, self.num_replicas = rank, num_replicas
-        self.alone, self.drawn = alone, drawn
+        self.single_modality_passes, self.subsets_per_sample = single_modality_passes, subsets_per_sample
 
     def attach(self, engine: Engine) -> None:
         """Act on each batch before the inner step."""
@@ -71,9 +72,9 @@ class DropModalitiesHandler:
         """Replace ``available`` ``(B, N)`` in the engine's batch."""
         batch: Any = engine.state.batch
         self.transform.prob = self.rate(engine.state.iteration)
-        if self.transform.prob == 0 and not self.alone:
+        if self.transform.prob == 0 and not self.single_modality_passes:
             return  # all of each
-        several = self.drawn + self.alone > 1
+        several = self.subsets_per_sample + self.single_modality_passes > 1
         rows: list[torch.Tensor] = []
         before = (engine.state.iteration - 1) * len(batch["available"])  # samples of this process before this batch
         for number, available in enumerate(batch["available"], before):
@@ -88,8 +89,16 @@ class DropModalitiesHandler:
         return subset
 
     def subsets(self, available: torch.Tensor) -> torch.Tensor:
-        """Return drawn subsets and single modalities out of what is there, ``(drawn + alone, N)``."""
-        drawn = [self.subset(available) for _ in range(self.drawn)]
+        """Return drawn subsets and single modalities out of what is there, ``(K, N)``."""
+        drawn = [self.subset(available) for _ in range(self.subsets_per_sample)]
         there = self.transform.R.permutation(available.nonzero().flatten().numpy())
-        chosen = torch.as_tensor(np.resize(there, self.alone))  # again from the first where fewer are there
-        return torch.cat([torch.stack(drawn), torch.nn.functional.one_hot(chosen, len(available)).bool()])
+        single = torch.as_tensor(
+            np.resize(there, self.single_modality_passes)
+        )  # from the first again, if fewer are there
+        return torch.cat([torch.stack(drawn), torch.nn.functional.one_hot(single, len(available)).bool()])
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    """Refuse what is no whole number of at least ``least``; raises UserError."""
+    if not isinstance(value, int) or value < least:
+        raise UserError(f"{name}: {value!r} found; expected a whole number of at least {least}")

@@ -128,7 +128,7 @@ def measure_loading(task: dict[str, Any]) -> dict[str, Any]:
         config |= {"roi_size": task["crop"], "batch_size": task["batch_size"], "num_workers": task["num_workers"]}
         config |= {"max_iterations": task["steps"] + 1, "val_interval": NEVER, "checkpoint_interval": NEVER}
         config |= {"meta_interval": NEVER, "amp": task["precision"] != "fp32"}
-        config["amp_dtype"] = "bf16" if task["precision"] == "fp32" else task["precision"]
+        config["train"]["trainer"]["amp_dtype"] = "bf16" if task["precision"] == "fp32" else task["precision"]
         config["network_def"]["channels"] = widths(task)
         parser = ConfigParser(config)
         parser.get_parsed_content("initialize#0")  # the seeds

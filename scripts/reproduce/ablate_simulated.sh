@@ -3,7 +3,7 @@
 # A narrower network than the shipped one, with own encoder blocks at two scales too, on whole brains of 3 mm. With
 # dropping: two drawn subsets and two single sequences of each brain; the drawn ones are all four sequences in the first
 # third of the training, and always drawn in the last.
-# Usage: scripts/reproduce/ablate_simulated.sh OUTPUT ATLAS_DIR REAL_DIR [SEEDS] [options of train.json]
+# Usage: scripts/reproduce/ablate_simulated.sh OUTPUT ATLAS_DIR REAL_DIR [SEEDS] [options of the configurations]
 #   ATLAS_DIR, REAL_DIR  as in train_shipped.sh; the cases of REAL_DIR are trained on and so in no comparison
 #   SEEDS                default "0 1"
 # Stop it whenever you like and start it again; several at once, each with seeds of its own, share OUTPUT.
@@ -22,12 +22,13 @@ train() {
     local name=$1
     shift
     [ -f "$output/$name/final.pt" ] && return
-    python -m monai.bundle run training --config_file "['$configs/train.json','$configs/train_simulated.json']" \
+    python -m monai.bundle run training \
+        --config_file "['$configs/train.json','$configs/experimental.json','$configs/train_simulated.json']" \
         --atlas "$atlas" --real "$real" --output_dir "$output/$name" --spacing "[3,3,3]" --roi_size "[128,128,128]" \
         --network_def#modality_specific_scales 2 --max_iterations 2400 --val_interval 2400 --validation_cases 6 "$@"
     python scripts/weights/publish.py "$output/$name/checkpoint.pt" --output "$output/$name/final.pt" --input-stride 3
 }
-dropping=(--drawn 2 --alone 2 --warm_up 800 --ramp 800)
+dropping=(--subsets_per_sample 2 --single_modality_passes 2 --warm_up 800 --ramp 800)
 for seed in $seeds; do
     train "metakd_$seed" --seed "$seed" --alpha 0.1 "${dropping[@]}" "$@"
     train "alpha0_$seed" --seed "$seed" --alpha 0 "${dropping[@]}" "$@"

@@ -38,7 +38,7 @@ BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "brats_mri_metakd_seg
 VARIANTS = {
     "MetaKD (alpha 0.1)": {"alpha": "0.1"},
     "alpha 0": {"alpha": "0"},
-    "no dropping": {"dropping_prob": "0"},
+    "no dropping": {"train#dropping#prob": "0"},
 }
 # As the demo: a small network, and a step size for hundreds of iterations instead of 115,000.
 BUDGET = {
@@ -51,7 +51,7 @@ BUDGET = {
     "validation_fraction": "0",
     "num_workers": "0",
     "learning_rate": "0.05",
-    "momentum": "0.9",
+    "optimizer#momentum": "0.9",
     "device": "cpu",
 }
 SHAPE, SPACING = (48, 60, 48), 3.0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The recipe of the weights that the bundle ships: simulated training on crops, then on whole brains, then fp16 with
 # input_stride 2. Why in parts, and why without distillation: docs/model_card.md.
-# Usage: scripts/reproduce/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of train.json]
+# Usage: scripts/reproduce/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of the configurations]
 #   ATLAS_DIR  tissue maps of SRI24, MNI152 and Colin27, as scripts/weights/prepare_atlases.py makes them
 #   REAL_DIR   labelled cases with four sequences whose licence lets weights be shared
 # About seventeen hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
@@ -16,7 +16,8 @@ scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore THP_MEM_ALLOC_ENABLE=1
 configs=bundles/brats_mri_metakd_segmentation/configs
 train() {
-    python -m monai.bundle run training --config_file "['$configs/train.json','$configs/train_simulated.json']" \
+    python -m monai.bundle run training \
+        --config_file "['$configs/train.json','$configs/experimental.json','$configs/train_simulated.json']" \
         --atlas "$atlas" --real "$real" --network_def#channels "[8,24,48,96,192]" --alpha 0 \
         --meta_interval 100 --meta_cases 4 --validation_cases 6 --val_interval 700 "$@"
 }
@@ -24,27 +25,30 @@ on_whole_brains() {
     local from=$1 to=$2
     shift 2
     train --output_dir "$output/$to" --init_weights "$output/$from/checkpoint.pt" --roi_size "[192,192,192]" \
-        --window whole --learning_rate 0.0015 "$@"
+        --initial_network#window whole --learning_rate 0.0015 "$@"
 }
 # Two brains for each step. Ours were two processes' (multi_gpu_train.json, half the iterations), which twice the
 # iterations that accumulate equal.
 with_each_alone() {
     local from=$1 to=$2 seed=$3
     shift 3
-    on_whole_brains "$from" "$to" --alone 4 --accumulation_steps 2 --seed "$seed" --learning_rate 0.002 \
-        --meta_interval 500 --val_interval 1000 "$@"
+    on_whole_brains "$from" "$to" --single_modality_passes 4 --accumulation_steps 2 --seed "$seed" \
+        --learning_rate 0.002 --meta_interval 500 --val_interval 1000 "$@"
 }
-train --output_dir "$output/crops" --max_iterations 1500 --cosine#T_max 1800 --seed 4 "$@"
-on_whole_brains crops whole --max_iterations 700 --cosine#T_max 700 --seed 5 "$@"
-on_whole_brains whole more --max_iterations 775 --cosine#T_max 3500 --seed 6 "$@"
-on_whole_brains more last --max_iterations 5000 --cosine#T_max 5000 --seed 7 --meta_interval 200 --val_interval 1000 "$@"
-with_each_alone last alone 8 --max_iterations 3000 --cosine#T_max 3000 "$@"
-with_each_alone alone anew 10 --max_iterations 2460 --cosine#T_max 2460 "$@"
-with_each_alone anew many 13 --alone 2 --drawn 3 --max_iterations 3450 --cosine#T_max 3450 "$@"
+train --output_dir "$output/crops" --max_iterations 1500 --lr_scheduler#iterations 1800 --seed 4 "$@"
+on_whole_brains crops whole --max_iterations 700 --lr_scheduler#iterations 700 --seed 5 "$@"
+on_whole_brains whole more --max_iterations 775 --lr_scheduler#iterations 3500 --seed 6 "$@"
+on_whole_brains more last --max_iterations 5000 --lr_scheduler#iterations 5000 --seed 7 \
+    --meta_interval 200 --val_interval 1000 "$@"
+with_each_alone last alone 8 --max_iterations 3000 --lr_scheduler#iterations 3000 "$@"
+with_each_alone alone anew 10 --max_iterations 2460 --lr_scheduler#iterations 2460 "$@"
+subsets=(--single_modality_passes 2 --subsets_per_sample 3)
+with_each_alone anew many 13 "${subsets[@]}" --max_iterations 3450 --lr_scheduler#iterations 3450 "$@"
 python scripts/weights/publish.py "$output/many/model.pt" --output "$output/copied/checkpoint.pt" --modality-specific-scales 2
-with_each_alone copied own 23 --alone 2 --drawn 3 --max_iterations 3400 --cosine#T_max 3400 "$@"
-with_each_alone own borders 31 --alone 2 --drawn 3 --learning_rate 0.0015 --max_iterations 2000 --cosine#T_max 2000 "$@"
-agent=(--alone 2 --drawn 3 --learning_rate 0.001 --meta_interval 250 --max_iterations 900 --cosine#T_max 900)
+with_each_alone copied own 23 "${subsets[@]}" --max_iterations 3400 --lr_scheduler#iterations 3400 "$@"
+with_each_alone own borders 31 "${subsets[@]}" --learning_rate 0.0015 \
+    --max_iterations 2000 --lr_scheduler#iterations 2000 "$@"
+agent=("${subsets[@]}" --learning_rate 0.001 --meta_interval 250 --max_iterations 900 --lr_scheduler#iterations 900)
 on_whole_brains borders agent "${agent[@]}" --seed 37 "$@"
 on_whole_brains agent longer "${agent[@]}" --seed 43 "$@"
 python scripts/weights/publish.py "$output/longer/model.pt" --output "$output/model.pt" --input-stride 2 --window whole \

@@ -40,10 +40,11 @@ OPTIONS = (
     ("--learning_rate", "nan"), ("--learning_rate", "1e20"), ("--learning_rate", "'x'"), ("--alpha", "inf"),
     ("--max_iterations", "-1"),
     ("--batch_size", "0"), ("--roi_size", "[9999,16,16]"), ("--device", "cuda:9"),
-    ("--dropping_law", "x"),
+    ("--train#dropping#law", "x"),
     ("--normalization", "tanh"), ("--meta_fraction", "2"), ("--dataset_dir", "nowhere"), ("--init_weights",
     "nowhere.pt"), ("--fold", "7"),
-    ("--spacing", "[nan,1,1]"), ("--modalities", "t9"), ("--meta_interval", "0"), ("--checkpoint_interval", "0"),
+    ("--validate#additional_metrics#val_hausdorff95#metric_fn#spacing", "[nan,1,1]"), ("--train#modalities", "t9"),
+    ("--meta_interval", "0"), ("--checkpoint_interval", "0"),
     ("--datalist", "nowhere.json"),
 )  # fmt: skip
 
