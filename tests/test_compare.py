@@ -93,6 +93,7 @@ def test_a_wide_table_serves_too_and_other_cases_are_said(tmp_path):
         ("a,b\n1,2\n", "columns a, b cannot be used"),
         ("modalities,region,method,dice_percent\nflair,ET,X,1\n", "no method 'MetaKD'; expected one of X"),
         ("modalities,region,method,dice_percent\nflair,ET,MetaKD,high\n", "cannot be used"),
+        ("modalities,region,method,dice_percent\nt9,ET,MetaKD,50\n", r"t\.csv: modalities: unknown modality 't9'"),
         ("case,subset,region,postprocessing,metric,value\n", "no scores found"),
         ("case,subset,region,postprocessing,metric,value\na,pet,ET,none,Dice,1\n", "pet found"),
     ],

@@ -211,10 +211,17 @@ def test_a_device_that_computes_nothing_is_refused(name):
         choose_device(name)
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "1e-320", "0.5"])
 def test_a_limit_that_is_no_size_is_refused(tmp_path, value):
     result = CliRunner().invoke(main, ["predict", "in", "-o", str(tmp_path), "--memory-limit", value])
     assert (result.exit_code, "--memory-limit" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["datalist", "simulate", "adni-prepare", "adni-simulate"])
+def test_a_seed_that_is_none_is_refused(tmp_path, command):
+    for seed in ("-1", str(2**32)):
+        result = CliRunner().invoke(main, [command, str(tmp_path), "--seed", seed])
+        assert (result.exit_code, "--seed" in result.output) == (2, True), result.output
 
 
 @pytest.mark.parametrize(("name", "said"), [("a\0b", "NUL character"), ("x" * 5000, "File name too long")])

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from conftest import CHANNELS
+from monai.data import MetaTensor
 
 from metakd_monai.networks import (
     ImportanceWeights,
@@ -245,3 +246,13 @@ def test_infer_architecture_reads_shapes_back():
 def test_infer_architecture_refuses_other_networks():
     with pytest.raises(ValueError, match="not a state dict of a MetaKDUNet"):
         infer_architecture(torch.nn.Conv3d(1, 1, 1).state_dict())
+
+
+def test_a_meta_tensor_is_normed_in_training():
+    """MONAI's croppers hand them over; what follows works in place."""
+    image = MetaTensor(torch.randn(1, 4, 16, 16, 16)).to(memory_format=torch.channels_last_3d)
+    network = MetaKDUNet(channels=(4, 8, 16)).to(memory_format=torch.channels_last_3d)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = network(image, torch.ones(1, 4, dtype=torch.bool)).square().mean()
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from metakd_monai.cli.base import SEED
 from metakd_monai.errors import UserError
 
 
 @click.command("adni-prepare")
 @click.argument("raw", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@click.option("--seed", default=0, show_default=True, help="Of the split and of SMOTE.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split and of SMOTE.")
 @click.option("--splits", type=click.Path(path_type=Path), help="JSON of PTIDs under training, validation and testing.")
 @click.option("--smote/--no-smote", default=True, show_default=True, help="Fill up rare classes of the training part.")
 @click.option(
@@ -51,7 +52,7 @@ def adni_prepare(raw: Path, output: Path, seed: int, splits: Path | None, smote:
 @click.command("adni-simulate")
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--subjects", default=800, show_default=True, help="Number of subjects.")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same cohort.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same cohort.")
 def adni_simulate(output: Path, subjects: int, seed: int) -> None:
     """Write a simulated cohort as ADNI's downloads look below OUTPUT, for trying things. No model of disease."""
     require_libraries()

@@ -109,11 +109,14 @@ window_option = click.option(
 )
 
 
-class Size(click.FloatRange):
-    """A number above 0 that is finite, which FloatRange does not ask."""
+SEED = click.IntRange(0, 2**32 - 1)  # what NumPy takes
 
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
+
+class Size(click.FloatRange):
+    """A number above 0, or from ``least`` on, that is finite, which FloatRange does not ask."""
+
+    def __init__(self, least: float = 0.0) -> None:
+        super().__init__(min=least, min_open=least == 0)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read the number."""

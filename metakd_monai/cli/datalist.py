@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import names_option, tell_notes
+from metakd_monai.cli.base import SEED, names_option, tell_notes
 from metakd_monai.data.years import YEARS
 from metakd_monai.vocabulary import Modality
 
@@ -19,7 +19,7 @@ from metakd_monai.vocabulary import Modality
 @click.option("--folds", default=5, show_default=True, help="Folds of the training part.")
 @click.option("--meta-cases", default=5, show_default=True, help="Patients for meta-validation, at most a third.")
 @click.option("--test-fraction", default=0.2, show_default=True, help="Share of patients for testing.")
-@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split.")
 @click.option("--splits", type=click.Path(path_type=Path), help="Folder of published train/val/test lists to follow.")
 @click.option(
     "--min-modalities",

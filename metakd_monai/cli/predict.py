@@ -67,7 +67,7 @@ def file_option(modality: Modality) -> Any:
 )
 @click.option(
     "--memory-limit",
-    type=Size(),
+    type=Size(least=0.6),  # a process with PyTorch and MONAI
     default=3.0,
     show_default=True,
     metavar="GIB",

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import Sizes
+from metakd_monai.cli.base import SEED, Sizes
 from metakd_monai.errors import UserError
 
 
 @click.command()
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--cases", default=12, show_default=True, help="Number of cases.")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--shape", type=Sizes(), default="72,88,72", show_default=True, help="Voxels of each volume.")
 @click.option("--spacing", default=2.0, show_default=True, help="Voxel size in mm.")
 @click.option("--realistic", is_flag=True, help="Cases to train on, not to teach with; see docs/model_card.md.")

@@ -46,7 +46,8 @@ def norm_exactly(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: flo
     if torch.is_grad_enabled() and (x.is_contiguous() or x[0, 0].numel() <= FEW):  # PyTorch sums in float64, or little
         return functional.batch_norm(x, None, None, weight, bias, True, 0.0, eps)
     if torch.is_grad_enabled():
-        normed: Tensor = ExactNorm.apply(x, weight, bias, eps)
+        plain = x.as_subclass(Tensor)  # a MetaTensor comes out as a view, which what follows may not change
+        normed: Tensor = ExactNorm.apply(plain, weight, bias, eps)
         return normed
     mean, variance = find_statistics(x)
     return put_norm(x if inplace else torch.empty_like(x), x, mean, variance, weight, bias, eps)

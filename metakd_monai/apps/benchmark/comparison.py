@@ -110,12 +110,20 @@ def read_published(path: Path, rows: Sequence[Mapping[str, str]], method: str) -
     if method not in methods:
         raise UserError(f"{path}: no method {method!r}; expected one of {', '.join(methods)}")
     means = {
-        (name_subset(parse_modalities(row["modalities"].split("+"))), row["region"]): float(row["dice_percent"])
+        (read_subset(path, row["modalities"]), row["region"]): float(row["dice_percent"])
         for row in rows
         if row["method"] == method
     }
     check_whole(path, means)
     return means
+
+
+def read_subset(path: Path, cell: str) -> str:
+    """Return the name of the subset that a cell such as ``flair+t1`` spells; raises UserError for none."""
+    try:
+        return name_subset(parse_modalities(cell.split("+")))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def check_whole(path: Path, means: Means) -> None:
