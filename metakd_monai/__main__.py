@@ -7,9 +7,9 @@ def start() -> None:
     """Run the command line as a program."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while what tells it in one line is imported
-    from metakd_monai.processes.endings import told
+    from metakd_monai.processes.endings import one_line_endings
 
-    with told():
+    with one_line_endings():
         from metakd_monai.cli import main
         from metakd_monai.cli.base import OWN_PROCESS
 

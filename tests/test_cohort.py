@@ -242,14 +242,14 @@ def test_options_that_do_not_go_together(tmp_path, cohort, weights, monkeypatch)
 def test_threads_are_shared_out(monkeypatch, tmp_path, cohort, weights):
     made = []
 
-    class NoShift:
-        def __init__(self, crew, cases, size, fail, tidy):
-            made.append((crew.make.args[2], size))
+    class NoDispatcher:
+        def __init__(self, pool, cases, size, fail, tidy):
+            made.append((pool.make.args[2], size))
 
         def run(self):
             return iter(())
 
-    monkeypatch.setattr("metakd_monai.apps.cohort.worker.Shift", NoShift)
+    monkeypatch.setattr("metakd_monai.apps.cohort.worker.Dispatcher", NoDispatcher)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     for jobs in (2, 3, 6, 16):
         do_in_processes(partial(Predictor, weights), find_cases(cohort), Outputs(Path("out")), jobs)

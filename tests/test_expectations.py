@@ -13,8 +13,9 @@ from conftest import BUNDLE, CHANNELS, shared
 from scipy.ndimage import binary_dilation
 from test_predict import predict
 
-from metakd_monai.apps.predict.appearance import measure_contrast, measure_look
-from metakd_monai.apps.predict.expectations import FILE, find_unusual, merge_looks, read_expectations
+from metakd_monai.apps.predict.appearance import measure_appearance, measure_contrast
+from metakd_monai.apps.predict.expectations import FILE, read_expectations
+from metakd_monai.apps.predict.input_checks import find_unusual, merge_appearances
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.nifti import read_voxels
@@ -28,7 +29,7 @@ DICE = {"mean": 0.7, "lowest": 0.5, "highest": 0.9, "cases": 3}
 
 
 def look_at(image, spacing=MM):
-    return measure_look(image, (image != 0).flatten(1).any(dim=1), np.diag([*spacing, 1.0]))
+    return measure_appearance(image, (image != 0).flatten(1).any(dim=1), np.diag([*spacing, 1.0]))
 
 
 def read(folder):
@@ -41,7 +42,7 @@ def read(folder):
 def ranges():
     """Of two real cases; a third one is tried."""
     folders = shared("data", "tcga_cc-by", "TCGA-DU-7294"), shared("data", "brats_cc-by-nc-sa", "BRATS_HG0015")
-    return merge_looks(look_at(read(folder)) for folder in folders)["ranges"]
+    return merge_appearances(look_at(read(folder)) for folder in folders)["ranges"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_numbers_by_hand():
 
 def test_merging():
     looks = [{"brain_ml": float(value), **({"t1_skew": 0.5} if value == 40 else {})} for value in range(101)]
-    assert merge_looks(looks) == {"cases": 101, "ranges": {"brain_ml": [0.5, 99.5], "t1_skew": [0.5, 0.5]}}
+    assert merge_appearances(looks) == {"cases": 101, "ranges": {"brain_ml": [0.5, 99.5], "t1_skew": [0.5, 0.5]}}
 
 
 def test_a_real_case_is_usual(real, ranges):
@@ -171,8 +172,8 @@ def test_predict_tells_the_dice_of_the_given_subset(cohort, weights, tmp_path, c
 def test_predict_warns_and_goes_on(cohort, weights, tmp_path, caplog):
     predictor = Predictor(weights)
     items = [predictor.read(case) for case in find_cases(cohort)]
-    looks = [measure_look(i["image"].as_tensor(), i["available"], i["image"].affine) for i in items]
-    describe(weights, training=merge_looks(looks))
+    looks = [measure_appearance(i["image"].as_tensor(), i["available"], i["image"].affine) for i in items]
+    describe(weights, training=merge_appearances(looks))
     folder = tmp_path / "in" / "one"
     folder.mkdir(parents=True)
     for modality, path in find_cases(cohort)[0].files.items():

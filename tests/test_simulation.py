@@ -15,7 +15,7 @@ from metakd_monai.apps.simulation.training import (
     simulated_split,
     tumours,
 )
-from metakd_monai.apps.simulation.training.anatomy import cut, extend, from_images, resample, tell_tissue
+from metakd_monai.apps.simulation.training.anatomy import classify_tissue, cut, extend, from_images, resample
 from metakd_monai.apps.simulation.training.contrast import CYSTIC, draw_contrasts
 from metakd_monai.apps.simulation.training.draw import Draw, blur, pool
 from metakd_monai.apps.simulation.training.scan import field_of_view
@@ -234,7 +234,7 @@ def test_tissue_of_real_brains_is_told_in_spite_of_a_bias_field_and_the_border()
     images = images * (100 * torch.exp(-0.5 * (places[0] / 20) ** 2) + noise) * inside
     border = inside & (pool(inside[None].float(), 3)[0] < 0.99)
     images[:, border] = images[:, border] * 0.3  # what a skull strip left
-    told = tell_tissue(images, inside, torch.zeros_like(inside), 4.0).argmax(0)
+    told = classify_tissue(images, inside, torch.zeros_like(inside), 4.0).argmax(0)
     for kind in range(3):
         assert float((told == kind)[(kinds == kind) & inside & ~border].float().mean()) > 0.9, kind
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from metakd_monai.errors import UserError, in_one_line, shorten
-from metakd_monai.processes.endings import Stopped, tell
+from metakd_monai.processes.endings import Stopped, report_end
 
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
 
@@ -32,7 +32,7 @@ class Commands(click.Group):
         except (click.exceptions.Exit, click.Abort):
             raise
         except (Exception, KeyboardInterrupt, Stopped) as error:
-            ctx.exit(tell(error, ctx.invoked_subcommand in RESUMED))
+            ctx.exit(report_end(error, ctx.invoked_subcommand in RESUMED))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -70,7 +70,7 @@ def names_option() -> Any:
     )
 
 
-def tell_notes(cases: Iterable[Any]) -> None:
+def print_notes(cases: Iterable[Any]) -> None:
     """Print what the user should know about each case's files, one line a note."""
     for case in cases:
         for note in case.notes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import SEED, names_option, tell_notes
+from metakd_monai.cli.base import SEED, names_option, print_notes
 from metakd_monai.data.years import YEARS
 from metakd_monai.vocabulary import Modality
 
@@ -45,7 +45,7 @@ def datalist(
     table = None if names is None else read_name_table(names)
     with logging_redirect_tqdm():
         layout = read_layout(root, year, min_modalities, skip_damaged, names=table)
-    tell_notes(entry.case for entry in layout.entries)
+    print_notes(entry.case for entry in layout.entries)
     made = make_datalist(layout, **split)
     write_datalist(output, made)
     incomplete = [e for e in layout.entries if not isinstance(e.case.files, Path) and len(e.case.files) < len(Modality)]

@@ -14,7 +14,7 @@ from metakd_monai.cli.base import (
     choice_option,
     choose_device,
     names_option,
-    tell_notes,
+    print_notes,
     window_option,
 )
 from metakd_monai.cli.many_cases import cohort_options, read_engine
@@ -112,7 +112,7 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     files = {m: options[m.value] for m in Modality if options[m.value] is not None}
     modalities = parse_modalities(options["modalities"])
     cases = choose_cases(source, files, case_id, options["names"])
-    tell_notes(cases)
+    print_notes(cases)
     failed = segment(cases, modalities, options, own_process=ctx.find_root().obj == OWN_PROCESS)
     click.echo(f"{len(cases) - len(failed)} of {len(cases)} cases done; results in {options['output']}")
     ctx.exit(1 if failed else 0)

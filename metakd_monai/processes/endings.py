@@ -31,7 +31,7 @@ class Stopped(BaseException):
         self.number = number
 
 
-class Ears:
+class SignalListener:
     """Raises :class:`Stopped` in the main thread at the first signal that asks to end; later ones change nothing.
 
     An exception that is raised where Python can only print it (in a callback of the import system, in ``__del__``) is
@@ -39,33 +39,33 @@ class Ears:
     """
 
     def __init__(self) -> None:
-        self.heard: int | None = None
+        self.received: int | None = None
 
     def open(self) -> None:
         """Listen from now on; signals that are ignored already, as under nohup, stay so."""
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self.hear)
-        sys.unraisablehook = self.hear_again
+                signal.signal(number, self.receive)
+        sys.unraisablehook = self.raise_lost
 
     def close(self) -> None:
         """Ignore signals: the process is ending."""
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
 
-    def hear(self, number: int, frame: FrameType | None = None) -> None:
+    def receive(self, number: int, frame: FrameType | None = None) -> None:
         """Take a signal."""
-        if self.heard is None:
-            self.heard = number
+        if self.received is None:
+            self.received = number
             later(GRACE_SECONDS, os._exit, SIGNALLED + number)
             raise Stopped(number)
 
-    def hear_again(self, lost: Any) -> None:
+    def raise_lost(self, lost: Any) -> None:
         """Raise again what was lost; print other exceptions that nobody can catch, as Python does."""
         if not isinstance(lost.exc_value, Stopped):
             sys.__unraisablehook__(lost)
             return
-        self.heard = None
+        self.received = None
         later(0.05, os.kill, os.getpid(), lost.exc_value.number)  # not from here, where it would be lost once more
 
 
@@ -83,21 +83,21 @@ def later(seconds: float, what: Any, *arguments: Any) -> None:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def one_line_endings() -> Iterator[None]:
     """Run a program: it hears signals, has all standard streams, and what ends it is told in one line."""
     open_streams()
-    ears = Ears()
-    ears.open()
+    listener = SignalListener()
+    listener.open()
     try:
         yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
-        sys.exit(tell(error))
+        sys.exit(report_end(error))
     finally:
-        ears.close()
+        listener.close()
         close_streams()
 
 
-def tell(error: BaseException, resumes: bool = False) -> int:
+def report_end(error: BaseException, resumes: bool = False) -> int:
     """Say on standard error what ended a command; return the exit status.
 
     Args:

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from metakd_monai.apps.predict.appearance import Look, measure_look
-from metakd_monai.apps.predict.expectations import FILE, Ranges, find_unusual, merge_looks, read_expectations
+from metakd_monai.apps.predict.appearance import Appearance, measure_appearance
+from metakd_monai.apps.predict.expectations import FILE, read_expectations
+from metakd_monai.apps.predict.input_checks import Ranges, find_unusual, merge_appearances
 from metakd_monai.apps.simulation.training import load_anatomies, scan, simulate
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.files import read_json, write_json
@@ -37,7 +38,7 @@ GAIN = 400  # of white matter, as in files
 EDGES = ("shortest_edge", "longest_edge")
 HALVES = (0, 1)
 SUBSETS = "as they are, every subset of the sequences"
-Looks = dict[str, Look]  # by what was changed; "" for the case as it is
+Appearances = dict[str, Appearance]  # by what was changed; "" for the case as it is
 Record = dict[str, Any]  # name, simulated, looks
 
 
@@ -91,11 +92,11 @@ def simulate_cases(options: argparse.Namespace, known: set[str]) -> Iterator[Rec
         images, _ = simulate(seed_of(options.seed, number), anatomies, options.spacing)
         image = (images * GAIN).round().clamp(0, 32767)
         affine = np.diag([*[options.spacing] * 3, 1.0])
-        looks = {what: measure_look(one, every, affine) for what, one in change(image, every)}
+        looks = {what: measure_appearance(one, every, affine) for what, one in change(image, every)}
         yield {"name": name, "simulated": True, "looks": {what: without_edges(look) for what, look in looks.items()}}
 
 
-def without_edges(look: Look) -> Look:
+def without_edges(look: Appearance) -> Appearance:
     """Return a look that says nothing about the edges of voxels."""
     return {name: value for name, value in look.items() if name not in EDGES}
 
@@ -108,7 +109,7 @@ def read_cases(folders: Sequence[Path], known: set[str]) -> Iterator[Record]:
         item = load(case.as_item())
         image, available = item["image"].as_tensor().float(), item["available"]
         affine = item["image"].affine
-        looks = {what: measure_look(one, available, affine) for what, one in change(image, available)}
+        looks = {what: measure_appearance(one, available, affine) for what, one in change(image, available)}
         yield {"name": case.case_id, "simulated": False, "looks": looks}
 
 
@@ -124,12 +125,12 @@ def collect(options: argparse.Namespace) -> list[Record]:
     return records
 
 
-def usual_look(record: Record, edges: Look) -> Look:
+def usual_look(record: Record, edges: Appearance) -> Appearance:
     """Return the look of a case as it is, with the edges of voxels that images of the weights have."""
     return {**edges, **record["looks"][""]}
 
 
-def part_of(look: Look, names: Sequence[str]) -> Look:
+def part_of(look: Appearance, names: Sequence[str]) -> Appearance:
     """Return the look of a case of which a user gives some sequences only."""
     others = set(MODALITY_NAMES) - set(names)
     kept = {name: value for name, value in look.items() if name.split("_")[0] not in others}
@@ -138,9 +139,9 @@ def part_of(look: Look, names: Sequence[str]) -> Look:
     return kept
 
 
-def warned_of(record: Record, what: str, edges: Look, ranges: Ranges) -> list[bool]:
+def warned_of(record: Record, what: str, edges: Appearance, ranges: Ranges) -> list[bool]:
     """Return whether there is any warning of a case that was changed in some way; nothing where it cannot be."""
-    looks: Looks = record["looks"]
+    looks: Appearances = record["looks"]
     if what != SUBSETS:
         return [bool(find_unusual({**edges, **looks[what]}, ranges))] if what in looks else []
     look = usual_look(record, edges)
@@ -149,10 +150,10 @@ def warned_of(record: Record, what: str, edges: Look, ranges: Ranges) -> list[bo
     return [bool(find_unusual(part_of(look, names), ranges)) for names in subsets]
 
 
-def report(records: Sequence[Record], edges: Look) -> None:
+def report(records: Sequence[Record], edges: Appearance) -> None:
     """Print how often there is a warning where there should be none, and where there should be one."""
     looks = [usual_look(record, edges) for record in records]
-    ranges = [merge_looks(looks[1 - half :: 2])["ranges"] for half in HALVES]  # each half's, of the other one
+    ranges = [merge_appearances(looks[1 - half :: 2])["ranges"] for half in HALVES]  # each half's, of the other one
     changes = sorted({what for record in records for what in record["looks"]} - {""})
     print("| warned of | cases | rate |\n|---|--:|--:|")
     for kind in ("simulated", "real"):
@@ -165,13 +166,13 @@ def report(records: Sequence[Record], edges: Look) -> None:
                 print(f"| {kind}, {what or 'as they are'} | {sum(found)} of {len(found)} | {share:.1%} |")
 
 
-def write_ranges(weights: Path, looks: Sequence[Look]) -> None:
+def write_ranges(weights: Path, looks: Sequence[Appearance]) -> None:
     """Put the ranges into ``expected.json`` beside weights; raises UserError for a file of other weights."""
     path, sha256 = weights.with_name(FILE), checksum(weights)
     content = read_json(path, "what metakd_monai.apps.predict.expectations describes") if path.is_file() else {}
     if content.get("weights_sha256", sha256) != sha256:
         raise UserError(f"{path}: about other weights; expected {sha256}")
-    write_json(path, {**content, "weights_sha256": sha256, "training": merge_looks(looks)})
+    write_json(path, {**content, "weights_sha256": sha256, "training": merge_appearances(looks)})
     print(f"{path}: {len(read_expectations(weights, sha256).ranges)} ranges of {len(looks)} cases")
 
 

@@ -20,7 +20,7 @@ from metakd_monai.apps.cohort.worker import MakePredictor, Outcome, Worker, shar
 from metakd_monai.apps.predict.outputs import Outputs
 from metakd_monai.data.cases import Case
 from metakd_monai.errors import UserError, in_one_line
-from metakd_monai.processes.workers import Crew, WorkerLost
+from metakd_monai.processes.workers import WorkerLost, WorkerPool
 
 STORE_BYTES = 100 * 2**20  # of a local Ray's object store, which holds no images
 KNOCK_SECONDS = 10.0
@@ -49,8 +49,8 @@ def do_in_ray(
         device = "cuda" if "num_gpus" in options else "cpu"
         outputs = replace(outputs, directory=absolute(outputs.directory))
         actor = ray.remote(Worker).options(max_restarts=0, max_task_retries=0, **options)
-        crew = Actors(ray, actor, partial(make, device=device), outputs, threads)
-        yield from share(crew, [with_absolute_paths(case) for case in cases], size, outputs)
+        pool = Actors(ray, actor, partial(make, device=device), outputs, threads)
+        yield from share(pool, [with_absolute_paths(case) for case in cases], size, outputs)
 
 
 def check_ray(device: str) -> None:
@@ -134,11 +134,11 @@ class Actor:
         self.pid: int | None = None
         self.answer = handle.start.remote()
 
-    def give(self, case: Case, following: Case | None) -> None:
+    def send_task(self, case: Case, following: Case | None) -> None:
         """Have it do a case."""
         self.answer = self.handle.do.remote(case, following)
 
-    def take(self) -> Outcome | None:
+    def receive_answer(self) -> Outcome | None:
         """Fetch what :class:`Worker` returned."""
         try:
             answer = self.ray.get(self.answer)
@@ -153,12 +153,12 @@ class Actor:
         self.pid = answer
         return None
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Kill the actor."""
         self.ray.kill(self.handle)
 
 
-class Actors(Crew[Actor]):
+class Actors(WorkerPool[Actor]):
     """Workers in a Ray cluster.
 
     Args:
@@ -170,13 +170,13 @@ class Actors(Crew[Actor]):
     def __init__(self, ray: Any, actor: Any, *arguments: Any) -> None:
         self.ray, self.actor, self.arguments = ray, actor, arguments
 
-    def hire(self) -> Actor:
+    def start_worker(self) -> Actor:
         """Ask for another actor, which starts as soon as there is room for it."""
         return Actor(self.ray, self.actor.remote(*self.arguments))
 
-    def wait(self, hands: Sequence[Actor], seconds: float | None) -> list[Actor]:
+    def wait(self, handles: Sequence[Actor], seconds: float | None) -> list[Actor]:
         """Wait until an answer is there, or it is known that none will come."""
-        by_answer = {hand.answer: hand for hand in hands}
+        by_answer = {handle.answer: handle for handle in handles}
         ready, _ = self.ray.wait(list(by_answer), num_returns=1, timeout=seconds)
         return [by_answer[answer] for answer in ready]
 

@@ -18,7 +18,7 @@ from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import Case
 from metakd_monai.data.temporaries import remove_temporaries
 from metakd_monai.errors import explain
-from metakd_monai.processes.workers import Crew, Shift
+from metakd_monai.processes.workers import Dispatcher, WorkerPool
 
 MakePredictor = Callable[..., Predictor]  # picklable, such as partial(Predictor, weights, device=...)
 
@@ -92,10 +92,10 @@ class Worker:
         return self.outputs.overwrite or not mask_path(self.outputs, case).exists()
 
 
-def share(crew: Crew[Any], cases: Sequence[Case], size: int, outputs: Outputs) -> Generator[Outcome, None, None]:
-    """Yield what became of each case as it becomes known, done by ``size`` workers of a crew."""
+def share(pool: WorkerPool[Any], cases: Sequence[Case], size: int, outputs: Outputs) -> Generator[Outcome, None, None]:
+    """Yield what became of each case as it becomes known, done by ``size`` workers of a pool."""
 
     def tidy(case: Case, pid: int | None) -> None:
         remove_temporaries(outputs.directory, [case.case_id], pid)
 
-    return Shift(crew, cases, size, partial(Outcome, failed=True), tidy).run()
+    return Dispatcher(pool, cases, size, partial(Outcome, failed=True), tidy).run()

@@ -16,7 +16,7 @@ from metakd_monai.data.nifti import check_grid
 from metakd_monai.errors import UserError, explain
 from metakd_monai.metrics.case_scores import Measured, fail_case, measure
 from metakd_monai.metrics.conventions import Convention, choose_hd95, convention_of, find_convention, region_masks
-from metakd_monai.processes.workers import Processes, Shift
+from metakd_monai.processes.workers import Dispatcher, Processes
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def run(tasks: Sequence[Task], jobs: int) -> Generator[CaseResult, None, None]:
     if jobs == 1:
         yield from map(score_task, tasks)
         return
-    yield from Shift(Processes(Scorer), tasks, jobs, give_up).run()
+    yield from Dispatcher(Processes(Scorer), tasks, jobs, give_up).run()
 
 
 class Scorer:

@@ -14,13 +14,13 @@ from torch import Tensor
 from metakd_monai.data.nifti import voxel_ml
 from metakd_monai.vocabulary import Modality
 
-Look = dict[str, float]
+Appearance = dict[str, float]
 
 
 ENOUGH = 500_000  # voxels of a volume for percentiles
 
 
-def measure_look(image: Tensor, available: Tensor, affine: ArrayLike) -> Look:
+def measure_appearance(image: Tensor, available: Tensor, affine: ArrayLike) -> Appearance:
     """Measure what tells an unusual case from a usual one; no number depends on the scale of intensities.
 
     Args:
@@ -43,7 +43,7 @@ def measure_look(image: Tensor, available: Tensor, affine: ArrayLike) -> Look:
     brain = reduce(torch.logical_or, filled[available])  # any() over the first axis is ten times slower
     edges = voxel_sizes(np.asarray(affine, dtype=float))
     voxels, box = int(brain.sum()), math.prod(length_along(brain, axis) for axis in range(brain.dim()))
-    look = {
+    appearance = {
         "shortest_edge": float(min(edges)),
         "longest_edge": float(max(edges)),
         "brain_ml": voxels * voxel_ml(affine),
@@ -51,11 +51,11 @@ def measure_look(image: Tensor, available: Tensor, affine: ArrayLike) -> Look:
     }
     given = {m: values for m, values, there in zip(Modality, image, available.tolist(), strict=True) if there}
     for modality, values in given.items():
-        look |= {f"{modality.value}_{name}": value for name, value in measure_values(values).items()}
-        look[f"{modality.value}_cover"] = int(filled[list(Modality).index(modality)].sum()) / voxels
+        appearance |= {f"{modality.value}_{name}": value for name, value in measure_values(values).items()}
+        appearance[f"{modality.value}_cover"] = int(filled[list(Modality).index(modality)].sum()) / voxels
     if {Modality.T1, Modality.T1CE} <= given.keys():
-        look["contrast"] = measure_contrast(given[Modality.T1], given[Modality.T1CE])
-    return look
+        appearance["contrast"] = measure_contrast(given[Modality.T1], given[Modality.T1CE])
+    return appearance
 
 
 def length_along(brain: Tensor, axis: int) -> int:
@@ -64,8 +64,8 @@ def length_along(brain: Tensor, axis: int) -> int:
     return int(places[-1] - places[0]) + 1
 
 
-def measure_values(values: Tensor) -> Look:
-    """Return skew and tails of the values ``(*S)`` that are not 0, see :func:`measure_look`."""
+def measure_values(values: Tensor) -> Appearance:
+    """Return skew and tails of the values ``(*S)`` that are not 0, see :func:`measure_appearance`."""
     sample = thin_out(values.flatten())
     inside = sample[sample != 0].numpy()
     p1, p5, p25, p50, p75, p95, p99 = np.percentile(inside, [1, 5, 25, 50, 75, 95, 99]).astype(float)

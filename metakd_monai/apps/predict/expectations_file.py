@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metakd_monai.apps.predict.appearance import Look, measure_look
-from metakd_monai.apps.predict.expectations import FILE, merge_looks, read_expectations
+from metakd_monai.apps.predict.appearance import Appearance, measure_appearance
+from metakd_monai.apps.predict.expectations import FILE, read_expectations
+from metakd_monai.apps.predict.input_checks import merge_appearances
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.files import read_json, write_json
@@ -49,12 +50,12 @@ def publish_expectations(weights: Path, measured: Path | None, folders: Sequence
 def ranges_of(predictor: Predictor, folders: Sequence[Path]) -> dict[str, Any]:
     """Return how many cases the folders have, and the range that they span of each number."""
     cases = (case for folder in folders for case in find_cases(folder))
-    return merge_looks(appearance_of(predictor.read(case)) for case in cases)
+    return merge_appearances(appearance_of(predictor.read(case)) for case in cases)
 
 
-def appearance_of(item: dict[str, Any]) -> Look:
+def appearance_of(item: dict[str, Any]) -> Appearance:
     """Measure a case as the predictor has read it."""
-    return measure_look(item["image"].as_tensor(), item["available"], item["image"].affine)
+    return measure_appearance(item["image"].as_tensor(), item["available"], item["image"].affine)
 
 
 def read_object(path: Path) -> dict[str, Any]:

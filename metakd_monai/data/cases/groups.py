@@ -128,9 +128,9 @@ def is_label_map(prefix: str, parts: Mapping[str, Sequence[ImageName]]) -> bool:
     words = read_words(prefix)
     others = {other for other in parts if other != prefix}
     for n in range(len(words) - 1, -1, -1):
-        if not words[n].says(*ABOUT_LABELS, Kind.DERIVED):
+        if not words[n].means(*ABOUT_LABELS, Kind.DERIVED):
             return False
-        if any(word.says(Kind.LABEL) for word in words[n:]) and clean(prefix[: words[n].start]) in others:
+        if any(word.means(Kind.LABEL) for word in words[n:]) and clean(prefix[: words[n].start]) in others:
             return True
     return False
 

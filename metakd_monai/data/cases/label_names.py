@@ -54,42 +54,42 @@ def read_label(name: str) -> LabelName | None:
     """
     words = before_target(read_words(NIFTI.sub("", name)))
     everything = words
-    while words and not words[-1].says(*ABOUT_LABELS) and is_behind(words[-1]):
+    while words and not words[-1].means(*ABOUT_LABELS) and is_behind(words[-1]):
         words = words[:-1]
-    if not words or not words[-1].says(Kind.LABEL, Kind.TUMOUR):
+    if not words or not words[-1].means(Kind.LABEL, Kind.TUMOUR):
         return None
     row = row_of(words)
-    if not words[-1].says(Kind.LABEL) and any(w.says(Kind.SEQUENCE, Kind.T1_METHOD) for w in row):
+    if not words[-1].means(Kind.LABEL) and any(w.means(Kind.SEQUENCE, Kind.T1_METHOD) for w in row):
         return None  # P01_T1_tumor: an image
     said = [*row, *everything[len(words) :]]
-    marks = frozenset(w.text for w in said if w.says(Kind.DERIVED, Kind.REGISTERED, Kind.ENTITY))
+    marks = frozenset(w.text for w in said if w.means(Kind.DERIVED, Kind.REGISTERED, Kind.ENTITY))
     return LabelName(name, why_not(row), marks, row[0].start)
 
 
 def is_behind(word: Word) -> bool:
     """Tell whether a word behind a label map's leaves it a label map."""
-    return word.says(Kind.ENTITY, Kind.REGISTERED) or BEHIND.fullmatch(word.text) is not None
+    return word.means(Kind.ENTITY, Kind.REGISTERED) or BEHIND.fullmatch(word.text) is not None
 
 
 def row_of(words: Sequence[Word]) -> Sequence[Word]:
     """Return the unbroken row of words at the end that say what a label map is of."""
     at = len(words) - 1
-    while at > 0 and not words[at - 1].says(Kind.UNKNOWN, Kind.CASE):
+    while at > 0 and not words[at - 1].means(Kind.UNKNOWN, Kind.CASE):
         at -= 1
     return words[at:]
 
 
 def why_not(row: Sequence[Word]) -> str:
     """Say why a label map is not the segmentation of the whole tumour; empty where it is."""
-    if any(w.says(Kind.MACHINE) for w in row):
+    if any(w.means(Kind.MACHINE) for w in row):
         return "made by a program"
-    if any(w.says(Kind.PART) for w in row):
+    if any(w.means(Kind.PART) for w in row):
         return "of a part of the tumour"
-    if any(w.says(Kind.TUMOUR) for w in row):
+    if any(w.means(Kind.TUMOUR) for w in row):
         return ""
-    if any(w.says(Kind.NO_TUMOUR) for w in row):
+    if any(w.means(Kind.NO_TUMOUR) for w in row):
         return "not of the tumour"
-    return UNSAID if all(w.text in VAGUE for w in row if w.says(Kind.LABEL)) else ""
+    return UNSAID if all(w.text in VAGUE for w in row if w.means(Kind.LABEL)) else ""
 
 
 def choose_label(labels: Sequence[LabelName]) -> tuple[str | None, str | None, list[tuple[str, str]]]:

@@ -54,19 +54,19 @@ def read_sequence(text: str) -> Reading:
     """Read a text; see :class:`Reading`."""
     words = read_words(text)
     kept = before_target(words)
-    marks = frozenset(w.text for w in words if w.says(Kind.DERIVED, Kind.REGISTERED, Kind.ENTITY))
+    marks = frozenset(w.text for w in words if w.means(Kind.DERIVED, Kind.REGISTERED, Kind.ENTITY))
     marks |= {"to"} if len(kept) < len(words) else frozenset()
     at = find_named(kept)
     if not at:
         return Reading(None, marks, len(text))
     first = run_start(kept, at[-1])
     start = kept[first].start
-    if any(w.says(Kind.OTHER) for w in kept[min(at[0], first) :]):
+    if any(w.means(Kind.OTHER) for w in kept[min(at[0], first) :]):
         return Reading(None, marks, start)
     named = {name_of(kept, n) for n in at}
     if named == {T2, FLAIR}:
         named = read_t2_flair(kept, at)
-    if named == {T2} and any(w.says(Kind.UNSURE) for w in kept):
+    if named == {T2} and any(w.means(Kind.UNSURE) for w in kept):
         named = {T2, FLAIR}
     if named == {T1} or named == {T1CE}:
         named = read_contrast(kept, at)
@@ -76,20 +76,20 @@ def read_sequence(text: str) -> Reading:
 
 def find_named(words: Sequence[Word]) -> list[int]:
     """Return the places of the words that name a sequence; of a method of T1 where there is none."""
-    return [n for n, w in enumerate(words) if w.says(*NAMING)] or [
-        n for n, w in enumerate(words) if w.says(Kind.T1_METHOD)
+    return [n for n, w in enumerate(words) if w.means(*NAMING)] or [
+        n for n, w in enumerate(words) if w.means(Kind.T1_METHOD)
     ]
 
 
 def name_of(words: Sequence[Word], at: int) -> Modality:
     """Return the sequence that a word names."""
     word = words[at]
-    return FLAIR if word.says(Kind.DARK_FLUID) else MODALITY_TOKENS.get(word.text, T1)
+    return FLAIR if word.means(Kind.DARK_FLUID) else MODALITY_TOKENS.get(word.text, T1)
 
 
 def run_start(words: Sequence[Word], at: int) -> int:
     """Return where the unbroken row of words that belong to the sequence named at a place begins."""
-    while at > 0 and not (words[at - 1].kinds <= CASE_WORDS or words[at - 1].says(Kind.ONTO)):
+    while at > 0 and not (words[at - 1].kinds <= CASE_WORDS or words[at - 1].means(Kind.ONTO)):
         at -= 1
     return at
 
@@ -100,7 +100,7 @@ def before_target(words: Sequence[Word]) -> list[Word]:
     ``X_to_Y``, ``X_reg_Y``, ``X_in_Y_space``, ``X_Y_space``, ``r_X_Y``. A target without an image before it
     (``scan_to_T1``) leaves nothing that names a sequence.
     """
-    images = [n for n, w in enumerate(words) if w.says(*NAMING, Kind.OTHER)] or find_named(words)
+    images = [n for n, w in enumerate(words) if w.means(*NAMING, Kind.OTHER)] or find_named(words)
     if not images:
         return list(words)
     cut = next((n for n in range(1, len(words)) if is_connector(words, n, images)), len(words))
@@ -112,9 +112,9 @@ def before_target(words: Sequence[Word]) -> list[Word]:
 def is_connector(words: Sequence[Word], n: int, images: Sequence[int]) -> bool:
     """Tell whether a word says that what follows it is the image that the one before it was moved to."""
     word, later, earlier = words[n], images[-1] > n, images[0] < n
-    if word.says(Kind.REGISTERED):
+    if word.means(Kind.REGISTERED):
         return earlier and later
-    if not word.says(Kind.ONTO):
+    if not word.means(Kind.ONTO):
         return False
     if word.text == "2":  # or a number
         return earlier and later and not words[n - 1].kinds <= CASE_WORDS
@@ -127,7 +127,7 @@ def is_moved_pair(words: Sequence[Word], images: Sequence[int]) -> bool:
     """Tell whether two images are named side by side, the first moved to the second: ``r_X_Y``, ``X_Y_space``."""
     if len(images) < 2 or images[1] != images[0] + 1:
         return False
-    front = any(w.says(Kind.REGISTERED) for w in words[run_start(words, images[0]) : images[0]])
+    front = any(w.means(Kind.REGISTERED) for w in words[run_start(words, images[0]) : images[0]])
     return front or (images[1] == len(words) - 2 and words[-1].text == "space")
 
 
@@ -153,7 +153,7 @@ def read_contrast(words: Sequence[Word], at: Sequence[int]) -> set[Modality]:
         says.add(T1CE)
     if named.text == "t1n":
         says.add(T1)
-    far = any(w.says(Kind.CONTRAST) or (w.says(Kind.POST) and T1 not in says) for w in words[:first])
+    far = any(w.means(Kind.CONTRAST) or (w.means(Kind.POST) and T1 not in says) for w in words[:first])
     return says or ({T1, T1CE} if far else {T1})
 
 
@@ -164,25 +164,25 @@ def evidence(words: Sequence[Word], n: int, named: Word, after_case: bool) -> se
     both. ``without`` and ``before`` turn the contrast agent that follows into none.
     """
     word = words[n]
-    following = n + 1 < len(words) and words[n + 1].says(Kind.CONTRAST, Kind.LETTER, Kind.WITHOUT)
-    turned = any(w.says(Kind.WITHOUT, Kind.PRE) for w in leading(words, n))
-    if word.says(Kind.WITHOUT):
+    following = n + 1 < len(words) and words[n + 1].means(Kind.CONTRAST, Kind.LETTER, Kind.WITHOUT)
+    turned = any(w.means(Kind.WITHOUT, Kind.PRE) for w in leading(words, n))
+    if word.means(Kind.WITHOUT):
         if n > 0 and words[n - 1].text == "and":  # with and without
             return {T1, T1CE}
         return {T1} if following or word.text in ("without", "wo", "ohne", "sans") else set()
-    if word.says(Kind.PRE, Kind.NATIVE):
+    if word.means(Kind.PRE, Kind.NATIVE):
         return {T1}
-    if word.says(Kind.POST):
+    if word.means(Kind.POST):
         return {T1, T1CE} if after_case and word.start < named.start and not following else {T1CE}
-    if word.says(Kind.CONTRAST):
+    if word.means(Kind.CONTRAST):
         return {T1} if turned else {T1CE}
     if (
-        word.says(Kind.UNKNOWN)
+        word.means(Kind.UNKNOWN)
         and word.start > named.start
         and may_be_contrast(word, right_after=words[n - 1] is named)
     ):
         return {T1, T1CE}
-    if word.says(Kind.LETTER):
+    if word.means(Kind.LETTER):
         return {T1CE} if n > 0 and words[n - 1] is named else {T1, T1CE}
     return set()
 
@@ -196,7 +196,7 @@ def leading(words: Sequence[Word], n: int) -> list[Word]:
     """Return the words right before one that go with it, agents and what turns them; ``without GD contrast``."""
     found: list[Word] = []
     for word in reversed(words[:n]):
-        if not word.says(Kind.CONTRAST, Kind.WITHOUT, Kind.PRE):
+        if not word.means(Kind.CONTRAST, Kind.WITHOUT, Kind.PRE):
             break
         found.append(word)
     return found

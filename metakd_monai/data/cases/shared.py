@@ -55,7 +55,7 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
             texts = shorter
     readings = [read_sequence(text) for text in texts]
     found = {reading.found for reading in readings}
-    named = any(word.says(Kind.SEQUENCE) for word in read_words(prefix))
+    named = any(word.means(Kind.SEQUENCE) for word in read_words(prefix))
     if len({one for one in found if isinstance(one, Modality)}) < 2 or (named and not found & NO_TIMES):
         return list(images)
     if found & AFTER_NOTHING and (all(ends_in(Kind.POST, text) for text in texts) or may_be_initials(texts)):
@@ -76,7 +76,7 @@ def longest_prefix(prefix: str, images: Sequence[ImageName]) -> str:
     words = [read_words(text)[:2] for text in texts]
     found = [image.reading.found for image in images]
     known = (Kind.LETTER, *ON_AGENT) if set(found) >= BOTH_T1 else (Kind.LETTER,)
-    if len(images) < 2 or not all(len(two) > 1 and two[0].says(*known) for two in words):
+    if len(images) < 2 or not all(len(two) > 1 and two[0].means(*known) for two in words):
         return prefix
     left = [read_sequence(text[two[0].end :]).found for text, two in zip(texts, words, strict=True)]
     return clean(prefix + texts[0][: words[0][1].start]) if left == found else prefix
@@ -100,7 +100,7 @@ def join_copies(parts: Mapping[str, list[ImageName]]) -> dict[str, list[ImageNam
     joined: dict[str, list[ImageName]] = {}
     for prefix, members in parts.items():
         words = read_words(prefix)
-        marks = frozenset(word.text for word in words if word.says(Kind.DERIVED))
+        marks = frozenset(word.text for word in words if word.means(Kind.DERIVED))
         left = tuple(w.text for before, w in zip((None, *words), words, strict=False) if not is_of_copy(w, before))
         owner = spelled.get(left, prefix) if marks and left else prefix
         if owner != prefix:
@@ -111,18 +111,18 @@ def join_copies(parts: Mapping[str, list[ImageName]]) -> dict[str, list[ImageNam
 
 def is_of_copy(word: Word, before: Word | None) -> bool:
     """Tell whether a word says that a file is a copy, or is the number of one."""
-    return word.says(Kind.DERIVED) or (before is not None and before.says(Kind.DERIVED) and word.text.isdigit())
+    return word.means(Kind.DERIVED) or (before is not None and before.means(Kind.DERIVED) and word.text.isdigit())
 
 
 def may_be_initials(texts: Sequence[str]) -> bool:
     """Tell whether texts share a first word that is a contrast agent, or the end of a case's name."""
-    first = {(w.text, w.says(Kind.CONTRAST) and w.end - w.start <= INITIALS) for t in texts for w in read_words(t)[:1]}
+    first = {(w.text, w.means(Kind.CONTRAST) and w.end - w.start <= INITIALS) for t in texts for w in read_words(t)[:1]}
     return len(first) == 1 and first.pop()[1]
 
 
 def ends_in(kind: Kind, text: str) -> bool:
     """Tell whether the last word of a text says something."""
-    return any(word.says(kind) for word in read_words(text)[-1:])
+    return any(word.means(kind) for word in read_words(text)[-1:])
 
 
 def without_first(texts: Sequence[str]) -> list[str] | None:
@@ -131,7 +131,7 @@ def without_first(texts: Sequence[str]) -> list[str] | None:
     if not all(words) or len({one[0].text for one in words}) > 1:
         return None
     shorter = [text[one[0].end :] for text, one in zip(texts, words, strict=True)]
-    if words[0][0].says(Kind.POST) and words[0][1:] and words[0][1].says(Kind.CONTRAST):
+    if words[0][0].means(Kind.POST) and words[0][1:] and words[0][1].means(Kind.CONTRAST):
         return None  # post_contrast_T1 beside post_contrast_FLAIR
     return shorter if may_go(words[0][0], shorter, first=True) else None
 
@@ -147,18 +147,18 @@ def without_last(texts: Sequence[str]) -> list[str] | None:
 
 def may_go(word: Word, texts: Sequence[str], first: bool) -> bool:
     """Tell whether a shared word says nothing on the sequences, by what is left without it."""
-    if word.says(*KEPT) and not (first and word.says(Kind.LETTER)):
+    if word.means(*KEPT) and not (first and word.means(Kind.LETTER)):
         return False
     found = {read_clearly(text) for text in texts}
     if None in found:
         return False
-    if word.says(Kind.SEQUENCE):  # a time point; or what is left names it once more, as in flair_flair
+    if word.means(Kind.SEQUENCE):  # a time point; or what is left names it once more, as in flair_flair
         again = first and MODALITY_TOKENS.get(word.text) in found
         return again or (word.text in TIMES and bool(found & NO_TIMES))
-    if word.says(*ON_AGENT):
-        own = Modality.T1 if word.says(Kind.CONTRAST) else Modality.T1CE  # which the word would change
+    if word.means(*ON_AGENT):
+        own = Modality.T1 if word.means(Kind.CONTRAST) else Modality.T1CE  # which the word would change
         return first and (found >= BOTH_T1 or own not in found)
-    if word.says(Kind.POST, Kind.PRE, Kind.LETTER):
+    if word.means(Kind.POST, Kind.PRE, Kind.LETTER):
         return first and bool(found & AFTER_NOTHING)
     return True
 

@@ -50,7 +50,7 @@ class Word:
     start: int
     end: int
 
-    def says(self, *kinds: Kind) -> bool:
+    def means(self, *kinds: Kind) -> bool:
         """Tell whether it says one of these."""
         return not self.kinds.isdisjoint(kinds)
 
@@ -140,14 +140,14 @@ def read_entity(found: str, start: int, kind: Kind) -> list[Word]:
         plain = read_words(value)
         named = [Word(w.text, w.kinds, w.start + start + 3, w.end + start + 3) for w in plain]
         agent = Word("ce", KNOWN["ce"], start, start + 2)
-        if any(w.says(Kind.SEQUENCE) for w in named):
+        if any(w.means(Kind.SEQUENCE) for w in named):
             return [agent, *named]
-        none = value in ("none", "no") or any(w.says(Kind.NATIVE, Kind.PRE) for w in named)
+        none = value in ("none", "no") or any(w.means(Kind.NATIVE, Kind.PRE) for w in named)
         return [whole if none else Word(found, KNOWN["ce"], start, start + len(found))]
     if key in ("sub", "ses", "space"):
         return [whole]
     inside, skipped = read_words(value), start + len(key) + 1
-    return [whole, *(Word(w.text, w.kinds, w.start + skipped, w.end + skipped) for w in inside if w.says(*INSIDE))]
+    return [whole, *(Word(w.text, w.kinds, w.start + skipped, w.end + skipped) for w in inside if w.means(*INSIDE))]
 
 
 INSIDE = (*ABOUT_LABELS, Kind.DERIVED, Kind.SEQUENCE, Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.OTHER)
@@ -160,7 +160,7 @@ def join_pairs(words: Sequence[Word]) -> list[Word]:
     for word in words:
         last = joined[-1] if joined else None
         kind = PAIRS.get((last.text, word.text)) if last else None
-        if last and last.says(Kind.POST, Kind.PRE) and word.says(Kind.OPERATION):
+        if last and last.means(Kind.POST, Kind.PRE) and word.means(Kind.OPERATION):
             kind = Kind.NEUTRAL
         if last and kind:
             joined[-1] = Word(f"{last.text}{word.text}", frozenset({kind}), last.start, word.end)

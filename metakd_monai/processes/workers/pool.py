@@ -19,7 +19,7 @@ from typing import Any
 from metakd_monai.errors import UserError
 from metakd_monai.processes.endings import ENDING
 from metakd_monai.processes.startup import call_lean
-from metakd_monai.processes.workers.sharing import Crew, Worker, WorkerLost
+from metakd_monai.processes.workers.sharing import Worker, WorkerLost, WorkerPool
 
 CONTEXT = get_context("spawn")  # forked children of a process with threads, or with CUDA in use, do not work
 END_SECONDS = 10.0  # that a worker may take to tidy up when it is told to end
@@ -41,12 +41,12 @@ class Process:
         theirs.close()
         self.pid = self.process.pid
 
-    def give(self, task: Any, following: Any) -> None:
+    def send_task(self, task: Any, following: Any) -> None:
         """Send a task; that the worker is lost is heard when its answer is taken."""
         with contextlib.suppress(OSError):
             self.pipe.send((task, following))
 
-    def take(self) -> Any:
+    def receive_answer(self) -> Any:
         """Receive what :func:`serve` sends."""
         try:
             answer = self.pipe.recv()
@@ -57,7 +57,7 @@ class Process:
             raise answer
         return answer
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """End the process: kindly, so that it removes what it is writing, then by force."""
         self.process.terminate()
         self.process.join(END_SECONDS)
@@ -66,7 +66,7 @@ class Process:
         self.pipe.close()
 
 
-class Processes(Crew[Process]):
+class Processes(WorkerPool[Process]):
     """Workers in processes.
 
     Args:
@@ -76,14 +76,14 @@ class Processes(Crew[Process]):
     def __init__(self, make: Callable[[], Worker]) -> None:
         self.make = make
 
-    def hire(self) -> Process:
+    def start_worker(self) -> Process:
         """Start another process."""
         return Process(self.make)
 
-    def wait(self, hands: Sequence[Process], seconds: float | None) -> list[Process]:
+    def wait(self, handles: Sequence[Process], seconds: float | None) -> list[Process]:
         """Wait until a pipe has something or is closed."""
-        ready = wait([hand.pipe for hand in hands], seconds)
-        return [hand for hand in hands if hand.pipe in ready]
+        ready = wait([handle.pipe for handle in handles], seconds)
+        return [handle for handle in handles if handle.pipe in ready]
 
 
 def serve(level: int, make: Callable[[], Worker], pipe: Connection) -> None:

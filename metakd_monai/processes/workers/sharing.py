@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 logger = logging.getLogger(__name__)
 
 TRIES = 2  # of a task whose worker was lost
-STARTS = 3  # in a row that may fail before no more workers are hired
+STARTS = 3  # in a row that may fail before no more workers are started
 START_SECONDS = 600.0  # that the first worker may take to start
 
 
@@ -40,15 +40,15 @@ class Worker(Protocol):
         """Do a task; ``following`` is the one that probably comes next, or None. Raises nothing."""
 
 
-class Hand(Protocol):
+class WorkerHandle(Protocol):
     """A worker elsewhere, as seen from here; it has begun to start."""
 
     pid: int | None
 
-    def give(self, task: Any, following: Any) -> None:
+    def send_task(self, task: Any, following: Any) -> None:
         """Have it do a task, and tell which one probably comes next."""
 
-    def take(self) -> Any:
+    def receive_answer(self) -> Any:
         """Return its answer, None when it says that it has started.
 
         Raises:
@@ -56,31 +56,31 @@ class Hand(Protocol):
             UserError: when it cannot start for a reason that holds for all.
         """
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """End it, whatever it is doing."""
 
 
-H = TypeVar("H", bound=Hand)
+H = TypeVar("H", bound=WorkerHandle)
 
 
-class Crew(Protocol[H]):
-    """What hires workers, and knows how to wait for them."""
+class WorkerPool(Protocol[H]):
+    """What starts workers, and knows how to wait for them."""
 
-    def hire(self) -> H:
+    def start_worker(self) -> H:
         """Begin to start another worker."""
 
-    def wait(self, hands: Sequence[H], seconds: float | None) -> list[H]:
+    def wait(self, handles: Sequence[H], seconds: float | None) -> list[H]:
         """Wait until at least one has an answer or is lost; return those, none when the time is over."""
 
 
-class Shift(Generic[H, T, R]):
+class Dispatcher(Generic[H, T, R]):
     """Not more than ``size`` workers do all tasks, each task once.
 
     A task whose worker is lost is tried again by a fresh one, and fails when that is lost too. Each worker knows one
     task ahead, which goes to another one that would otherwise have nothing to do.
 
     Args:
-        crew: of one engine.
+        pool: of one engine.
         tasks: what to do.
         size: how many workers.
         fail: called with a case's name and a reason; returns what becomes of a task that no worker did.
@@ -89,13 +89,13 @@ class Shift(Generic[H, T, R]):
 
     def __init__(
         self,
-        crew: Crew[H],
+        pool: WorkerPool[H],
         tasks: Sequence[T],
         size: int,
         fail: Callable[[str, str], R],
         tidy: Callable[[T, int | None], None] = lambda *_: None,
     ) -> None:
-        self.crew, self.fail, self.tidy = crew, fail, tidy
+        self.pool, self.fail, self.tidy = pool, fail, tidy
         self.size = min(size, len(tasks))
         self.queue = deque(tasks)
         self.losses: Counter[str] = Counter()  # of workers, by the case that they were doing
@@ -111,34 +111,34 @@ class Shift(Generic[H, T, R]):
         """
         try:
             for _ in range(self.size):
-                self.hire()
+                self.start_worker()
             while self.queue or any(self.turns.values()):
-                hands = [hand for hand, turn in self.turns.items() if turn or hand in self.starting]
-                working = len(hands) > len(self.starting)
-                heard = self.crew.wait(hands, None if working else START_SECONDS) if hands else []
-                if not heard:
+                handles = [handle for handle, turn in self.turns.items() if turn or handle in self.starting]
+                working = len(handles) > len(self.starting)
+                ready = self.pool.wait(handles, None if working else START_SECONDS) if handles else []
+                if not ready:
                     yield from self.give_up()
-                for hand in heard:
-                    yield from self.hear(hand)
-                    self.hand_out()  # before the next answer: so each gets the case that it has read ahead
+                for handle in ready:
+                    yield from self.collect(handle)
+                    self.dispatch()  # before the next answer: so each gets the case that it has read ahead
         finally:
-            for hand in list(self.turns):
-                self.dismiss(hand)
+            for handle in list(self.turns):
+                self.stop(handle)
 
-    def hire(self) -> None:
+    def start_worker(self) -> None:
         """Begin to start a worker."""
-        hand = self.crew.hire()
-        self.turns[hand] = []
-        self.starting.add(hand)
+        handle = self.pool.start_worker()
+        self.turns[handle] = []
+        self.starting.add(handle)
 
-    def hand_out(self) -> None:
+    def dispatch(self) -> None:
         """Give each worker that has nothing to do a task, while there are some."""
-        for hand, turn in self.turns.items():
-            if turn or hand in self.starting:
+        for handle, turn in self.turns.items():
+            if turn or handle in self.starting:
                 continue
             self.fill(turn)
             if turn:
-                hand.give(turn[0], turn[1] if len(turn) > 1 else None)
+                handle.send_task(turn[0], turn[1] if len(turn) > 1 else None)
 
     def fill(self, turn: list[T]) -> None:
         """Add two tasks to a worker's turn; when no more are left, the one that another worker knows ahead."""
@@ -148,25 +148,25 @@ class Shift(Generic[H, T, R]):
         if not turn and len(longest) > 1:
             turn.append(longest.pop())
 
-    def hear(self, hand: H) -> Generator[R, None, None]:
+    def collect(self, handle: H) -> Generator[R, None, None]:
         """Take a worker's answer."""
         try:
-            outcome = hand.take()
+            outcome = handle.receive_answer()
         except WorkerLost as loss:
-            yield from self.replace(hand, str(loss))
+            yield from self.replace(handle, str(loss))
             return
         if outcome is None:
-            self.starting.discard(hand)
+            self.starting.discard(handle)
             self.failed_starts = 0
             return
-        self.queue.extendleft(self.turns[hand][1:])
-        self.turns[hand] = []
+        self.queue.extendleft(self.turns[handle][1:])
+        self.turns[handle] = []
         yield outcome
 
-    def replace(self, hand: H, reason: str) -> Generator[R, None, None]:
-        """Put a lost worker's tasks back and hire another; yield a failure for a task that has cost too many."""
-        started, turn = hand not in self.starting, self.turns[hand]
-        self.dismiss(hand)
+    def replace(self, handle: H, reason: str) -> Generator[R, None, None]:
+        """Put a lost worker's tasks back and start another; yield a failure for a task that has cost too many."""
+        started, turn = handle not in self.starting, self.turns[handle]
+        self.stop(handle)
         self.failed_starts += not started
         if turn:
             self.losses[turn[0].case_id] += 1
@@ -177,19 +177,19 @@ class Shift(Generic[H, T, R]):
                 logger.warning("%s: lost its worker (%s); it is tried again", turn[0].case_id, reason)
         self.queue.extendleft(reversed(turn))
         if self.failed_starts < STARTS and len(self.turns) < len(self.queue) + sum(map(len, self.turns.values())):
-            self.hire()
+            self.start_worker()
 
-    def dismiss(self, hand: H) -> None:
+    def stop(self, handle: H) -> None:
         """End a worker and remove what it left half-written."""
-        turn = self.turns.pop(hand)
-        self.starting.discard(hand)
-        hand.dismiss()
+        turn = self.turns.pop(handle)
+        self.starting.discard(handle)
+        handle.stop()
         for task in turn[:1]:
-            self.tidy(task, hand.pid)
+            self.tidy(task, handle.pid)
 
     def give_up(self) -> Generator[R, None, None]:
         """Yield a failure for each task that is left, as no worker starts."""
-        for hand in list(self.turns):
-            self.dismiss(hand)
+        for handle in list(self.turns):
+            self.stop(handle)
         while self.queue:
             yield self.fail(self.queue.popleft().case_id, "no worker could be started")

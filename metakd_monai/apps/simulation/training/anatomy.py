@@ -135,7 +135,7 @@ def from_images(name: str, images: Tensor, labels: Tensor, pixdim: float, spacin
     images, brain = extend(sums, share), share > 0.5
     values = torch.tensor([0, Label.NECROSIS, Label.OEDEMA, Label.ET])
     labels = values[torch.cat([(1 - shares.sum(0, keepdim=True)), shares]).argmax(0)] * brain
-    tissue = tell_tissue(images, brain, labels > 0, spacing)
+    tissue = classify_tissue(images, brain, labels > 0, spacing)
     white = (tissue[WM] > 0.5) & (labels == 0)
     scale = torch.stack([image[white].median() for image in images])
     return Anatomy(name, tissue, images / scale[:, None, None, None], labels)
@@ -159,7 +159,7 @@ def extend(images: Tensor, share: Tensor, voxels: int = 3) -> Tensor:
     return images
 
 
-def tell_tissue(images: Tensor, brain: Tensor, tumour: Tensor, spacing: float) -> Tensor:
+def classify_tissue(images: Tensor, brain: Tensor, tumour: Tensor, spacing: float) -> Tensor:
     """Tell CSF, grey and white matter apart by three clusters of T1, T2 and FLAIR; in a tumour as on the other side.
 
     Args:

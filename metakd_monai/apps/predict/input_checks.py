@@ -1,0 +1,89 @@
+"""What is unlike the training cases in a case: its grid, its brain, its intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from metakd_monai.apps.predict.appearance import Appearance
+from metakd_monai.vocabulary import Modality
+
+Ranges = Mapping[str, Sequence[float]]
+USUAL = (0.005, 0.995)  # of the training cases lie within a range
+# How far outside the range of the training cases is still usual: a factor, or a difference.
+FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
+DIFFERENCES = {"share": 0.15, "skew": 0.25, "contrast": 0.5, "cover": 0.1}
+KINDS = (*FACTORS, *DIFFERENCES)
+
+
+def merge_appearances(appearances: Iterable[Appearance]) -> dict[str, Any]:
+    """Return the part ``training`` of ``expected.json``: how many cases, and the range of each number."""
+    every = list(appearances)
+    names = sorted({name for appearance in every for name in appearance})
+    values = {name: [appearance[name] for appearance in every if name in appearance] for name in names}
+    ranges = {name: [round(float(q), 4) for q in np.quantile(found, USUAL)] for name, found in values.items()}
+    return {"cases": len(every), "ranges": ranges}
+
+
+def find_unusual(appearance: Appearance, ranges: Ranges) -> list[str]:
+    """Return what is unlike the training cases, a line for each.
+
+    A head with its skull, or with air that is not 0, is no brain: then nothing is said of volume and intensities.
+    """
+    sides = {name: side_of(name, value, ranges[name]) for name, value in appearance.items() if name in ranges}
+    lines = []
+    if sides.get("shortest_edge") or sides.get("longest_edge"):
+        shortest, longest = appearance["shortest_edge"], appearance["longest_edge"]
+        thick = "; thick slices, and nothing is filled in" if longest > 2 * shortest else ""
+        edges = show_range((shortest, longest), ".2g")
+        lines.append(f"voxels of {edges} mm, in training {show_range(ranges['longest_edge'], '.2g')} mm{thick}")
+    brain = [sides.get("brain_ml", 0), sides.get("brain_share", 0)]
+    if any(brain):
+        volume = f"{appearance['brain_ml']:.0f} mL (in training {show_range(ranges['brain_ml'], '.0f')})"
+        share = f"{appearance['brain_share']:.0%} of its box (in training {show_range(ranges['brain_share'], '.0%')})"
+        kind = "not skull-stripped?" if max(brain) > 0 else "small or incomplete brain?"
+        lines.append(f"{kind} what is not 0 has {volume}, {share}")
+    return lines if max(brain) > 0 else lines + find_odd_values(appearance, ranges, sides)
+
+
+def find_odd_values(appearance: Appearance, ranges: Ranges, sides: Mapping[str, int]) -> list[str]:
+    """Return a line for each sequence that is partial or of unusual intensities, and one for T1 and T1ce exchanged.
+
+    ``sides`` are those of :func:`side_of`, by name.
+    """
+    lines = []
+    if sides.get("contrast", 0) < 0:
+        found = f"{appearance['contrast']:.2f} (in training {show_range(ranges['contrast'], '.2f')})"
+        lines.append(f"t1 and t1ce exchanged? what t1ce adds to t1 has skewness {found}")
+    for modality in Modality:
+        cover = f"{modality.value}_cover"
+        if sides.get(cover, 0) < 0:
+            found = f"{appearance[cover]:.0%} of the brain (in training {show_range(ranges[cover], '.0%')})"
+            lines.append(f"{modality.value} covers {found}, only a part was scanned?")
+        odd = [name for name in (f"{modality.value}_skew", f"{modality.value}_tails") if sides.get(name)]
+        numbers = [
+            f"{name.split('_')[1]} {appearance[name]:.2f} (in training {show_range(ranges[name], '.2f')})"
+            for name in odd
+        ]
+        if odd:
+            lines.append(f"{modality.value} has unusual intensities: {', '.join(numbers)}")
+    return lines
+
+
+def side_of(name: str, value: float, usual: Sequence[float]) -> int:
+    """Return -1 for a number below the range of the training cases, widened, 1 for one above, else 0."""
+    low, high = usual
+    kind = name.rsplit("_", 1)[-1]
+    if kind in FACTORS:
+        low, high = low / FACTORS[kind], high * FACTORS[kind]
+    else:
+        low, high = low - DIFFERENCES[kind], high + DIFFERENCES[kind]
+    return int(value > high) - int(value < low)
+
+
+def show_range(usual: Sequence[float], form: str) -> str:
+    """Write a range for a user."""
+    low, high = (format(value, form) for value in usual)
+    return low if low == high else f"{low} to {high}"
