@@ -12,7 +12,9 @@ def start() -> None:
     with one_line_endings():
         from metakd_monai.cli import main
         from metakd_monai.cli.base import OWN_PROCESS
+        from metakd_monai.processes.startup import keep_memory
 
+        keep_memory()
         main(obj=OWN_PROCESS)
 
 

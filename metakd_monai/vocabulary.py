@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from itertools import combinations
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from metakd_monai.errors import UserError
 
@@ -72,6 +72,22 @@ BRATS_LABELS = LabelConvention("BraTS 2018 to 2022")
 BRATS_2023_LABELS = LabelConvention("BraTS 2023", enhancing=int(Label.ET_2023))
 BRATS_2024_LABELS = LabelConvention("BraTS 2024 GLI", enhancing=int(Label.ET_2023), outside=(4,))  # resection cavity
 MSD_LABELS = LabelConvention("MSD Task01", necrosis=2, oedema=1, enhancing=3)
+
+
+def split_regions(labels: Any, convention: LabelConvention | None = None) -> list[Any]:
+    """Return the masks of ET, TC and WT, in this order, of a label map, an array or a tensor; each of its shape, bool.
+
+    Without a convention, 3 and 4 are both enhancing tumour, and 1 and 2 mean what they mean in every BraTS. Values that
+    the convention does not know are in no region.
+    """
+    known = convention or BRATS_LABELS
+    enhancing = labels == known.enhancing
+    if convention is None:
+        enhancing = enhancing | (labels == int(Label.ET_2023))
+    core = enhancing | (labels == known.necrosis)
+    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == known.oedema)}
+    return [masks[region] for region in Region]
+
 
 # Spellings of a sequence in one word, lower case. File names have more, see metakd_monai.data.cases.words.
 MODALITY_TOKENS: dict[str, Modality] = {

@@ -330,7 +330,7 @@ def test_training_begins_with_the_weights_and_the_network_that_are_given(tmp_pat
 @pytest.mark.parametrize(("device", "keeps"), [("cpu", 1), ("cuda", 0)])
 def test_training_on_a_cpu_keeps_its_memory(monkeypatch, device, keeps):
     calls = []
-    monkeypatch.setattr("metakd_monai.inferers.keep_memory", lambda: calls.append(device))
+    monkeypatch.setattr("metakd_monai.processes.startup.keep_memory", lambda: calls.append(device))
     parser = ConfigParser({**load("train.json"), "device": device})
     parser.get_parsed_content("initialize")
     assert len(calls) == keeps

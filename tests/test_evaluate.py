@@ -174,10 +174,10 @@ def test_the_label_of_other_years_is_told(folders: tuple[Path, Path], caplog: py
 
 
 def test_names_choose_the_convention() -> None:
-    assert convention_of(["BraTS-GLI-00000-000", "BraTS-SSA-00001-000"]) == "brats2023"
-    assert convention_of(["Brats18_CBICA_AAM_1", "BraTS2021_00000", "BraTS20_Training_001"]) == "brats2020"
+    assert convention_of([("BraTS-GLI-00000-000", None), ("BraTS-SSA-00001-000", None)], "cases") == "brats2023"
+    assert convention_of([("Brats18_CBICA_AAM_1", None), ("BraTS2021_00000", "2021")], "cases") == "brats2020"
     with pytest.raises(UserError, match="expected --convention"):
-        convention_of(["BraTS-GLI-00000-000", "BraTS2021_00000"])
+        convention_of([("BraTS-GLI-00000-000", None), ("BraTS2021_00000", None)], "cases")
 
 
 def test_the_options_spelled_in_the_command_are_those_that_exist() -> None:

@@ -22,7 +22,7 @@ from metakd_monai.data.nifti import read_voxels
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
 from metakd_monai.weights.exports.write_export import export_network
-from metakd_monai.weights.load import checksum
+from metakd_monai.weights.locate import checksum
 
 MM = (1.0, 1.0, 1.0)
 DICE = {"mean": 0.7, "lowest": 0.5, "highest": 0.9, "cases": 3}

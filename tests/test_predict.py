@@ -25,7 +25,8 @@ from metakd_monai.data.nifti import read_voxels
 from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
-from metakd_monai.weights.load import checksum, find_weights, load_network
+from metakd_monai.weights.load import load_network
+from metakd_monai.weights.locate import checksum, find_weights
 
 
 def run(*arguments):

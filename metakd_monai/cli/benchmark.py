@@ -62,7 +62,7 @@ def benchmark(ctx: click.Context, **options: Any) -> None:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from metakd_monai.apps.benchmark import choose_items, run_benchmark
-    from metakd_monai.weights.load import find_weights
+    from metakd_monai.weights.locate import find_weights
 
     items, source = choose_items(options["folder"], options["datalist"], options["part"], options["fold"])
     weights, output = find_weights(options["weights"]), options["output"]
@@ -103,7 +103,7 @@ def tune_postprocessing(ctx: click.Context, **options: Any) -> None:
 
     from metakd_monai.apps.benchmark import check_apart, choose_items
     from metakd_monai.apps.benchmark import tune_postprocessing as tune
-    from metakd_monai.weights.load import find_weights
+    from metakd_monai.weights.locate import find_weights
 
     items, source = choose_items("", options["datalist"], "validation", options["fold"])
     check_apart(options["datalist"], items)

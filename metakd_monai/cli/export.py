@@ -36,7 +36,7 @@ def export(format: str, weights: Path | None, output: Path | None, bundle: Path 
     from metakd_monai.bundle.root import bundle_root
     from metakd_monai.errors import UserError
     from metakd_monai.weights.exports.write_export import export_network
-    from metakd_monai.weights.load import find_weights
+    from metakd_monai.weights.locate import find_weights
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
     source = find_weights(weights)

@@ -156,7 +156,7 @@ def segment(
     with lean_imports(own_process):
         from metakd_monai.apps.cohort import predict_cases
     from metakd_monai.apps.predict.predictor import Compute, Predictor
-    from metakd_monai.weights.load import find_weights
+    from metakd_monai.weights.locate import find_weights
 
     engine = read_engine(options)
     weights = find_weights(options["weights"]).absolute()

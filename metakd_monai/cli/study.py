@@ -40,7 +40,7 @@ def study(ctx: click.Context, **options: Any) -> None:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from metakd_monai.apps.study import Study, run_study
-    from metakd_monai.weights.load import find_weights
+    from metakd_monai.weights.locate import find_weights
 
     weights, device = find_weights(options.pop("weights")), choose_device(options.pop("device"))
     with logging_redirect_tqdm():

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[1]
 # What decides a mask of ``metakd predict``.
 MASK_CODE = (
     "apps/predict",
+    "data/boxes",
     "data/cases",
     "data/files",
     "data/memory_limit",

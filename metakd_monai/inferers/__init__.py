@@ -1,6 +1,5 @@
 """From a whole volume to logits: the brain's box, windows that fit in memory, precision, mirroring."""
 
-from metakd_monai.inferers.memory import keep_memory
 from metakd_monai.inferers.modality import MIRRORINGS, OUTSIDE_LOGIT, ModalityInferer, inside, paste
 from metakd_monai.inferers.precision import PRECISIONS, autocast, choose_precision
 from metakd_monai.inferers.window import WHOLE, Window, parse_window, window_of
@@ -15,7 +14,6 @@ __all__ = [
     "autocast",
     "choose_precision",
     "inside",
-    "keep_memory",
     "parse_window",
     "paste",
     "window_of",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
@@ -15,19 +13,6 @@ from metakd_monai.errors import UserError
 UNKNOWN_BYTES = 1024  # for each voxel of a window, of a network that does not say
 STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales, or of the network's if that is longer
 SMALLEST = 32  # voxels along an axis
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
-
-
-def keep_memory() -> None:
-    """Let this process use again the memory of features that it freed, instead of asking Linux for it each time.
-
-    Linux clears the pages that it hands out, which takes about a quarter of the time of a whole volume on two cores.
-    Does nothing where the C library is not glibc.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, GIB)
-        mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def bytes_per_voxel(network: Callable[..., Tensor]) -> float:

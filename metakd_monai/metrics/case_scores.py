@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metakd_monai.data.boxes import bounding_box
 from metakd_monai.metrics import brats2020, lesionwise
 from metakd_monai.metrics.conventions import Convention, choose_hd95, find_convention, region_masks
-from metakd_monai.metrics.distances import bounding_box
 from metakd_monai.metrics.region_scores import RegionScores, score_region
 from metakd_monai.vocabulary import Region
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from metakd_monai.data.cases import MIXED_ET_NAME
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import BRATS_2023_LABELS, BRATS_2024_LABELS, BRATS_LABELS, LabelConvention, Region
+from metakd_monai.vocabulary import BRATS_2023_LABELS, BRATS_2024_LABELS, BRATS_LABELS, LabelConvention, split_regions
 
 HD95_KINDS = ("pooled", "directed", "surface")
 
@@ -69,21 +69,22 @@ def choose_hd95(kind: str | None, convention: Convention) -> str:
     return kind
 
 
-def convention_of(case_ids: Iterable[str]) -> str:
-    """Choose the rule by the names of the cases: ``brats2023`` for BraTS-GLI-... and the like, else ``brats2020``.
+def convention_of(cases: Iterable[tuple[str, str | None]], where: str) -> str:
+    """Choose the rule by the cases' years, or by their names where none is known: ``brats2023`` for those since 2023.
+
+    Args:
+        cases: the name and year of each; BraTS-GLI-... and the like are names of 2023 and later.
+        where: for messages.
 
     Raises:
-        UserError: when names of both sorts are there.
+        UserError: when cases of both sorts are there.
     """
-    named = {bool(MIXED_ET_NAME.match(case_id)) for case_id in case_ids}
-    if len(named) > 1:
-        raise UserError("references: names of BraTS 2023 and of other years found together; expected --convention")
-    return "brats2023" if named == {True} else "brats2020"
+    late = {year in ("2023", "2024") if year else bool(MIXED_ET_NAME.match(name)) for name, year in cases}
+    if len(late) > 1:
+        raise UserError(f"{where}: cases of BraTS 2023 and of earlier years found together; expected --convention")
+    return "brats2023" if late == {True} else "brats2020"
 
 
 def region_masks(labels: np.ndarray, convention: Convention) -> np.ndarray:
     """Return ET, TC and WT masks ``(R, *S)`` bool of a label map ``(*S)``; values of other years are in none."""
-    enhancing = labels == convention.labels.enhancing
-    core = enhancing | (labels == convention.labels.necrosis)
-    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == convention.labels.oedema)}
-    return np.stack([masks[region] for region in Region])
+    return np.stack(split_regions(labels, convention.labels))

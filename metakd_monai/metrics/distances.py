@@ -18,6 +18,8 @@ from itertools import product
 import numpy as np
 from scipy.spatial import KDTree
 
+from metakd_monai.data.boxes import bounding_box
+
 PERCENT = 95.0
 LEAF_SIZE = 32  # points; larger than SciPy's own, since each tree is asked only once
 
@@ -42,16 +44,6 @@ def hd95(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
         raise ValueError("HD95 of an empty mask is not defined.")
     box = bounding_box(prediction | reference)
     return KINDS[kind](prediction[box].astype(bool), reference[box].astype(bool), tuple(map(float, spacing)))
-
-
-def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
-    """Return the box around a mask ``(*S)`` that is not empty, with a margin in voxels that ends at the array."""
-    box = []
-    for axis, size in enumerate(mask.shape):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        inside = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(max(inside[0] - margin, 0), min(inside[-1] + 1 + margin, size)))
-    return tuple(box)
 
 
 def border(mask: np.ndarray) -> np.ndarray:

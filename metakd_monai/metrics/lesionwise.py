@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from metakd_monai.metrics.distances import bounding_box, hd95
+from metakd_monai.data.boxes import bounding_box
+from metakd_monai.metrics.distances import hd95
 from metakd_monai.metrics.region_scores import count_overlap
 from metakd_monai.vocabulary import Region
 

@@ -15,9 +15,10 @@ from monai.metrics import CumulativeIterationMetric
 from monai.metrics.utils import do_metric_reduction
 from monai.utils import MetricReduction
 
+from metakd_monai.data.boxes import bounding_box
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.conventions import choose_hd95, find_convention
-from metakd_monai.metrics.distances import bounding_box, hd95
+from metakd_monai.metrics.distances import hd95
 from metakd_monai.metrics.region_scores import count_overlap
 
 

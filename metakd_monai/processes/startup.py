@@ -1,7 +1,8 @@
-"""Start fast: MONAI without what it takes along where it is installed and a command has no use for."""
+"""What a process of our own does at its start, to be fast: MONAI without what it has no use for; memory kept."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import pickle
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 
 from metakd_monai.processes.endings import end_with_parent
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
+LARGEST_KEPT = 2**30  # bytes of one block
 NEEDLESS = ("PIL", "ignite", "itk", "matplotlib", "pandas", "requests", "scipy.signal", "sklearn", "tensorboard")
 
 
@@ -59,6 +62,19 @@ def call_lean(pickled: bytes, *arguments: Any) -> None:
         arguments: the others, such as a pipe, that only a process object may carry.
     """
     end_with_parent()
+    keep_memory()
     with lean_imports():
         function, first = pickle.loads(pickled)
     function(*first, *arguments)
+
+
+def keep_memory() -> None:
+    """Let this process use again the memory of features that it freed, instead of asking Linux for it each time.
+
+    Linux clears the pages that it hands out, which takes about a quarter of the time of a whole volume on two cores.
+    Does nothing where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+        mallopt(M_TRIM_THRESHOLD, -1)  # never

@@ -13,7 +13,7 @@ from monai.transforms import MapTransform
 from metakd_monai.data.nifti import check_labels
 from metakd_monai.data.years import find_year
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, Region
+from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention, Region, split_regions
 
 
 class LabelsToRegionsd(MapTransform):
@@ -56,17 +56,8 @@ class LabelsToRegionsd(MapTransform):
 
 
 def labels_to_regions(labels: torch.Tensor, convention: LabelConvention | None = None) -> torch.Tensor:
-    """Return ET, TC and WT masks ``(R, *S)`` float32 of a label map ``(1, *S)``.
-
-    Without a convention, 3 and 4 are both enhancing tumour, and 1 and 2 mean what they mean in every BraTS.
-    """
-    necrosis, oedema = (convention.necrosis, convention.oedema) if convention else (Label.NECROSIS, Label.OEDEMA)
-    enhancing = (labels == ET_LABELS[0]) | (labels == ET_LABELS[1])
-    if convention is not None:
-        enhancing = labels == convention.enhancing
-    core = enhancing | (labels == int(necrosis))
-    masks = {Region.ET: enhancing, Region.TC: core, Region.WT: core | (labels == int(oedema))}
-    return torch.cat([masks[region] for region in Region]).float()
+    """Return ET, TC and WT masks ``(R, *S)`` float32 of a label map ``(1, *S)``; see :func:`split_regions`."""
+    return torch.cat(split_regions(labels, convention)).float()
 
 
 class RegionsToLabelsd(MapTransform):

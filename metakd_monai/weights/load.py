@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any, cast
 
 import torch
 
-from metakd_monai.bundle.root import SEGMENTATION_BUNDLE, bundle_root, shipped_bundles
 from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.inferers import Window, parse_window
 from metakd_monai.networks import MetaKDUNet, infer_architecture
@@ -192,29 +190,3 @@ def check_finite(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
             raise UserError(
                 f"{path}: {name} has {bad} of {value.numel()} numbers that are NaN or infinite; expected sound weights"
             )
-
-
-def find_weights(given: str | Path | None) -> Path:
-    """Return the weights that were given, or those that come with this package, whatever the current folder is.
-
-    Raises:
-        UserError: when there are none, saying where to get or make some.
-    """
-    if given is not None:
-        path = Path(given)
-        if not path.is_file():
-            raise UserError(f"weights: {path} not found; expected a file such as model.pt")
-        return path
-    # A zoo bundle carries this package inside, and no bundles in it: then it is the folder that is being run.
-    path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE) or bundle_root()) / "models" / "model.pt"
-    if not path.is_file():
-        raise UserError(
-            f"weights: none found at {path}; give some with --weights FILE, install the project again, which brings"
-            " its own (pip install), or train yours (README, 'Train')"
-        )
-    return path
-
-
-def checksum(path: str | Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

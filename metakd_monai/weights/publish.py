@@ -15,7 +15,8 @@ from metakd_monai.data.files import write_bytes
 from metakd_monai.errors import UserError
 from metakd_monai.inferers import WHOLE, Window
 from metakd_monai.networks import MetaKDUNet
-from metakd_monai.weights.load import checksum, load_network, read_architecture, read_state, start_from
+from metakd_monai.weights.load import load_network, read_architecture, read_state, start_from
+from metakd_monai.weights.locate import checksum
 
 LARGEST = 25_000_000  # bytes
 

@@ -32,7 +32,7 @@ from metakd_monai.data.stream import seed_of
 from metakd_monai.errors import UserError
 from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import MODALITY_NAMES, Modality, modality_subsets
-from metakd_monai.weights.load import checksum
+from metakd_monai.weights.locate import checksum
 
 GAIN = 400  # of white matter, as in files
 EDGES = ("shortest_edge", "longest_edge")

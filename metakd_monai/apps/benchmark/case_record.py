@@ -19,7 +19,6 @@ from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor, case_o
 from metakd_monai.apps.predict.outputs import to_native
 from metakd_monai.apps.predict.postprocessing import PostProcessing
 from metakd_monai.apps.predict.predictor import Predictor
-from metakd_monai.data.cases import MIXED_ET_NAME
 from metakd_monai.data.files import read_record as read_json_record
 from metakd_monai.data.fingerprint import SCORE_CODE, code_fingerprint
 from metakd_monai.data.nifti import AXES, check_grid, check_labels, read_labels, read_nifti
@@ -27,7 +26,7 @@ from metakd_monai.data.stream import files_in
 from metakd_monai.data.years import find_year
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.case_scores import measure
-from metakd_monai.metrics.conventions import Convention, choose_hd95, find_convention
+from metakd_monai.metrics.conventions import Convention, choose_hd95, convention_of, find_convention
 from metakd_monai.transforms import REFERENCE, labels_to_regions
 from metakd_monai.vocabulary import Modality
 
@@ -83,20 +82,11 @@ def choose_scoring(
     Raises:
         UserError: for unknown names, or items of BraTS 2023 and earlier ones together.
     """
-    rule = find_convention(convention_of_items(items) if convention is None else convention)
+    if convention is None:
+        convention = convention_of(((str(item["case_id"]), item.get("year")) for item in items), "cases")
+    rule = find_convention(convention)
     chosen = PostProcessing.parse(postprocessing) if isinstance(postprocessing, str) else postprocessing
     return Scoring(rule, choose_hd95(hd95, rule), chosen, jobs)
-
-
-def convention_of_items(items: Sequence[Mapping[str, Any]]) -> str:
-    """Choose the scoring rule by the items' years, or by their names where no year is said."""
-    late = {
-        item["year"] in ("2023", "2024") if item.get("year") else bool(MIXED_ET_NAME.match(str(item["case_id"])))
-        for item in items
-    }
-    if len(late) > 1:
-        raise UserError("cases: BraTS 2023 and earlier ones found together; expected --convention")
-    return "brats2023" if late == {True} else "brats2020"
 
 
 @dataclass(frozen=True)

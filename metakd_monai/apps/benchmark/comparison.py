@@ -21,13 +21,12 @@ from metakd_monai.apps.benchmark.subset_tables import (
     SUBSET_NAMES,
     Means,
     ScoreTable,
-    mean,
     read_scores,
-    show,
 )
 from metakd_monai.data.files import write_text
 from metakd_monai.data.spreadsheets import read_csv, write_csv
 from metakd_monai.errors import UserError
+from metakd_monai.metrics.means import mean, show
 from metakd_monai.vocabulary import REGION_NAMES, parse_modalities
 
 PAPER_COLUMNS = ("modalities", "region", "method", "dice_percent")

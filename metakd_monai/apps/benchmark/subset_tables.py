@@ -12,6 +12,7 @@ from metakd_monai.apps.benchmark.case_record import SCORABLE
 from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.data.spreadsheets import read_csv, write_csv
 from metakd_monai.errors import UserError
+from metakd_monai.metrics.means import mean, show
 from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, modality_subsets
 
 SUBSET_NAMES = tuple(name_subset(subset) for subset in modality_subsets())
@@ -107,11 +108,6 @@ class ScoreTable:
         }
 
 
-def mean(values: Sequence[float]) -> float:
-    """Return the mean, ``nan`` of nothing."""
-    return math.fsum(values) / len(values) if values else math.nan
-
-
 def write_scores(path: Path, table: ScoreTable) -> None:
     """Write ``scores.csv``, a line for each score."""
     write_csv(path, [LONG_HEADER, *table.scores])
@@ -192,8 +188,3 @@ def name_column(region: str, rule: str) -> str:
 def differ(means: Means, others: Means, region: str) -> bool:
     """Tell whether the means of a region differ in any subset."""
     return any(means[name, region] != others[name, region] for name in SUBSET_NAMES if means[name, region] >= 0)
-
-
-def show(value: float) -> str:
-    """Show a number with two digits, as the paper does."""
-    return "-" if math.isnan(value) else f"{value:.2f}"

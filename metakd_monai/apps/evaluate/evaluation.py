@@ -102,7 +102,9 @@ def evaluate_folders(
             f"{predictions}: no file is named as a case of {references} ({next(iter(asked))} against"
             f" {next(iter(known))}); expected <case>.nii.gz"
         )
-    rule = find_convention(convention_of(known) if convention is None else convention)
+    if convention is None:
+        convention = convention_of(((name, None) for name in known), "references")
+    rule = find_convention(convention)
     kind = choose_hd95(hd95, rule)
     surplus = sorted(asked.keys() - known.keys())
     if surplus:

@@ -19,6 +19,7 @@ from metakd_monai.data.spreadsheets import write_csv
 from metakd_monai.data.temporaries import refuse_folders
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.case_scores import Measured, columns_of
+from metakd_monai.metrics.means import mean
 from metakd_monai.vocabulary import Region
 
 logger = logging.getLogger(__name__)
@@ -119,11 +120,6 @@ def distance_means(rows: Mapping[str, Measured], region: Region) -> DistanceMean
     everything = scores_by_column(rows, column)
     kept = scores_by_column({name: scored for name, scored in rows.items() if scored.scorable[region]}, column)
     return DistanceMeans(mean(everything), len(everything), mean(kept), len(kept))
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean, ``nan`` of nothing."""
-    return float(np.mean(values)) if values else math.nan
 
 
 def describe(evaluation: Evaluation) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.files import read_json, write_json
 from metakd_monai.errors import UserError
-from metakd_monai.weights.load import checksum
+from metakd_monai.weights.locate import checksum
 
 
 def publish_expectations(weights: Path, measured: Path | None, folders: Sequence[Path]) -> str:

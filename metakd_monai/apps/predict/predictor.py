@@ -18,11 +18,11 @@ from metakd_monai.apps.predict.uncertainty import measure_uncertainty
 from metakd_monai.data.cases import Case
 from metakd_monai.data.fingerprint import code_fingerprint
 from metakd_monai.errors import find_user_error
-from metakd_monai.inferers import ModalityInferer, Window, inside, keep_memory, paste
+from metakd_monai.inferers import ModalityInferer, Window, inside, paste
 from metakd_monai.transforms import LoadImageModalitiesd, regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality
 from metakd_monai.weights.exports import load_any, settle_precision, weights_checksum
-from metakd_monai.weights.load import checksum
+from metakd_monai.weights.locate import checksum
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,6 @@ class Settings:
 class Predictor:
     """A network with its weights, ready for any number of cases.
 
-    On a CPU the process then keeps the memory that it has had, see :func:`~metakd_monai.inferers.keep_memory`.
-
     Args:
         weights: see :func:`~metakd_monai.weights.exports.load_any`.
         device: of the network.
@@ -93,8 +91,6 @@ class Predictor:
     ) -> None:
         self.postprocessing = PostProcessing.parse(postprocessing)
         self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
-        if self.device.type == "cpu":
-            keep_memory()
         given = compute or Compute()
         self.network = load_any(weights, device, optimize)
         settled = replace(given, precision=settle_precision(self.network, given.precision, self.device))

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from scipy.ndimage import find_objects
 from scipy.ndimage import label as label_parts
 
+from metakd_monai.data.boxes import bounding_box
 from metakd_monai.data.files import write_safely
 from metakd_monai.vocabulary import ET_LABELS, Label, Modality
 
@@ -70,9 +70,8 @@ def printable(text: str) -> str:
 
 def brain_box(image: np.ndarray, available: Sequence[bool]) -> tuple[slice, ...]:
     """Return the box around what the present modalities show."""
-    boxes = find_objects((image[np.asarray(available, bool)] != 0).any(axis=0).astype(np.int8))
-    whole = tuple(slice(0, length) for length in image.shape[1:])
-    return boxes[0] if boxes else whole
+    shown = (image[np.asarray(available, bool)] != 0).any(axis=0)
+    return bounding_box(shown) if shown.any() else tuple(slice(0, length) for length in image.shape[1:])
 
 
 def largest_tumour(labels: np.ndarray) -> np.ndarray:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import isnan
 
 from metakd_monai.apps.study.aims import check_aims, violations
 from metakd_monai.apps.study.evidence import ALL, Evidence, Source, summarise
 from metakd_monai.apps.study.weights_compared import OURS, WITHOUT, Runs, compare_lines, dropping_lines
+from metakd_monai.metrics.means import DASH, show
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Modality
 
-DASH = "-"
 Values = Callable[[str], Mapping[str, float]]  # from a region to a value for each case
 
 
@@ -118,7 +117,7 @@ def subset_lines(evidence: Evidence) -> list[str]:
         for region in REGION_NAMES:
             dice = summarise(evidence.of(subset, region).values())
             distance = summarise(evidence.of(subset, region, "hd95").values())
-            cells += [number(dice), f"{show(dice.lowest)} to {show(dice.highest)}" if dice.cases else DASH]
+            cells += [number(dice), f"{show(dice.lowest, 3)} to {show(dice.highest, 3)}" if dice.cases else DASH]
             cells.append(number(distance, 1))
         lines.append("| " + " | ".join(cells) + " |")
     return [*lines, "", "HD95 is the mean over the cases where the mask is not empty."]
@@ -170,7 +169,7 @@ def full_lines(evidence: Evidence) -> list[str]:
     for case in evidence.cases:
         cells = []
         for region in REGION_NAMES:
-            cells.append(show(evidence.of(ALL, region).get(case, float("nan"))))
+            cells.append(show(evidence.of(ALL, region).get(case, float("nan")), 3))
             cells.append(show(evidence.of(ALL, region, "hd95").get(case, float("nan")), 1))
         lines.append(f"| {case} | {evidence.full[case]} | {labels[case]} | " + " | ".join(cells) + " |")
     means = [
@@ -204,8 +203,3 @@ def number(found: Sequence[float], digits: int = 3) -> str:
     """Show a mean and how many cases it is of."""
     mean, _, _, cases = found
     return f"{mean:.{digits}f} ({cases})" if cases else DASH
-
-
-def show(value: float, digits: int = 3) -> str:
-    """Show a number, or a dash for ``nan``."""
-    return DASH if isnan(value) else f"{value:.{digits}f}"

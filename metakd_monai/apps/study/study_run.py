@@ -27,7 +27,7 @@ from metakd_monai.apps.study.weights_compared import Runs
 from metakd_monai.data.files import check_writable, write_json, write_text
 from metakd_monai.data.spreadsheets import write_csv
 from metakd_monai.errors import UserError
-from metakd_monai.weights.load import checksum
+from metakd_monai.weights.locate import checksum
 
 Compared = Mapping[str, Sequence[Sequence[Row]]]  # by name, the rows of each seed
 

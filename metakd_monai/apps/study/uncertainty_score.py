@@ -22,6 +22,7 @@ from metakd_monai.apps.study.pictures import draw_uncertainty, make_scene, read_
 from metakd_monai.data.cases import Case
 from metakd_monai.data.files import read_json, write_json
 from metakd_monai.errors import UserError
+from metakd_monai.metrics.means import mean
 from metakd_monai.transforms import labels_to_regions, regions_to_labels
 from metakd_monai.vocabulary import Modality
 
@@ -142,11 +143,6 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float:
         return float("nan")
     ranks = rankdata(score)[positive].sum()
     return float((ranks - number * (number + 1) / 2) / pairs)
-
-
-def mean(values: np.ndarray) -> float:
-    """Return the mean, ``nan`` of nothing."""
-    return float(values.mean()) if values.size else float("nan")
 
 
 def picture_name(case: str, given: str) -> str:

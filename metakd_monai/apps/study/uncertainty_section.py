@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from metakd_monai.apps.study.uncertainty_score import UncertaintyRow, mean, picture_name
+from metakd_monai.apps.study.uncertainty_score import UncertaintyRow, picture_name
+from metakd_monai.metrics.means import mean
 
 
 def uncertainty_lines(rows: Sequence[UncertaintyRow]) -> list[str]:
@@ -28,11 +29,11 @@ def uncertainty_lines(rows: Sequence[UncertaintyRow]) -> list[str]:
     ]
     lines += ["", "| " + " | ".join(heads) + " |", "|---|---|---|" + "--:|" * 6]
     for one in rows:
-        lines.append(f"| {one.case} | {one.given} | {one.method} | {show(one[3:])} |")
+        lines.append(f"| {one.case} | {one.given} | {one.method} | {show_row(one[3:])} |")
     for method in dict.fromkeys(one.method for one in rows):
         same = [one for one in rows if one.method == method]
         means = [mean_known(column) for column in zip(*(one[3:] for one in same), strict=True)]
-        lines.append(f"| **mean of {len(same)}** | | {method} | {show(means)} |")
+        lines.append(f"| **mean of {len(same)}** | | {method} | {show_row(means)} |")
     for one in rows:
         lines += ["", f"![{one.case} given {one.given}]({picture_name(one.case, one.given)})"]
     return lines
@@ -40,10 +41,10 @@ def uncertainty_lines(rows: Sequence[UncertaintyRow]) -> list[str]:
 
 def mean_known(values: Iterable[float]) -> float:
     """Return the mean of what is a number, ``nan`` of nothing."""
-    return mean(np.array([value for value in values if not np.isnan(value)]))
+    return mean([value for value in values if not np.isnan(value)])
 
 
-def show(values: Sequence[float]) -> str:
+def show_row(values: Sequence[float]) -> str:
     """Show the share in % and the other numbers as cells."""
     share, *others = values
     return " | ".join([f"{100 * share:.2f} %", *(f"{value:.3f}" for value in others)])

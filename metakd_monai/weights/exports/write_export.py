@@ -23,7 +23,8 @@ from metakd_monai.errors import UserError
 from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet, infer_architecture
 from metakd_monai.networks.norm import STEPWISE_NORM
 from metakd_monai.weights.exports.origin import ORIGIN, Origin
-from metakd_monai.weights.load import checksum, load_network
+from metakd_monai.weights.load import load_network
+from metakd_monai.weights.locate import checksum
 
 OPSET = 20
 TRT_WINDOW = (128, 128, 128)
