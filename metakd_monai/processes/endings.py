@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from _thread import start_new_thread
@@ -95,6 +97,18 @@ def one_line_endings() -> Iterator[None]:
     finally:
         listener.close()
         close_streams()
+        if listener.received is not None:
+            leave(SIGNALLED + listener.received)
+
+
+def leave(status: int) -> None:
+    """End this process at once where threads are still at work, such as those that fill MONAI's caches.
+
+    Python would end beneath them, and what C++ then calls back into it aborts the process.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        atexit._run_exitfuncs()
+        os._exit(status)
 
 
 def report_end(error: BaseException, resumes: bool = False) -> int:
