@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +20,7 @@ from metakd_monai.processes.endings import DEBUG, SOME_FAILED
 
 CONFIGS = "configs"
 TARGET = "_target_"
+BUNDLE_LOGGERS = ("monai.bundle.scripts", "monai.bundle.workflows")  # a page for each start
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -51,6 +53,8 @@ def train(
 
     A run that was stopped goes on from OUTPUT_DIR/checkpoint.pt when it is started again. On several GPUs:
     torchrun --nproc_per_node 2 -m metakd_monai train --overlay multi_gpu_train.json ...
+
+    A configuration is a program: run none of a source that you do not trust.
 
     Exit status: 0 done, 1 failed, 2 unusable arguments, 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
@@ -153,11 +157,15 @@ def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]
     """
     from monai.bundle import run
 
+    if not os.environ.get(DEBUG):
+        for name in BUNDLE_LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", "parsing config_file")  # it is said in --help
     logging.getLogger("ignite.engine.engine.MetaKDTrainer").addFilter(lambda record: record.levelno < logging.ERROR)
     if alone and not os.environ.get(DEBUG):
         threading.excepthook = lambda arguments: None
     try:
-        run(run_id=run_id, config_file=list(files), **overrides)
+        run(run_id=run_id, config_file=list(files), logging_file=False, **overrides)
     except Exception as error:  # the configuration may raise anything
         if os.environ.get(DEBUG):
             traceback.print_exception(error)
