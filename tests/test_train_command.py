@@ -44,7 +44,7 @@ def test_words_that_are_no_settings_are_refused(words, message):
 
 @pytest.mark.parametrize("key", ["seed", "list#0#a", "part#known", "part#new", "plain#known#deep"])
 def test_names_of_the_configuration_pass(key):
-    check_settings({key: 1}, CONFIG)
+    check_settings({key: 1}, CONFIG, {})
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_names_of_the_configuration_pass(key):
 )
 def test_other_names_are_refused(key, message):
     with pytest.raises(UserError, match=message):
-        check_settings({key: 1}, CONFIG)
+        check_settings({key: 1}, CONFIG, {})
 
 
 def test_configurations_are_found_in_the_bundle():
@@ -89,3 +89,11 @@ def test_failures_are_told_in_one_line():
     assert tell_failure(outer) == "x.nii.gz: damaged; expected a NIfTI file"
     outer.__cause__ = TypeError("got an unexpected keyword argument 'max_epoch'")
     assert tell_failure(outer).startswith("training failed: TypeError: got an unexpected keyword argument 'max_epoch'")
+
+
+@pytest.mark.parametrize(
+    ("name", "overlay"), [("warm_up", "experimental.json"), ("real_share", "train_simulated.json")]
+)
+def test_a_switch_of_an_overlay_is_named_with_it(name, overlay):
+    result = CliRunner().invoke(main, ["train", f"--{name}", "1"])
+    assert (result.exit_code, result.output) == (2, f"metakd: --{name}: found; expected --overlay {overlay} with it\n")

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from metakd_monai.cli.base import OWN_PROCESS
+from metakd_monai.data.files import read_json
 from metakd_monai.errors import UserError, explain, find_cause, find_user_error, in_one_line
 from metakd_monai.processes.endings import DEBUG, SOME_FAILED
 
@@ -67,7 +68,7 @@ def train(
         parser.read_config([str(path) for path in files])
     except Exception as error:  # whatever JSON and YAML readers raise
         raise UserError(f"{', '.join(map(str, files))}: unreadable ({in_one_line(error)}); expected JSON") from None
-    check_settings({**overrides, run_id: None}, parser.config)
+    check_settings({**overrides, run_id: None}, parser.config, find_switches(files[0].resolve().parent))
     root = files[0].resolve().parent.parent
     if "bundle_root" in parser.config and (root / CONFIGS / "metadata.json").is_file():
         overrides.setdefault("bundle_root", str(root))
@@ -119,16 +120,33 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def check_settings(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def find_switches(folder: Path) -> dict[str, str]:
+    """Return the names at the top of a folder's configurations, and which has each; experimental.json goes first."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("*.json"), key=lambda path: (path.name != "experimental.json", path.name)):
+        content = read_json(path, "a configuration")
+        for name in content if isinstance(content, Mapping) else ():
+            found.setdefault(name, path.name)
+    return found
+
+
+def check_settings(settings: Mapping[str, Any], config: Mapping[str, Any], switches: Mapping[str, str]) -> None:
     """Refuse names that the configuration has not, which MONAI would add and nothing would read.
 
     A new argument of a component (``network_def#modality_specific_scales``) passes: the component refuses what it does
     not know.
 
+    Args:
+        settings: names and values.
+        config: what the configurations hold.
+        switches: see :func:`find_switches`.
+
     Raises:
-        UserError: naming the closest name.
+        UserError: naming the closest name, or the overlay that has it.
     """
     for key in settings:
+        if key not in config and key in switches:
+            raise UserError(f"--{key}: found; expected --overlay {switches[key]} with it")
         here: Any = config
         path = key.split("#")
         for depth, part in enumerate(path):
