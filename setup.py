@@ -22,7 +22,7 @@ OTHERS = {
     "brats_mri_metakd_segmentation": (
         *(
             f"configs/{name}.json"
-            for name in ("experimental", "federated_train", "multi_gpu_train", "paper", "train_simulated")
+            for name in ("experimental", "federated_train", "multi_gpu_train", "paper", "train_real", "train_simulated")
         ),
         *("docs/weights_license.txt", "models/model.pt", "models/expected.json"),
     ),

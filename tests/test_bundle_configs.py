@@ -33,6 +33,7 @@ ADDITIONS = {
     "multi_gpu_train.json": {"finalize"},
     "paper.json": set(),
     "federated_train.json": {"exchanged"},
+    "train_real.json": {"input_stride", "settings#input_stride", "coarsen"},
     "train_simulated.json": {"atlas", "real", "real_share", "simulation_device", "simulator"}
     | {"training_cases", "meta_cases", "validation_cases", "spacing", "channels_last"}
     | {f"settings#{name}" for name in ("atlas", "real", "real_share", "spacing")}
