@@ -3,7 +3,8 @@
 Usage: deal_folds.py CASES OUTPUT [--folds 4] [--seed 28]
 
 OUTPUT/foldK/test has the cases of fold K, OUTPUT/foldK/train all others. Cases are taken from the largest enhancing
-tumour to the smallest (the whole tumour where these are equal), as many at a time as there are folds, and each fold gets one of them by chance.
+tumour to the smallest (the whole tumour where these are equal), as many at a time as there are folds, and each fold
+gets one of them by chance.
 """
 
 import argparse
