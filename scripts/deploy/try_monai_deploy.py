@@ -121,10 +121,10 @@ def use(work: Path, bundle: Path, script: Path) -> None:
     """Do all that a user does."""
     case, out = prepare(work), work / "out"
     weights = bundle / "models" / "model.pt"
-    complete = predict(work / "nifti", work / "expected", weights, ALL)
-    incomplete = predict(work / "nifti", work / "expected_three", weights, OTHERS)
 
-    for model in (bundle, script):
+    for model, file in ((script, script), (bundle, weights)):  # each as metakd predict has it: a script rounds otherwise
+        complete = predict(work / "nifti", work / "expected", file, ALL)
+        incomplete = predict(work / "nifti", work / "expected_three", file, OTHERS)
         run_app(work / "dicom", out, model)
         mask = canonical(read(only(out, ".nii.gz")))
         same(f"mask from DICOM, {model.name}, and of metakd predict", mask, complete)
