@@ -1,11 +1,13 @@
 """``metakd train``: names are checked before anything runs."""
 
+import json
+
 import pytest
 from click.testing import CliRunner
 from conftest import BUNDLE
 
 from metakd_monai.cli import main
-from metakd_monai.cli.train import check_settings, find_config, read_settings, split_list, tell_failure
+from metakd_monai.cli.train import check_settings, find_config, find_switches, read_settings, split_list, tell_failure
 from metakd_monai.errors import UserError
 
 CONFIG = {"seed": 0, "list": [{"a": 1}], "part": {"_target_": "x", "known": 1}, "plain": {"known": {"deep": 1}}}
@@ -97,3 +99,10 @@ def test_failures_are_told_in_one_line():
 def test_a_switch_of_an_overlay_is_named_with_it(name, overlay):
     result = CliRunner().invoke(main, ["train", f"--{name}", "1"])
     assert (result.exit_code, result.output) == (2, f"metakd: --{name}: found; expected --overlay {overlay} with it\n")
+
+
+def test_an_argument_of_a_component_is_no_switch_of_an_overlay_that_changes_it_too():
+    switches = find_switches(BUNDLE / "configs")
+    assert switches["dropping_law"] == "experimental.json"
+    config = json.loads((BUNDLE / "configs" / "train.json").read_text())
+    check_settings({"network_def#channels": [4, 8], "validate#inferer#roi_size": 1}, config, switches)

@@ -126,7 +126,8 @@ def find_switches(folder: Path) -> dict[str, str]:
     for path in sorted(folder.glob("*.json"), key=lambda path: (path.name != "experimental.json", path.name)):
         content = read_json(path, "a configuration")
         for name in content if isinstance(content, Mapping) else ():
-            found.setdefault(name, path.name)
+            if "#" not in name:
+                found.setdefault(name, path.name)
     return found
 
 

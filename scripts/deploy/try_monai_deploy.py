@@ -122,7 +122,10 @@ def use(work: Path, bundle: Path, script: Path) -> None:
     case, out = prepare(work), work / "out"
     weights = bundle / "models" / "model.pt"
 
-    for model, file in ((script, script), (bundle, weights)):  # each as metakd predict has it: a script rounds otherwise
+    for model, file in (
+        (script, script),
+        (bundle, weights),
+    ):  # each as metakd predict has it: a script rounds otherwise
         complete = predict(work / "nifti", work / "expected", file, ALL)
         incomplete = predict(work / "nifti", work / "expected_three", file, OTHERS)
         run_app(work / "dicom", out, model)
