@@ -1,10 +1,10 @@
 """What is usual: measure hundreds of cases, write the ranges into expected.json, and count false alarms and finds.
 
-Usage: calibrate_expectations.py LOOKS.jsonl [--atlas DIR] [--real DIR] [--simulated 300] [--spacing 2] [--seed 4242]
-           [--cases FOLDER ...] [--weights models/model.pt]
+Usage: calibrate_expectations.py APPEARANCES.jsonl [--atlas DIR] [--real DIR] [--simulated 300] [--spacing 2]
+           [--seed 4242] [--cases FOLDER ...] [--weights models/model.pt]
 
 Simulated cases are those of the training (metakd_monai.apps.simulation.training) without the ones that are scanned in
-part, which a user is to be told of. LOOKS.jsonl keeps a line for each case: start it again after an interruption.
+part, which a user is to be told of. APPEARANCES.jsonl keeps a line for each case: start it again after an interruption.
 Cases of FOLDERs are measured by their images alone. Half of all cases make ranges that the others are tried against,
 and the other way round; what is written, with --weights, are the ranges of all. Simulated cases say nothing about the
 edges of voxels.
@@ -39,7 +39,7 @@ EDGES = ("shortest_edge", "longest_edge")
 HALVES = (0, 1)
 SUBSETS = "as they are, every subset of the sequences"
 Appearances = dict[str, Appearance]  # by what was changed; "" for the case as it is
-Record = dict[str, Any]  # name, simulated, looks
+Record = dict[str, Any]  # name, simulated, appearances
 
 
 def change(image: Tensor, available: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -92,13 +92,17 @@ def simulate_cases(options: argparse.Namespace, known: set[str]) -> Iterator[Rec
         images, _ = simulate(seed_of(options.seed, number), anatomies, options.spacing)
         image = (images * GAIN).round().clamp(0, 32767)
         affine = np.diag([*[options.spacing] * 3, 1.0])
-        looks = {what: measure_appearance(one, every, affine) for what, one in change(image, every)}
-        yield {"name": name, "simulated": True, "looks": {what: without_edges(look) for what, look in looks.items()}}
+        appearances = {what: measure_appearance(one, every, affine) for what, one in change(image, every)}
+        yield {
+            "name": name,
+            "simulated": True,
+            "appearances": {what: without_edges(appearance) for what, appearance in appearances.items()},
+        }
 
 
-def without_edges(look: Appearance) -> Appearance:
-    """Return a look that says nothing about the edges of voxels."""
-    return {name: value for name, value in look.items() if name not in EDGES}
+def without_edges(appearance: Appearance) -> Appearance:
+    """Return a appearance that says nothing about the edges of voxels."""
+    return {name: value for name, value in appearance.items() if name not in EDGES}
 
 
 def read_cases(folders: Sequence[Path], known: set[str]) -> Iterator[Record]:
@@ -109,31 +113,35 @@ def read_cases(folders: Sequence[Path], known: set[str]) -> Iterator[Record]:
         item = load(case.as_item())
         image, available = item["image"].as_tensor().float(), item["available"]
         affine = item["image"].affine
-        looks = {what: measure_appearance(one, available, affine) for what, one in change(image, available)}
-        yield {"name": case.case_id, "simulated": False, "looks": looks}
+        appearances = {what: measure_appearance(one, available, affine) for what, one in change(image, available)}
+        yield {"name": case.case_id, "simulated": False, "appearances": appearances}
 
 
 def collect(options: argparse.Namespace) -> list[Record]:
     """Measure what is to be measured, and return all that is known."""
-    records = [json.loads(line) for line in options.looks.open(encoding="utf-8")] if options.looks.exists() else []
+    records = (
+        [json.loads(line) for line in options.appearances.open(encoding="utf-8")]
+        if options.appearances.exists()
+        else []
+    )
     known = {record["name"] for record in records}
     for source in (simulate_cases(options, known), read_cases(options.cases, known)):
         for record in source:
-            with options.looks.open("a", encoding="utf-8") as file:
+            with options.appearances.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             records.append(record)
     return records
 
 
-def usual_look(record: Record, edges: Appearance) -> Appearance:
-    """Return the look of a case as it is, with the edges of voxels that images of the weights have."""
-    return {**edges, **record["looks"][""]}
+def usual_appearance(record: Record, edges: Appearance) -> Appearance:
+    """Return the appearance of a case as it is, with the edges of voxels that images of the weights have."""
+    return {**edges, **record["appearances"][""]}
 
 
-def part_of(look: Appearance, names: Sequence[str]) -> Appearance:
-    """Return the look of a case of which a user gives some sequences only."""
+def part_of(appearance: Appearance, names: Sequence[str]) -> Appearance:
+    """Return the appearance of a case of which a user gives some sequences only."""
     others = set(MODALITY_NAMES) - set(names)
-    kept = {name: value for name, value in look.items() if name.split("_")[0] not in others}
+    kept = {name: value for name, value in appearance.items() if name.split("_")[0] not in others}
     if not {"t1", "t1ce"} <= set(names):
         kept.pop("contrast", None)
     return kept
@@ -141,20 +149,22 @@ def part_of(look: Appearance, names: Sequence[str]) -> Appearance:
 
 def warned_of(record: Record, what: str, edges: Appearance, ranges: Ranges) -> list[bool]:
     """Return whether there is any warning of a case that was changed in some way; nothing where it cannot be."""
-    looks: Appearances = record["looks"]
+    appearances: Appearances = record["appearances"]
     if what != SUBSETS:
-        return [bool(find_unusual({**edges, **looks[what]}, ranges))] if what in looks else []
-    look = usual_look(record, edges)
-    there = [m for m in Modality if f"{m.value}_skew" in look]
+        return [bool(find_unusual({**edges, **appearances[what]}, ranges))] if what in appearances else []
+    appearance = usual_appearance(record, edges)
+    there = [m for m in Modality if f"{m.value}_skew" in appearance]
     subsets = [[m.value for m in subset] for subset in modality_subsets(there)]
-    return [bool(find_unusual(part_of(look, names), ranges)) for names in subsets]
+    return [bool(find_unusual(part_of(appearance, names), ranges)) for names in subsets]
 
 
 def report(records: Sequence[Record], edges: Appearance) -> None:
     """Print how often there is a warning where there should be none, and where there should be one."""
-    looks = [usual_look(record, edges) for record in records]
-    ranges = [merge_appearances(looks[1 - half :: 2])["ranges"] for half in HALVES]  # each half's, of the other one
-    changes = sorted({what for record in records for what in record["looks"]} - {""})
+    appearances = [usual_appearance(record, edges) for record in records]
+    ranges = [
+        merge_appearances(appearances[1 - half :: 2])["ranges"] for half in HALVES
+    ]  # each half's, of the other one
+    changes = sorted({what for record in records for what in record["appearances"]} - {""})
     print("| warned of | cases | rate |\n|---|--:|--:|")
     for kind in ("simulated", "real"):
         simulated = kind == "simulated"
@@ -166,20 +176,20 @@ def report(records: Sequence[Record], edges: Appearance) -> None:
                 print(f"| {kind}, {what or 'as they are'} | {sum(found)} of {len(found)} | {share:.1%} |")
 
 
-def write_ranges(weights: Path, looks: Sequence[Appearance]) -> None:
+def write_ranges(weights: Path, appearances: Sequence[Appearance]) -> None:
     """Put the ranges into ``expected.json`` beside weights; raises UserError for a file of other weights."""
     path, sha256 = weights.with_name(FILE), checksum(weights)
     content = read_json(path, "what metakd_monai.apps.predict.expectations describes") if path.is_file() else {}
     if content.get("weights_sha256", sha256) != sha256:
         raise UserError(f"{path}: about other weights; expected {sha256}")
-    write_json(path, {**content, "weights_sha256": sha256, "training": merge_appearances(looks)})
-    print(f"{path}: {len(read_expectations(weights, sha256).ranges)} ranges of {len(looks)} cases")
+    write_json(path, {**content, "weights_sha256": sha256, "training": merge_appearances(appearances)})
+    print(f"{path}: {len(read_expectations(weights, sha256).ranges)} ranges of {len(appearances)} cases")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, report and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("looks", type=Path)
+    parser.add_argument("appearances", type=Path)
     parser.add_argument("--atlas", type=Path)
     parser.add_argument("--real", type=Path, help="labelled cases that the simulator draws from, as in training")
     parser.add_argument("--simulated", type=int, default=300)
@@ -190,11 +200,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         records = collect(options)
-        measured = [record["looks"][""] for record in records if not record["simulated"]]
+        measured = [record["appearances"][""] for record in records if not record["simulated"]]
         edges = {name: measured[0][name] for name in EDGES} if measured else dict.fromkeys(EDGES, options.spacing)
         report(records, edges)
         if options.weights:
-            write_ranges(options.weights, [usual_look(record, edges) for record in records])
+            write_ranges(options.weights, [usual_appearance(record, edges) for record in records])
     except UserError as error:
         print(f"calibrate_expectations: {error}", file=sys.stderr)
         return 1
