@@ -1,13 +1,23 @@
 """``metakd train``: names are checked before anything runs."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
 from conftest import BUNDLE
 
 from metakd_monai.cli import main
-from metakd_monai.cli.train import check_settings, find_config, find_switches, read_settings, split_list, tell_failure
+from metakd_monai.cli.train import (
+    check_numbers,
+    check_settings,
+    find_config,
+    find_switches,
+    read_settings,
+    split_list,
+    tell_failure,
+)
 from metakd_monai.errors import UserError
 
 CONFIG = {"seed": 0, "list": [{"a": 1}], "part": {"_target_": "x", "known": 1}, "plain": {"known": {"deep": 1}}}
@@ -88,9 +98,11 @@ def test_failures_are_told_in_one_line():
     )
     outer = RuntimeError("Failed to evaluate")
     outer.__cause__ = inner
-    assert tell_failure(outer) == "x.nii.gz: damaged; expected a NIfTI file"
+    assert tell_failure(outer, {"alpha": 2}) == "x.nii.gz: damaged; expected a NIfTI file"
     outer.__cause__ = TypeError("got an unexpected keyword argument 'max_epoch'")
-    assert tell_failure(outer).startswith("training failed: TypeError: got an unexpected keyword argument 'max_epoch'")
+    assert tell_failure(outer, {"alpha": 2}).startswith(
+        "training failed: TypeError: got an unexpected keyword argument 'max_epoch'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,3 +118,42 @@ def test_an_argument_of_a_component_is_no_switch_of_an_overlay_that_changes_it_t
     assert switches["dropping_law"] == "experimental.json"
     config = json.loads((BUNDLE / "configs" / "train.json").read_text())
     check_settings({"network_def#channels": [4, 8], "validate#inferer#roi_size": 1}, config, switches)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("meta_interval", 0), ("batch_size", 0), ("max_iterations", -1), ("checkpoint_interval", 0), ("seed", -1)),
+        *(("learning_rate", float("nan")), ("learning_rate", "x"), ("alpha", float("inf")), ("batch_size", 1.5)),
+    ],
+)
+def test_a_number_with_which_no_training_can_be_is_refused(name, value):
+    with pytest.raises(UserError, match=rf"^--{name}: .* found; expected a "):
+        check_numbers({"alpha": 0.1, name: value})
+    check_numbers({name: "$1 + 1"})
+
+
+STOPPED = """
+import sys
+from metakd_monai.inferers import ModalityInferer
+from metakd_monai.processes.endings import Stopped
+
+def stop(*_):
+    raise Stopped(15)
+
+ModalityInferer.segment = stop
+from metakd_monai.cli import main
+main()
+"""
+
+
+def test_a_signal_during_validation_is_one_line(cohort, tmp_path):
+    small = (
+        "--network_def#channels [4,8,16] --roi_size [16,16,16] --device cpu --num_workers 0 --validation_fraction 0.3"
+    )
+    brief = "--max_iterations 2 --val_interval 1 --meta_cases 1"
+    given = ["train", "--dataset_dir", cohort, "--output_dir", tmp_path, *small.split(), *brief.split()]
+    done = subprocess.run([sys.executable, "-c", STOPPED, *map(str, given)], capture_output=True, text=True)
+    assert done.returncode == 143
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.splitlines()[-1].startswith("metakd: stopped by SIGTERM")

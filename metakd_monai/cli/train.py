@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import traceback
@@ -21,6 +22,18 @@ from metakd_monai.processes.endings import DEBUG, SOME_FAILED
 
 CONFIGS = "configs"
 TARGET = "_target_"
+LEAST = {  # whole numbers
+    **dict.fromkeys(("max_iterations", "batch_size", "meta_interval", "val_interval", "checkpoint_interval"), 1),
+    **dict.fromkeys(("meta_cases", "meta_batch_size", "accumulation_steps", "subsets_per_sample"), 1),
+    **dict.fromkeys(("num_workers", "cache_num", "seed", "fold", "single_modality_passes"), 0),
+    **dict.fromkeys(("warm_up", "ramp", "alpha_warm_up"), 0),
+}
+FINITE = ("learning_rate", "alpha", "iwv_lr")
+ENGINE_LOGGERS = (
+    "ignite.engine.engine.MetaKDTrainer",
+    "ignite.engine.engine.SupervisedEvaluator",
+    "monai.handlers.StatsHandler",
+)
 BUNDLE_LOGGERS = ("monai.bundle.scripts", "monai.bundle.workflows")  # a page for each start
 
 
@@ -69,6 +82,7 @@ def train(
     except Exception as error:  # whatever JSON and YAML readers raise
         raise UserError(f"{', '.join(map(str, files))}: unreadable ({in_one_line(error)}); expected JSON") from None
     check_settings({**overrides, run_id: None}, parser.config, find_switches(files[0].resolve().parent))
+    check_numbers(overrides)
     root = files[0].resolve().parent.parent
     if "bundle_root" in parser.config and (root / CONFIGS / "metadata.json").is_file():
         overrides.setdefault("bundle_root", str(root))
@@ -162,6 +176,22 @@ def check_settings(settings: Mapping[str, Any], config: Mapping[str, Any], switc
             here = here if isinstance(here, (Mapping, list)) else {}
 
 
+def check_numbers(settings: Mapping[str, Any]) -> None:
+    """Refuse numbers with which no training can be; expressions (``$...``, ``@...``) are not looked into.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    for name, value in settings.items():
+        if isinstance(value, str) and value.startswith(("$", "@")):
+            continue
+        whole, finite = LEAST.get(name), name in FINITE
+        if whole is not None and (isinstance(value, bool) or not isinstance(value, int) or value < whole):
+            raise UserError(f"--{name}: {in_one_line(repr(value))} found; expected a whole number of at least {whole}")
+        if finite and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf):
+            raise UserError(f"--{name}: {in_one_line(repr(value))} found; expected a finite number, 0 or more")
+
+
 def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any], alone: bool) -> bool:
     """Let MONAI run configurations; say in one line what fails.
 
@@ -180,7 +210,8 @@ def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]
         for name in BUNDLE_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", "parsing config_file")  # it is said in --help
-    logging.getLogger("ignite.engine.engine.MetaKDTrainer").addFilter(lambda record: record.levelno < logging.ERROR)
+    for name in ENGINE_LOGGERS:  # they write tracebacks of what is said here in a line
+        logging.getLogger(name).addFilter(lambda record: record.levelno < logging.ERROR)
     if alone and not os.environ.get(DEBUG):
         threading.excepthook = lambda arguments: None
     try:
@@ -188,17 +219,21 @@ def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]
     except Exception as error:  # the configuration may raise anything
         if os.environ.get(DEBUG):
             traceback.print_exception(error)
-        click.echo(f"metakd: {tell_failure(error)}", err=True)
+        click.echo(f"metakd: {tell_failure(error, overrides)}", err=True)
         return False
     return True
 
 
-def tell_failure(error: BaseException) -> str:
-    """Return in one line what went wrong under MONAI's wrappers, or in a process that loads cases."""
+def tell_failure(error: BaseException, given: Mapping[str, Any]) -> str:
+    """Return in one line what went wrong under MONAI's wrappers, or in a process that loads cases.
+
+    What was given stands behind a cause that no check of ours foresaw: it is the likeliest reason.
+    """
     known = find_user_error(error)
     cause = known or find_cause(error)
     line = explain(cause)
     if "Original Traceback" in str(cause):  # from another process; its last line says what it was
         line = in_one_line(str(cause).strip().splitlines()[-1], 1000)
     line = line.removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
-    return line if known else f"training failed: {line} ({DEBUG}=1 shows where)"
+    told = in_one_line(" ".join(f"--{name} {value}" for name, value in given.items() if name != "bundle_root"), 250)
+    return line if known else f"training failed: {line} (given {told or 'nothing'}; {DEBUG}=1 shows where)"

@@ -102,7 +102,8 @@ def flatten(state: Any, name: str = "") -> dict[str, Any]:
         pairs = dict(enumerate(state)).items()
     else:
         return {name: state} if hasattr(state, "shape") else {}
-    return {path: value for key, part in pairs for path, value in flatten(part, f"{name}.{key}").items()}
+    kept = [(key, part) for key, part in pairs if key != "random"]  # no draw depends on them; loaders move them on
+    return {path: value for key, part in kept for path, value in flatten(part, f"{name}.{key}").items()}
 
 
 def orphans() -> Found:
