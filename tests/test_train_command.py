@@ -133,6 +133,11 @@ def test_a_number_with_which_no_training_can_be_is_refused(name, value):
     check_numbers({name: "$1 + 1"})
 
 
+def test_a_device_that_is_not_there_is_refused():
+    result = CliRunner().invoke(main, ["train", "--device", "nothing"])
+    assert (result.exit_code, "device: 'nothing' cannot be used" in result.output) == (2, True)
+
+
 STOPPED = """
 import sys
 from metakd_monai.inferers import ModalityInferer

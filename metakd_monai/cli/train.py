@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import OWN_PROCESS
+from metakd_monai.cli.base import OWN_PROCESS, choose_device
 from metakd_monai.data.files import read_json
 from metakd_monai.errors import UserError, explain, find_cause, find_user_error, in_one_line
 from metakd_monai.processes.endings import DEBUG, SOME_FAILED
@@ -83,6 +83,8 @@ def train(
         raise UserError(f"{', '.join(map(str, files))}: unreadable ({in_one_line(error)}); expected JSON") from None
     check_settings({**overrides, run_id: None}, parser.config, find_switches(files[0].resolve().parent))
     check_numbers(overrides)
+    if isinstance(device := overrides.get("device", ""), str) and device and device[0] not in "$@":
+        choose_device(device)
     root = files[0].resolve().parent.parent
     if "bundle_root" in parser.config and (root / CONFIGS / "metadata.json").is_file():
         overrides.setdefault("bundle_root", str(root))
@@ -235,5 +237,6 @@ def tell_failure(error: BaseException, given: Mapping[str, Any]) -> str:
     if "Original Traceback" in str(cause):  # from another process; its last line says what it was
         line = in_one_line(str(cause).strip().splitlines()[-1], 1000)
     line = line.removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
+    line = line.removeprefix("ValueError: ")  # a component's own words about an argument
     told = in_one_line(" ".join(f"--{name} {value}" for name, value in given.items() if name != "bundle_root"), 250)
     return line if known else f"training failed: {line} (given {told or 'nothing'}; {DEBUG}=1 shows where)"
