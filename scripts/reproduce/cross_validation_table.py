@@ -16,13 +16,13 @@ import numpy as np
 
 from metakd_monai.apps.benchmark import read_scores
 from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES, Score
+from metakd_monai.apps.study.aims import WORSE, nested
 from metakd_monai.data.files import write_text
 from metakd_monai.data.nifti import read_labels, read_nifti, voxel_ml
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.means import mean, show
-from metakd_monai.vocabulary import ET_LABELS, REGION_NAMES, Modality
+from metakd_monai.vocabulary import ET_LABELS, REGION_NAMES
 
-NESTED = 0.02  # by how much more sequences may be worse than fewer
 PLAIN = "none"
 
 
@@ -69,17 +69,13 @@ def tabulate(scores: Sequence[Score], sizes: dict[str, float], least: float) -> 
         "",
         f"Mean of subsets and regions {mean(rows):.4f}. Worst WT of all four {worst.value:.3f} ({worst.case}).",
     ]
-    lines.append(f"Nested pairs more than {NESTED} the wrong way: {count_violations(means)}.")
+    lines.append(f"Nested pairs more than {WORSE} the wrong way: {count_violations(means)}.")
     return lines
 
 
 def count_violations(means: dict[tuple[str, str], float]) -> str:
-    """Count for each region the pairs of subsets of which the larger has the lower mean by more than NESTED."""
-    parts = {name: set(name.split("+")) for name in SUBSET_NAMES}
-    known = {m.value for m in Modality}
-    assert set.union(*parts.values()) == known
-    pairs = [(few, many) for few in SUBSET_NAMES for many in SUBSET_NAMES if parts[few] < parts[many]]
-    counts = {r: sum(means[few, r] - means[many, r] > NESTED for few, many in pairs) for r in REGION_NAMES}
+    """Count for each region the pairs of subsets of which the larger has the lower mean by more than WORSE."""
+    counts = {r: sum(means[few, r] - means[many, r] > WORSE for many, few in nested()) for r in REGION_NAMES}
     return ", ".join(f"{region} {count}" for region, count in counts.items())
 
 
