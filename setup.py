@@ -24,6 +24,10 @@ OTHERS = {
             f"configs/{name}.json"
             for name in ("experimental", "federated_train", "multi_gpu_train", "paper", "train_real", "train_simulated")
         ),
+        *(
+            f"configs/methods/{name}.json"
+            for name in ("alpha_0", "equal_importance", "lckd", "no_dropping", "ranking", "self_distillation")
+        ),
         *("docs/weights_license.txt", "models/model.pt", "models/expected.json"),
     ),
 }

@@ -7,6 +7,7 @@ equation                   function
 (4) upper: weighted fusion  :func:`weight_by_importance`
 (2) and (4) as one matrix  :func:`filling_matrix`
 (4) lower: w_i / w_j       :func:`importance_ratio`, summed up in :func:`distillation`
+LCKD's teachers            :func:`teacher_matrix`, in place of w_i / w_j in :func:`sum_distances`
 (5) pairwise distance      :func:`feature_distance`
 (6) normalised importance  :func:`normalize_importance`
 Fig. 6                     :func:`fill_error`
@@ -84,6 +85,18 @@ def importance_ratio(importance: Tensor) -> Tensor:
     return safe[:, None] / safe[None, :]
 
 
+def teacher_matrix(teachers: Tensor) -> Tensor:
+    """How much each teacher's knowledge counts for each student where teachers are elected, as in LCKD.
+
+    Args:
+        teachers: 1 for a modality that teaches, else 0, ``(N,)``.
+
+    Returns:
+        ``(N, N)``; row i is the teacher, column j the student.
+    """
+    return teachers[:, None].expand(-1, len(teachers))
+
+
 def feature_distance(features: Tensor, available: Tensor, p: int = 1) -> Tensor:
     """Distance between the features of each ordered pair of present modalities, Eq. (5).
 
@@ -110,6 +123,21 @@ def feature_distance(features: Tensor, available: Tensor, p: int = 1) -> Tensor:
     return torch.where(both, distance, torch.zeros_like(distance))
 
 
+def sum_distances(features: Tensor, available: Tensor, counts: Tensor, p: int = 1) -> Tensor:
+    """Sum the distances over ordered pairs of modalities, each as often as it counts; mean over the batch.
+
+    Args:
+        features: ``(B, N, C, *S)``.
+        available: ``(B, N)`` bool.
+        counts: how much teacher i counts for student j, ``(N, N)``.
+        p: 1 or 2, see :func:`feature_distance`.
+
+    Returns:
+        A scalar; 0 where fewer than two modalities are present.
+    """
+    return (counts * feature_distance(features, available, p)).sum(dim=(1, 2)).mean()
+
+
 def distillation(features: Tensor, available: Tensor, importance: Tensor, p: int = 1) -> Tensor:
     """Sum of the importance-weighted distances over ordered pairs, the alpha term of Eq. (4), mean over the batch.
 
@@ -122,8 +150,7 @@ def distillation(features: Tensor, available: Tensor, importance: Tensor, p: int
     Returns:
         A scalar; 0 where fewer than two modalities are present.
     """
-    ratio = importance_ratio(importance.detach())
-    return (ratio * feature_distance(features, available, p)).sum(dim=(1, 2)).mean()
+    return sum_distances(features, available, importance_ratio(importance.detach()), p)
 
 
 def normalize_importance(weights: Tensor, normalization: str = "softmax") -> Tensor:

@@ -39,6 +39,16 @@ ADDITIONS = {
     | {f"settings#{name}" for name in ("atlas", "real", "real_share", "spacing")}
     | {f"settings#{name}" for name in ("training_cases", "meta_cases", "validation_cases")},
 }
+PAIR = {"train#dropping#pair", "train#trainer#subset_loss", "settings#subset_loss_weight"}
+METHODS = {  # of configs/methods, and what each adds
+    "alpha_0": set(),
+    "equal_importance": set(),
+    "lckd": {"distillation#counts"},
+    "no_dropping": set(),
+    "ranking": PAIR,
+    "self_distillation": PAIR,
+}
+ADDITIONS |= {f"methods/{name}.json": added for name, added in METHODS.items()}
 MOST_KNOBS = 25
 
 
@@ -134,7 +144,7 @@ def test_trunks_agree():
     assert image_only[:-1] == mine[:-1]  # the last one differs in track_meta
 
 
-@pytest.mark.parametrize("path", sorted((BUNDLE / "configs").glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((BUNDLE / "configs").rglob("*.json")), ids=lambda path: path.stem)
 def test_json_holds_no_programs(path):
     assert "lambda" not in path.read_text()
 

@@ -16,6 +16,7 @@ SEGMENTATION_BUNDLE = "brats_mri_metakd_segmentation"
 FILES = (
     "LICENSE",
     "configs/*",
+    "configs/methods/*",
     "docs/*",
     "models/model.pt",
     "models/expected.json",

@@ -49,7 +49,7 @@ BUNDLE_LOGGERS = ("monai.bundle.scripts", "monai.bundle.workflows")  # a page fo
     "--overlay",
     multiple=True,
     help="Changes what comes before: paper.json, experimental.json (first of several), train_simulated.json,"
-    " multi_gpu_train.json, or a file of yours.",
+    " multi_gpu_train.json, methods/lckd.json and others of docs/methods.md, or a file of yours.",
 )
 @click.option("--run_id", "--run-id", default="run", show_default=True, help="Which of its expressions to run.")
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED, metavar="[--NAME VALUE]...")
@@ -98,15 +98,14 @@ def split_list(value: str) -> list[str]:
 
 
 def find_config(name: str) -> Path:
-    """Return a configuration that is there, in the bundle if it has no folder; raises UserError for none."""
+    """Return a configuration that is there, or else in the bundle's folder of them; raises UserError for none."""
     from metakd_monai.bundle.root import bundle_root
 
     folder = Path(bundle_root()) / CONFIGS
-    places = [Path(name)] if Path(name).name != name else [Path(name), folder / name]
-    for place in places:
+    for place in (Path(name), folder / name):
         if place.is_file():
             return place
-    close = get_close_matches(name, sorted(path.name for path in folder.glob("*.json")), n=1)
+    close = get_close_matches(name, sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json")), n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise UserError(f"{name}: no such file; {hint}expected a configuration, such as {folder / 'train.json'}")
 

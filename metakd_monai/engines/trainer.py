@@ -25,6 +25,7 @@ from metakd_monai.networks import WithFeatures
 
 TASK_LOSS = "task_loss"
 DISTILLATION_LOSS = "distillation_loss"
+SUBSET_LOSS = "subset_loss"
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -32,8 +33,8 @@ class MetaKDTrainer(SupervisedTrainer):
     """Train the network on ``l_task + alpha * distillation``, Eq. (4), with the importance held fixed.
 
     ``engine.state.output`` holds ``pred`` (logits) and ``loss`` as MONAI's trainer does, and ``task_loss`` and
-    ``distillation_loss``. Where ``available`` is ``(B, K, N)``, K subsets of each sample are learned from at once, and
-    ``pred`` is that of the first.
+    ``distillation_loss``, and ``subset_loss`` where there is one. Where ``available`` is ``(B, K, N)``, K subsets of
+    each sample are learned from at once, and ``pred`` is that of the first.
 
     Args:
         network: has ``forward_features`` (see :class:`~metakd_monai.networks.WithFeatures`), or gives prediction,
@@ -44,6 +45,8 @@ class MetaKDTrainer(SupervisedTrainer):
         alpha: weight of the distillation; 0 leaves it out altogether.
         alpha_warm_up: iterations at first without distillation. From the first iteration on it can make the deepest
             features alike before they tell anything (docs/evidence.md).
+        subset_loss: ``(pred, label)`` to scalar, added to the loss as it is; ``pred`` are the logits of all subsets,
+            ``(K, B, ...)``. For other methods than MetaKD (docs/methods.md).
         max_iterations: stop after so many iterations, also in the middle of an epoch.
         amp: run the network in mixed precision, on whatever device; the losses are computed in fp32.
         amp_dtype: ``"bf16"``, or ``"fp16"`` with a GradScaler.
@@ -64,6 +67,7 @@ class MetaKDTrainer(SupervisedTrainer):
         distillation: nn.Module | None = None,
         alpha: float = 0.1,
         alpha_warm_up: int = 0,
+        subset_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         max_iterations: int | None = None,
         amp: bool = False,
         amp_dtype: str = "bf16",
@@ -86,6 +90,7 @@ class MetaKDTrainer(SupervisedTrainer):
         self.importance = importance
         self.distillation = DistillationLoss() if distillation is None else distillation
         self.alpha, self.alpha_warm_up = alpha, alpha_warm_up
+        self.subset_loss = subset_loss
         self.max_iterations = max_iterations
         self.add_event_handler(Events.STARTED, self.enter_stream)
         self.add_event_handler(Events.ITERATION_COMPLETED, self.stop_in_time)
@@ -111,8 +116,8 @@ class MetaKDTrainer(SupervisedTrainer):
         """Make one step, before any handler of its completion; refuses losses that are not finite."""
         output: dict[str, Any] = super()._iteration(engine, batchdata)
         first: Any = output[0] if isinstance(output, list) else output  # MONAI has cut the batch into cases
-        watched = (CommonKeys.LOSS, TASK_LOSS, DISTILLATION_LOSS)
-        check_losses(engine, {str(name): first[name] for name in watched}, self.optimizer)
+        watched = (CommonKeys.LOSS, TASK_LOSS, DISTILLATION_LOSS, SUBSET_LOSS)
+        check_losses(engine, {str(name): first[name] for name in watched if name in first}, self.optimizer)
         return output
 
     def infer(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,7 +127,7 @@ class MetaKDTrainer(SupervisedTrainer):
         return (logits.float(), features.float(), available) if self.mixed else (logits, features, available)
 
     def inner_loss(self, output: tuple[Tensor, Tensor, Tensor], label: Tensor) -> Tensor:
-        """Return the lower objective of Eq. (4); SupervisedTrainer calls this on what the network gave."""
+        """Return the lower objective, Eq. (4) or another method's; MONAI calls this on what the network gave."""
         logits, features, available = output
         subsets = len(logits) // len(label)
         task = self.task_loss(logits, label.expand(subsets, *label.shape).flatten(0, 1))  # one subset: without a copy
@@ -131,6 +136,10 @@ class MetaKDTrainer(SupervisedTrainer):
         if self.alpha and self.state.iteration > self.alpha_warm_up:
             distance = self.distillation(features, available, self.importance().detach())
             loss = task + self.alpha * distance
+        if self.subset_loss is not None:
+            between = self.subset_loss(logits.unflatten(0, (subsets, len(label))), label)
+            loss = loss + between
+            self.state.output[SUBSET_LOSS] = between.detach()
         self.state.output.update(
             {CommonKeys.PRED: logits[: len(label)], TASK_LOSS: task.detach(), DISTILLATION_LOSS: distance.detach()}
         )

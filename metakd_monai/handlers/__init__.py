@@ -1,7 +1,8 @@
-"""Ignite handlers: importance update, dropping of modalities, augmentation, checkpoints, logs, times, progress bar."""
+"""Ignite handlers: importance, teachers, dropping of modalities, augmentation, checkpoints, logs, times, progress."""
 
 from metakd_monai.handlers.augmentation import AugmentHandler
 from metakd_monai.handlers.checkpoint import CheckpointHandler
+from metakd_monai.handlers.election import ElectTeachersHandler
 from metakd_monai.handlers.logs import LossReader, MetaReader, MetricReader, ProgressHandler, ScalarLogHandler
 from metakd_monai.handlers.meta_update import MetaUpdateHandler
 from metakd_monai.handlers.modality_dropping import DropModalitiesHandler
@@ -11,6 +12,7 @@ __all__ = [
     "AugmentHandler",
     "CheckpointHandler",
     "DropModalitiesHandler",
+    "ElectTeachersHandler",
     "LossReader",
     "MetaReader",
     "MetaUpdateHandler",

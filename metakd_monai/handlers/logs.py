@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from metakd_monai.data.files import write_safely
 from metakd_monai.errors import UserError
-from metakd_monai.handlers.meta_update import MetaUpdateHandler
+from metakd_monai.handlers.meta_pass import MetaPassHandler
 from metakd_monai.handlers.ranks import is_follower, mean_over_ranks
 from metakd_monai.vocabulary import REGION_NAMES
 
@@ -104,26 +104,27 @@ class LossReader:
         self.optimizer = optimizer
 
     def __call__(self, engine: Engine) -> dict[str, float]:
-        """Return loss, task_loss and distillation_loss, as means over all processes, and lr."""
+        """Return loss, task_loss, distillation_loss and subset_loss if any, as means over all processes, and lr."""
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
-        names = (CommonKeys.LOSS, "task_loss", "distillation_loss")
-        losses = mean_over_ranks({str(name): scalar(first[name]) for name in names}, engine.state.device)
+        names = (CommonKeys.LOSS, "task_loss", "distillation_loss", "subset_loss")
+        found = {str(name): scalar(first[name]) for name in names if name in first}
+        losses = mean_over_ranks(found, engine.state.device)
         return losses | {"lr": self.optimizer.param_groups[0]["lr"]}
 
 
 class MetaReader:
-    """Read what a :class:`MetaUpdateHandler` measured in its iterations, for :class:`ScalarLogHandler`.
+    """Read what a handler measured on the meta-validation cases in its iterations, for :class:`ScalarLogHandler`.
 
     Args:
-        handler: the meta update.
+        handler: the meta update, or the election of teachers.
     """
 
-    def __init__(self, handler: MetaUpdateHandler) -> None:
+    def __init__(self, handler: MetaPassHandler) -> None:
         self.handler = handler
 
     def __call__(self, engine: Engine) -> Mapping[str, float] | None:
-        """Return importance, meta loss and fill errors after an update; None in between."""
+        """Return what it left in ``scalars`` after a pass; None in between."""
         return self.handler.scalars if self.handler.is_due(engine, engine.state.iteration) else None
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
-from monai.engines import PrepareBatchExtraInput
+from ignite.engine import Engine
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from metakd_monai.equations import fill_error, importance_ratio
+from metakd_monai.handlers.meta_pass import MetaPassHandler
 from metakd_monai.handlers.ranks import add_over_ranks
 from metakd_monai.handlers.soundness import check_losses
 from metakd_monai.vocabulary import MODALITY_NAMES
 
 
-class MetaUpdateHandler:
+class MetaUpdateHandler(MetaPassHandler):
     """Algorithm 1, upper problem: every ``interval`` iterations, let the importance follow the meta-validation loss.
 
     One pass over the meta-validation loader with all modalities that each case has. The features of every scale are
@@ -54,42 +53,21 @@ class MetaUpdateHandler:
         prepare_batch: Callable | None = None,
         names: Sequence[str] = MODALITY_NAMES,
     ) -> None:
-        self.network: Any = network
-        self.importance, self.optimizer = importance, optimizer
-        self.loss_function, self.data_loader, self.interval = loss_function, data_loader, interval
-        self.prepare_batch = PrepareBatchExtraInput("available") if prepare_batch is None else prepare_batch
-        self.names = tuple(names)
-        self.passes = 0
-        self.scalars: dict[str, float] = {}
-
-    def attach(self, engine: Engine) -> None:
-        """Run before the first iteration and every ``interval`` iterations after it."""
-        engine.add_event_handler(Events.ITERATION_STARTED(event_filter=self.is_due), self)
-
-    def is_due(self, engine: Engine, iteration: int) -> bool:
-        """Tell whether this (1-based) iteration begins with an update."""
-        return (iteration - 1) % self.interval == 0
+        super().__init__(network, data_loader, interval, prepare_batch, names)
+        self.importance, self.optimizer, self.loss_function = importance, optimizer, loss_function
 
     def __call__(self, engine: Engine) -> None:
         """Make one pass, and leave what was measured in ``scalars``."""
-        sampler: Any = getattr(self.data_loader, "sampler", None)
-        if hasattr(sampler, "seek"):
-            sampler.seek(self.passes)
-        was_training = self.network.training
-        self.network.eval()
-        batches, found = iter(self.data_loader), []
-        for _ in repeat(None, len(self.data_loader)):
-            batch = next(batches, None)
-            self.optimizer.zero_grad()
-            cases = 0 if batch is None else len(batch["available"])
-            if batch is not None:
-                found.append(self.measure(batch, engine))
-            self.step(cases)
-        self.network.train(was_training)
-        self.passes += 1
-        self.scalars = self.sum_up(found)
+        super().__call__(engine)
         watched = [name for name in self.scalars if not name.startswith("fill_")]  # NaN where there is nothing to fill
         check_losses(engine, {name: self.scalars[name] for name in watched}, self.optimizer)
+
+    def visit(self, batch: Mapping[str, Any] | None, engine: Engine) -> list[Tensor]:
+        """Let the importance make one step; return what :meth:`measure` does."""
+        self.optimizer.zero_grad()
+        found = [] if batch is None else [self.measure(batch, engine)]
+        self.step(0 if batch is None else len(batch["available"]))
+        return found
 
     def measure(self, batch: Mapping[str, Any], engine: Engine) -> Tensor:
         """Give the importance its gradient; return sums and numbers of what was measured, see :meth:`sum_up`."""
@@ -130,11 +108,3 @@ class MetaUpdateHandler:
         for name, distance, similarity in zip(self.names, errors, errors[len(weights) :], strict=False):
             row |= {f"fill_l2_{name}": distance, f"fill_cosine_{name}": similarity}
         return row | {f"importance_{n}": w for n, w in zip(self.names, weights, strict=False)}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return how many passes were made; importance and optimizer are saved beside it."""
-        return {"passes": self.passes}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the passes that were made."""
-        self.passes = int(state["passes"])

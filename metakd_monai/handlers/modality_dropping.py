@@ -32,9 +32,13 @@ class DropModalitiesHandler:
             al. 2022) train beside their own.
         subsets_per_sample: so many subsets are drawn of each sample, and learned from by the features that are there
             already.
+        pair: learn from two subsets of each sample, the second nested in the first: the second is the one that is drawn
+            without, the first all that the sample has (``"all"``), or the second and a drawn part of the rest
+            (``"nested"``). They are the same where nothing is dropped. None for no pairs.
 
     Raises:
-        UserError: for ``single_modality_passes`` that is no whole number from 0, or ``subsets_per_sample`` none from 1.
+        UserError: for ``single_modality_passes`` that is no whole number from 0, or ``subsets_per_sample`` none from 1;
+            for another ``pair``, or one beside these two.
     """
 
     def __init__(
@@ -48,14 +52,21 @@ class DropModalitiesHandler:
         num_replicas: int = 1,
         single_modality_passes: int = 0,
         subsets_per_sample: int = 1,
+        pair: str | None = None,
     ) -> None:
         check_count("single_modality_passes", single_modality_passes, 0)
         check_count("subsets_per_sample", subsets_per_sample, 1)
+        several = subsets_per_sample + single_modality_passes > 1
+        if pair not in (None, "all", "nested"):
+            raise UserError(f"pair: {pair!r} found; expected all, nested or none")
+        if pair and several:
+            raise UserError("pair: found beside subsets_per_sample or single_modality_passes; expected one of them")
         self.transform = RandDropModalitiesd(law=law)
         self.transform.set_random_state(0)  # a generator of its own, to be seeded anew for each sample
         self.seed, self.prob, self.warm_up, self.ramp = seed, prob, warm_up, ramp
         self.rank, self.num_replicas = rank, num_replicas
         self.single_modality_passes, self.subsets_per_sample = single_modality_passes, subsets_per_sample
+        self.pair, self.several = pair, several or pair is not None
 
     def attach(self, engine: Engine) -> None:
         """Act on each batch before the inner step."""
@@ -72,15 +83,14 @@ class DropModalitiesHandler:
         """Replace ``available`` ``(B, N)`` in the engine's batch."""
         batch: Any = engine.state.batch
         self.transform.prob = self.rate(engine.state.iteration)
-        if self.transform.prob == 0 and not self.single_modality_passes:
+        if self.transform.prob == 0 and not self.single_modality_passes and not self.pair:
             return  # all of each
-        several = self.subsets_per_sample + self.single_modality_passes > 1
         rows: list[torch.Tensor] = []
         before = (engine.state.iteration - 1) * len(batch["available"])  # samples of this process before this batch
         for number, available in enumerate(batch["available"], before):
             place = number * self.num_replicas + self.rank
             self.transform.R.seed(seed_of(self.seed, 2, place))  # cheaper than a new generator, and the same draws
-            rows.append(self.subsets(available) if several else self.subset(available))
+            rows.append(self.subsets(available) if self.several else self.subset(available))
         batch["available"] = torch.stack(rows)
 
     def subset(self, available: torch.Tensor) -> torch.Tensor:
@@ -91,6 +101,9 @@ class DropModalitiesHandler:
     def subsets(self, available: torch.Tensor) -> torch.Tensor:
         """Return drawn subsets and single modalities out of what is there, ``(K, N)``."""
         drawn = [self.subset(available) for _ in range(self.subsets_per_sample)]
+        if self.pair:
+            larger = available if self.pair == "all" else drawn[0] | self.subset(available & ~drawn[0])
+            return torch.stack([larger, *drawn])
         there = self.transform.R.permutation(available.nonzero().flatten().numpy())
         single = torch.as_tensor(
             np.resize(there, self.single_modality_passes)

@@ -1,9 +1,12 @@
-"""What a network is trained with: the task's loss and the distillation of Eq. (4)."""
+"""What a network is trained with: the task's loss, the distillation of Eq. (4), and losses between subsets."""
 
 from metakd_monai.losses.distillation import DistillationLoss
 from metakd_monai.losses.region import DiceBCELoss
+from metakd_monai.losses.subsets import RankingLoss, SelfDistillationLoss
 
 __all__ = [
     "DiceBCELoss",
     "DistillationLoss",
+    "RankingLoss",
+    "SelfDistillationLoss",
 ]

@@ -1,8 +1,10 @@
-"""The importance-weighted distillation of Eq. (4) and (5)."""
+"""The distillation between features of Eq. (4) and (5), with what a teacher counts for a student from either method."""
 
 from torch import Tensor, nn
 
-from metakd_monai.equations import distillation
+from metakd_monai.equations import importance_ratio, sum_distances, teacher_matrix
+
+COUNTS = {"ratio": importance_ratio, "teachers": teacher_matrix}
 
 
 class DistillationLoss(nn.Module):
@@ -10,14 +12,27 @@ class DistillationLoss(nn.Module):
 
     Args:
         p: norm of Eq. (5), 1 or 2.
+        counts: how much teacher i counts for student j: ``"ratio"``, w_i / w_j of their importance; ``"teachers"``, 1
+            where i is an elected teacher and else 0, as in LCKD.
+
+    Raises:
+        ValueError: for another p or other counts.
     """
 
-    def __init__(self, p: int = 1) -> None:
+    def __init__(self, p: int = 1, counts: str = "ratio") -> None:
         super().__init__()
         if p not in (1, 2):
             raise ValueError(f"p must be 1 or 2, got {p!r}.")
-        self.p = p
+        if counts not in COUNTS:
+            raise ValueError(f"counts must be 'ratio' or 'teachers', got {counts!r}.")
+        self.p, self.counts = p, counts
 
     def forward(self, features: Tensor, available: Tensor, importance: Tensor) -> Tensor:
-        """Return a scalar for features ``(B, N, C, *S)``, availability ``(B, N)`` and importance ``(N,)``."""
-        return distillation(features, available, importance, self.p)
+        """Return a scalar.
+
+        Args:
+            features: ``(B, N, C, *S)``.
+            available: ``(B, N)`` bool.
+            importance: ``(N,)``, or the elected teachers as 0 and 1; gets no gradient.
+        """
+        return sum_distances(features, available, COUNTS[self.counts](importance.detach()), self.p)

@@ -6,12 +6,13 @@ from metakd_monai.networks.classifier import LateFusionClassifier, MetaKDClassif
 from metakd_monai.networks.encoders import ConvEncoder, VectorEncoder
 from metakd_monai.networks.fusion import scatter_rows
 from metakd_monai.networks.graph import GraphMetaKDUNet
-from metakd_monai.networks.importance import ImportanceWeights, WithImportance
+from metakd_monai.networks.importance import ElectedTeachers, ImportanceWeights, WithImportance
 from metakd_monai.networks.metakd_unet import MetaKDUNet
 from metakd_monai.networks.with_features import WithFeatures, segment_subsets
 
 __all__ = [
     "ConvEncoder",
+    "ElectedTeachers",
     "GraphMetaKDUNet",
     "ImportanceWeights",
     "LateFusionClassifier",

@@ -1,4 +1,4 @@
-"""The importance weight vector."""
+"""The importance weight vector, and the elected teachers that LCKD has in its place."""
 
 from typing import Any
 
@@ -14,12 +14,14 @@ class ImportanceWeights(nn.Module):
     Args:
         num_modalities: N.
         normalization: see :func:`~metakd_monai.equations.normalize_importance`.
-        seed: of the random start, uniform in [0, 1).
+        seed: of the random start, uniform in [0, 1); None for a start with all alike.
     """
 
-    def __init__(self, num_modalities: int = 4, normalization: str = "softmax", seed: int = 0) -> None:
+    def __init__(self, num_modalities: int = 4, normalization: str = "softmax", seed: int | None = 0) -> None:
         super().__init__()
-        start = torch.rand(num_modalities, generator=torch.Generator().manual_seed(seed))
+        start = torch.zeros(num_modalities)
+        if seed is not None:
+            start = torch.rand(num_modalities, generator=torch.Generator().manual_seed(seed))
         normalize_importance(start, normalization)  # refuses an unknown name now, not at the first step
         self.normalization = normalization
         self.weights = nn.Parameter(start)
@@ -27,6 +29,31 @@ class ImportanceWeights(nn.Module):
     def forward(self) -> Tensor:
         """Return the normalised importance, ``(N,)``."""
         return normalize_importance(self.weights, self.normalization)
+
+
+class ElectedTeachers(nn.Module):
+    """Which modalities teach the others, for :class:`~metakd_monai.handlers.ElectTeachersHandler` to elect.
+
+    It stands where the importance stands: in the trainer, the checkpoint, and its optimizer, which has nothing to move.
+
+    Args:
+        num_modalities: N.
+        start: the teacher before the first election; 0 is FLAIR.
+    """
+
+    def __init__(self, num_modalities: int = 4, start: int = 0) -> None:
+        super().__init__()
+        self.teachers = nn.Parameter(torch.zeros(num_modalities), requires_grad=False)
+        self.elect(torch.tensor(start))
+
+    def forward(self) -> Tensor:
+        """Return 1 for each teacher and 0 for the others, ``(N,)``."""
+        return self.teachers.clone()
+
+    def elect(self, best: Tensor) -> None:
+        """Let the modalities of these indices be the teachers; one may stand there more than once."""
+        self.teachers.zero_()
+        self.teachers[best.flatten()] = 1
 
 
 class WithImportance(nn.Module):

@@ -54,7 +54,7 @@ def assemble(bundle: Path, weights: Path | None) -> None:
     code = bundle / HOME / PACKAGE
     shutil.copytree(REPOSITORY / PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     (bundle / HOME / "__init__.py").touch()
-    for path in [*code.rglob("*.py"), *(bundle / "configs").glob("*.json")]:
+    for path in [*code.rglob("*.py"), *(bundle / "configs").rglob("*.json")]:
         rewrite(path)
     metadata = bundle / "configs" / "metadata.json"
     content = json.loads(metadata.read_text(encoding="utf-8"))

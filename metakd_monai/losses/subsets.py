@@ -1,0 +1,72 @@
+"""Losses between what is told of a sample from more of its modalities and from fewer."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from metakd_monai.errors import UserError
+
+
+class SelfDistillationLoss(nn.Module):
+    """Kullback-Leibler divergence of each region's probability from fewer modalities to that from more.
+
+    Each voxel of each region is a yes-or-no question, so this is binary cross-entropy less the teacher's entropy: the
+    same gradient, but 0 where the two agree, so that the logged number says how far they are apart. The prediction
+    from more modalities is the teacher and gets no gradient.
+
+    Args:
+        weight: of the mean over voxels, regions and samples.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return a scalar for logits of K subsets, ``(K, B, R, *S)``, the teacher's first; the label is not read."""
+        check_subsets(logits)
+        students = logits[1:]
+        teacher = logits[:1].detach().expand_as(students)
+        probability = teacher.sigmoid()
+        cross_entropy, entropy = (
+            functional.binary_cross_entropy_with_logits(one, probability) for one in (students, teacher)
+        )
+        return self.weight * (cross_entropy - entropy)
+
+
+class RankingLoss(nn.Module):
+    """What a sample's task loss with more modalities is above that with fewer of them, the ranking loss of SimMLM.
+
+    Gradients go to both; the task loss itself has to outweigh the part of the subset with fewer, or that would be made
+    worse: keep ``weight`` below 0.5, of two subsets' mean.
+
+    Args:
+        loss_function: the task loss, ``(pred, label)`` to scalar.
+        weight: of the mean over samples.
+    """
+
+    def __init__(self, loss_function: Callable[[Tensor, Tensor], Tensor], weight: float = 0.1) -> None:
+        super().__init__()
+        self.loss_function, self.weight = loss_function, weight
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return a scalar.
+
+        Args:
+            logits: of K subsets, each nested in the one before, ``(K, B, R, *S)``.
+            label: ``(B, R, *S)``.
+        """
+        check_subsets(logits)
+        samples = [
+            [self.loss_function(one[None], mask[None]) for one, mask in zip(row, label, strict=True)] for row in logits
+        ]
+        losses = torch.stack([torch.stack(row) for row in samples])  # (K, B)
+        return self.weight * functional.relu(losses[:-1] - losses[1:]).mean()
+
+
+def check_subsets(logits: Tensor) -> None:
+    """Refuse a single subset, of which there is nothing to compare; raises UserError."""
+    if len(logits) < 2:
+        raise UserError("subset_loss: 1 subset of each sample found; expected 2, as the dropping handler's pair draws")
