@@ -37,6 +37,20 @@ def test_a_trained_network_becomes_small_weights_with_a_stride(network, weights,
     assert checksum(tmp_path / "kept.pt") == checksum(tmp_path / "again.pt")
 
 
+def test_of_several_trainings_the_mean_is_published(network, tmp_path):
+    state = network.state_dict()
+    for number, factor in enumerate((0.5, 1.5, 4.0)):
+        torch.save({name: value * factor for name, value in state.items()}, tmp_path / f"{number}.pt")
+    publish([tmp_path / f"{number}.pt" for number in range(3)], tmp_path / "mean.pt")
+    mean = load_network(tmp_path / "mean.pt", optimize="none").state_dict()
+    for name, value in state.items():
+        torch.testing.assert_close(mean[name], value * 2, rtol=2e-3, atol=1e-4)
+    torch.save({**state, "input_stride": torch.tensor(2)}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match=r"other\.pt: weights of another network than"):
+        publish([tmp_path / "0.pt", tmp_path / "other.pt"], tmp_path / "no.pt")
+    assert not (tmp_path / "no.pt").exists()
+
+
 def test_shared_scales_become_copies_for_each_modality(weights, tmp_path):
     image, there = torch.randn(1, 4, 8, 8, 8), torch.tensor([[True, False, True, True]])
     expected, previous = None, weights

@@ -15,27 +15,53 @@ from metakd_monai.data.files import write_bytes
 from metakd_monai.errors import UserError
 from metakd_monai.inferers import WHOLE, Window
 from metakd_monai.networks import MetaKDUNet
+from metakd_monai.networks.architecture import WINDOW
 from metakd_monai.weights.load import load_network, read_architecture, read_state, start_from
 from metakd_monai.weights.locate import checksum
 
 LARGEST = 25_000_000  # bytes
 
 
-def convert(path: Path, stride: int | None, modality_specific_scales: int | None, window: Window = None) -> MetaKDUNet:
-    """Return a network with given weights and another stride, modality-specific scales or window; None for theirs.
+def read_mean(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """Return the mean of several trainings' weights, which began with the same ones; of one, its own.
 
-    With another stride the same window has other voxels.
+    Source: Wortsman et al. 2022, "Model soups".
 
     Raises:
-        UserError: for fewer modality_specific_scales than the weights have: what differs cannot be shared.
+        UserError: for weights that have other names, shapes or settings than the first.
     """
-    state = read_state(path)
+    states = [read_state(path) for path in paths]
+    first = states[0]
+    for path, state in zip(paths, states, strict=True):
+        alike = state.keys() == first.keys() and all(state[name].shape == one.shape for name, one in first.items())
+        settings = [name for name, one in first.items() if not one.is_floating_point() or name == WINDOW]
+        if not alike or any(not torch.equal(state[name], first[name]) for name in settings):
+            raise UserError(f"{path}: weights of another network than {paths[0]} found; expected those of one recipe")
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if one.is_floating_point() else one
+        for name, one in first.items()
+    }
+
+
+def convert(
+    paths: Sequence[Path], stride: int | None, modality_specific_scales: int | None, window: Window = None
+) -> MetaKDUNet:
+    """Return a network with given weights and another stride, modality-specific scales or window; None for theirs.
+
+    With another stride the same window has other voxels. Of several files the weights are the mean.
+
+    Raises:
+        UserError: for fewer modality_specific_scales than the weights have: what differs cannot be shared; see
+            :func:`read_mean`.
+    """
+    state = read_mean(paths)
     arguments = read_architecture(state)
     found = arguments["modality_specific_scales"]
     modality_specific_scales = found if modality_specific_scales is None else modality_specific_scales
     if modality_specific_scales < found:
         raise UserError(
-            f"{path}: modality_specific_scales {found} found; expected at most the {modality_specific_scales} asked for"
+            f"{paths[0]}: modality_specific_scales {found} found; expected at most the {modality_specific_scales} asked"
+            " for"
         )
     stride = stride or arguments["input_stride"]
     if arguments["window"] is not None:
@@ -99,7 +125,7 @@ def pack(network: MetaKDUNet) -> bytes:
 
 
 def publish(
-    source: Path,
+    source: Path | Sequence[Path],
     output: Path,
     stride: int | None = None,
     modality_specific_scales: int | None = None,
@@ -109,7 +135,7 @@ def publish(
     """Write the weights, and return what they are, in two lines.
 
     Args:
-        source: a checkpoint, or weights.
+        source: a checkpoint, or weights; of several the mean, see :func:`read_mean`.
         output: where they go.
         stride: ``input_stride``; None for that of the source, as below.
         modality_specific_scales: each modality gets copies of so many scales.
@@ -120,7 +146,7 @@ def publish(
         UserError: for what cannot be read, converted or written.
         ValueError: for a network that cannot be.
     """
-    network = convert(source, stride, modality_specific_scales, window)
+    network = convert([source] if isinstance(source, Path) else source, stride, modality_specific_scales, window)
     if thresholds is not None:
         move_thresholds(network, thresholds)
     content = pack(network)

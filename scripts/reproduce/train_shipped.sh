@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# The recipe of the weights that the bundle ships: simulated training on crops, then on whole brains, then fp16 with
-# input_stride 2. Why in parts, and why without distillation: docs/model_card.md.
-# Usage: scripts/reproduce/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR [options of the configurations]
+# The recipe of the weights that the bundle ships: simulated training on crops, then on whole brains, without
+# distillation; then MetaKD on real cases, one training for each fold of a cross-validation, and the mean of their
+# weights in fp16 with input_stride 2. Why in parts: docs/weights-history.md.
+# Usage: scripts/reproduce/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR CASES [options of the simulated trainings]
 #   ATLAS_DIR  tissue maps of SRI24, MNI152 and Colin27, as scripts/weights/prepare_atlases.py makes them
-#   REAL_DIR   labelled cases with four sequences whose licence lets weights be shared
-# About seventeen hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
+#   REAL_DIR   labelled cases with four sequences to simulate from, whose licence lets weights be shared
+#   CASES      labelled cases with four sequences to train on and cross-validate with, of such a licence
+# About twenty hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
-if [ $# -lt 3 ]; then sed -n '2,7p' "$0" | cut -c3- >&2; exit 2; fi
+if [ $# -lt 4 ]; then sed -n '2,10p' "$0" | cut -c3- >&2; exit 2; fi
 output=$(realpath -m "$1")
 atlas=$(realpath -e "$2")
 real=$(realpath -e "$3")
-shift 3
+cases=$(realpath -e "$4")
+shift 4
 cd "$(dirname "$0")/../.."
 scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore THP_MEM_ALLOC_ENABLE=1
@@ -51,5 +54,8 @@ with_each_alone own borders 31 "${subsets[@]}" --learning_rate 0.0015 \
 agent=("${subsets[@]}" --learning_rate 0.001 --meta_interval 250 --max_iterations 900 --lr_scheduler#iterations 900)
 on_whole_brains borders agent "${agent[@]}" --seed 37 "$@"
 on_whole_brains agent longer "${agent[@]}" --seed 43 "$@"
-python scripts/weights/publish.py "$output/longer/model.pt" --output "$output/model.pt" --input-stride 2 --window whole \
-    --thresholds 0.2 0.2 0.5
+python scripts/weights/publish.py "$output/longer/model.pt" --output "$output/simulated.pt" --input-stride 2 \
+    --window whole --thresholds 0.2 0.2 0.5
+START="$output/simulated.pt" scripts/reproduce/cross_validate.sh "$cases" "$output/real" metakd
+python scripts/weights/publish.py "$output"/real/metakd/fold*/model.pt --output "$output/model.pt" \
+    --input-stride 2 --window whole

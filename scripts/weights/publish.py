@@ -1,7 +1,9 @@
 """Write the weights that the bundle ships: a trained network's state dict in numbers of 16 bits, with its stride.
 
-Usage: publish.py CHECKPOINT_OR_MODEL --output models/model.pt [--input-stride 2] [--modality-specific-scales 2]
+Usage: publish.py CHECKPOINT_OR_MODEL ... --output models/model.pt [--input-stride 2] [--modality-specific-scales 2]
            [--window X,Y,Z|whole] [--thresholds ET TC WT] [--expected FILE] [--cases FOLDER ...]
+
+Of several files, trained by one recipe from the same start, the mean is published.
 
 Beside them goes expected.json (metakd_monai.apps.predict.expectations), for what metakd predict says of a case: the
 Dice of --expected, as metakd study writes it, and the ranges that the cases of the folders span, which
@@ -23,7 +25,7 @@ from metakd_monai.weights.publish import publish
 def main() -> int:
     """Publish; 1 when that cannot be done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, metavar="CHECKPOINT_OR_MODEL")
+    parser.add_argument("source", type=Path, nargs="+", metavar="CHECKPOINT_OR_MODEL")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--input-stride", type=int, help="default: what the weights say")
     parser.add_argument(
