@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 SHARE = 0.8  # of new cases lie in a range, at least
 
 
-def predictive_range(values: ArrayLike, cases: Sequence[str], share: float = SHARE) -> tuple[float, float] | None:
+def predictive_range(
+    values: ArrayLike, cases: Sequence[str] | NDArray[np.str_], share: float = SHARE
+) -> tuple[float, float] | None:
     """Return the range in which the value of a new case lies with a probability of at least ``share``.
 
     On each side at most half of the rest lies outside, counting the new case itself as if it were beyond all others.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -35,20 +36,12 @@ EXCHANGED = (0, 2, 1, 3)  # T1 and T1ce under each other's name
 
 def measure_once(engine: SubsetPredictor, case: Case, path: Path) -> Record:
     """Return what :func:`measure_case` measures, or what it wrote to a file in an earlier run of the same settings."""
-    settings: dict[str, Any] = {**asdict(engine.predictor.settings), "label": str(case.label)}
-    wanted = _plain(settings)
+    wanted = json.loads(json.dumps({**asdict(engine.predictor.settings), "label": str(case.label)}))
     record = read_record(path)
     if record.get("settings") != wanted:
         record = {"settings": wanted, **measure_case(engine, case)}
         write_json(path, record)
     return record
-
-
-def _plain(value: Any) -> Any:
-    """Return tuples as lists, as JSON has them."""
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def measure_case(engine: SubsetPredictor, case: Case) -> Record:

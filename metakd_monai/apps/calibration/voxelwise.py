@@ -80,13 +80,13 @@ def score_voxels(
 
 def near_borders(masks: NDArray[np.bool_], edges: Sequence[float]) -> NDArray[np.bool_]:
     """Return where masks ``(K, *S)`` have a border within :data:`NEAR` mm, ``(*S)``."""
-    together = masks.any(axis=0)
+    together: NDArray[np.bool_] = np.logical_or.reduce(masks)
     found = np.zeros_like(together)
     if not together.any():
         return found
     box = bounding_box(together, margin=int(np.ceil(NEAR / min(edges))) + 1)
     border = np.zeros_like(together[box])
-    for mask in masks[(slice(None), *box)]:
-        border |= mask & ~ndimage.binary_erosion(mask)
+    for mask in masks:
+        border |= mask[box] & ~ndimage.binary_erosion(mask[box], border_value=1)
     found[box] = ndimage.distance_transform_edt(~border, sampling=edges) <= NEAR
     return found

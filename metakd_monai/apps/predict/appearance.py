@@ -84,7 +84,8 @@ def measure_contrast(t1: Tensor, t1ce: Tensor) -> float:
     both = (t1 != 0) & (t1ce != 0)
     if not both.any():
         return 0.0
-    return float(np.subtract(*(np.percentile(scale_by_quartiles(one[both]), BRIGHT) for one in (t1ce, t1))))
+    dull, bright = (float(np.percentile(scale_by_quartiles(one[both]), BRIGHT)) for one in (t1, t1ce))
+    return bright - dull
 
 
 def scale_by_quartiles(values: Tensor) -> NDArray[np.float64]:

@@ -80,13 +80,14 @@ def sum_masks(logits: Tensor, labels: Tensor, edges: Sequence[float]) -> dict[st
         In mL, with the probabilities p, 0 where faint, and the mask m: ``mask``, the sum of m; ``chance``, of p;
         ``both``, of p m; ``core``, the volume where p is above .9; and ``surface`` of the mask, in cm2.
     """
-    each, found = math.prod(edges) / 1000, {}
+    each = math.prod(edges) / 1000
+    found: dict[str, Sums] = {}
     for region, one, inside in zip(Region, logits, labels_to_regions(labels) > 0, strict=True):
         seen = (one > FAINT) | inside
         chance, mask = one[seen].sigmoid().double(), inside[seen]
         sums = {"mask": mask.sum(), "chance": chance.sum(), "both": chance[mask].sum(), "core": (chance > 0.9).sum()}
-        found[region.value] = {name: float(value) * each for name, value in sums.items()}
-        found[region.value]["surface"] = surface_of(inside, edges)
+        volumes = {name: float(value) * each for name, value in sums.items()}
+        found[region.value] = {**volumes, "surface": surface_of(inside, edges)}
     return found
 
 
