@@ -42,15 +42,18 @@ def test_sums_by_hand():
     assert found["mask"] == pytest.approx(0.2)
     assert found["chance"] == pytest.approx(0.1 * (2 * 0.9 + 2 * 0.1))
     assert found["both"] == pytest.approx(0.1 * 2 * 0.9)
+    bits = -(0.9 * math.log2(0.9) + 0.1 * math.log2(0.1))
+    assert found["doubt"] == pytest.approx(0.1 * 4 * bits)
     assert found["surface"] == pytest.approx((4 * 10 + 4 * 20 + 2 * 50) / 100)  # faces across x, y and z in mm2
 
 
 def test_features_by_hand():
-    sums = {"mask": 2.0, "chance": 3.0, "both": 1.5, "core": 1.0, "surface": 20.0}
+    sums = {"mask": 2.0, "chance": 3.0, "both": 1.5, "core": 1.0, "doubt": 4.0, "surface": 20.0}
     found = features_of(sums, ["flair", "t2"])
     assert found.keys() == set(FEATURES)
     assert found["agreement"] == pytest.approx(2 * 1.5 / 5)
     assert found["fill"] == pytest.approx(math.log((3 + LEAST_ML) / (2 + LEAST_ML)))
+    assert found["doubt"] == pytest.approx(math.log10((4 + LEAST_ML) / (2 + LEAST_ML)))
     assert (found["core"], found["flair"], found["t1"], found["t2"]) == (0.5, 1, 0, 1)
 
 

@@ -15,16 +15,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from metakd_monai.transforms import labels_to_regions
 from metakd_monai.vocabulary import MODALITY_NAMES, Region
 
 FAINT = -3.0  # logit, a probability of .047: what is below adds up over a whole brain, and means nothing
+LN2 = math.log(2)
 LEAST_SPREAD = 0.2
 LEAST_ML = 0.05  # so that the logarithm of nothing is a number
 INTERCEPT = "intercept"
-FEATURES = ("agreement", "fill", "core", "log10_ml", "surface", *MODALITY_NAMES)
+FEATURES = ("agreement", "fill", "core", "doubt", "log10_ml", "surface", *MODALITY_NAMES)
 Sums = Mapping[str, float]
 
 
@@ -78,15 +80,17 @@ def sum_masks(logits: Tensor, labels: Tensor, edges: Sequence[float]) -> dict[st
 
     Returns:
         In mL, with the probabilities p, 0 where faint, and the mask m: ``mask``, the sum of m; ``chance``, of p;
-        ``both``, of p m; ``core``, the volume where p is above .9; and ``surface`` of the mask, in cm2.
+        ``both``, of p m; ``core``, the volume where p is above .9; ``doubt``, the sum of the entropy of p in bits;
+        and ``surface`` of the mask, in cm2.
     """
     each = math.prod(edges) / 1000
     found: dict[str, Sums] = {}
     for region, one, inside in zip(Region, logits, labels_to_regions(labels) > 0, strict=True):
         seen = (one > FAINT) | inside
         chance, mask = one[seen].sigmoid().double(), inside[seen]
-        sums = {"mask": mask.sum(), "chance": chance.sum(), "both": chance[mask].sum(), "core": (chance > 0.9).sum()}
-        volumes = {name: float(value) * each for name, value in sums.items()}
+        doubt = torch.special.entr(chance) + torch.special.entr(1 - chance)  # in nats
+        sums = {"mask": mask, "chance": chance, "both": chance[mask], "core": chance > 0.9, "doubt": doubt / LN2}
+        volumes = {name: float(values.sum()) * each for name, values in sums.items()}
         found[region.value] = {**volumes, "surface": surface_of(inside, edges)}
     return found
 
@@ -109,13 +113,15 @@ def features_of(sums: Sums, modalities: Sequence[str]) -> dict[str, float]:
     Returns:
         ``agreement``, the Dice to expect if each voxel belonged to the region with its probability, all of them
         together; ``fill``, the logarithm of the volume by probabilities over that of the mask; ``core``, the share of
-        it that is sure; ``log10_ml``, of the volume; ``surface``, the logarithm of the mask's surface over its volume
-        in 1/cm; and 1 for each sequence that was given, 0 for the others.
+        it that is sure; ``doubt``, the logarithm of bits for each voxel of it; ``log10_ml``, of the volume;
+        ``surface``, the logarithm of the mask's surface over its volume in 1/cm; and 1 for each sequence that was
+        given, 0 for the others.
     """
     return {
         "agreement": 2 * sums["both"] / (sums["mask"] + sums["chance"]),
         "fill": math.log((sums["chance"] + LEAST_ML) / (sums["mask"] + LEAST_ML)),
         "core": sums["core"] / sums["mask"],
+        "doubt": math.log10((sums["doubt"] + LEAST_ML) / (sums["mask"] + LEAST_ML)),
         "log10_ml": math.log10(sums["mask"] + LEAST_ML),
         "surface": math.log10((sums["surface"] + LEAST_ML) / sums["mask"]),
         **{name: float(name in modalities) for name in MODALITY_NAMES},
