@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from metakd_monai.data.boxes import bounding_box
 from metakd_monai.transforms import labels_to_regions
 from metakd_monai.vocabulary import MODALITY_NAMES, Region
 
@@ -84,10 +85,14 @@ def sum_masks(logits: Tensor, labels: Tensor, edges: Sequence[float]) -> dict[st
         and ``surface`` of the mask, in cm2.
     """
     each = math.prod(edges) / 1000
+    seen = (logits.amax(dim=0) > FAINT) | (labels[0] > 0)
+    if bool(seen.any()):  # the rest has no part in any sum
+        box = (slice(None), *bounding_box(seen.numpy(), margin=1))
+        logits, labels = logits[box], labels[box]
     found: dict[str, Sums] = {}
     for region, one, inside in zip(Region, logits, labels_to_regions(labels) > 0, strict=True):
         seen = (one > FAINT) | inside
-        chance, mask = one[seen].sigmoid().double(), inside[seen]
+        chance, mask = one[seen].sigmoid(), inside[seen]
         doubt = torch.special.entr(chance) + torch.special.entr(1 - chance)  # in nats
         sums = {"mask": mask, "chance": chance, "both": chance[mask], "core": chance > 0.9, "doubt": doubt / LN2}
         volumes = {name: float(values.sum()) * each for name, values in sums.items()}
