@@ -16,6 +16,7 @@ from test_predict import predict
 from metakd_monai.apps.predict.appearance import measure_appearance, measure_contrast
 from metakd_monai.apps.predict.expectations import FILE, read_expectations
 from metakd_monai.apps.predict.input_checks import find_unusual, merge_appearances
+from metakd_monai.apps.predict.mask_quality import FEATURES, INTERCEPT
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.nifti import read_voxels
@@ -25,7 +26,7 @@ from metakd_monai.weights.exports.write_export import export_network
 from metakd_monai.weights.locate import checksum
 
 MM = (1.0, 1.0, 1.0)
-DICE = {"mean": 0.7, "lowest": 0.5, "highest": 0.9, "cases": 3}
+DICE = {"median": 0.7, "low": 0.5, "high": 0.9, "cases": 9}
 
 
 def look_at(image, spacing=MM):
@@ -106,7 +107,7 @@ def test_sequences_under_each_other_s_name_are_unusual(real, ranges):
 
 def test_t1_and_t1ce_exchanged(real, ranges):
     (line,) = find_unusual(look_at(real[[0, 2, 1, 3]]), ranges)
-    assert re.fullmatch(r"t1 and t1ce exchanged\? what t1ce adds to t1 has skewness -\d\.\d\d \(in training .*\)", line)
+    assert re.fullmatch(r"t1 and t1ce exchanged\? the brightest of t1 is \d\.\d\d quartiles brighter", line)
     assert "contrast" not in look_at(torch.where(torch.arange(4)[:, None, None, None] == 2, 0, real))
 
 
@@ -142,16 +143,15 @@ def describe(weights, **content):
 
 
 def subsets():
-    one = {**DICE, "highest": 0.5, "cases": 1}
-    return {"flair+t1ce": {"WT": DICE, "ET": {**DICE, "lowest": 0.123}}, "t1": {"WT": one}}
+    return {"flair+t1ce": {"WT": DICE, "ET": {**DICE, "low": 0.123}}, "t1": {"WT": {"median": 0.5, "cases": 8}}}
 
 
 def test_predict_tells_the_dice_of_the_given_subset(cohort, weights, tmp_path, caplog):
-    describe(weights, subsets=subsets())
+    describe(weights, subsets=subsets(), measured="three folds")
     case = find_cases(cohort)[0]
     for given, said in (
-        ("t1ce,flair", " s; expected Dice ET 0.12-0.90 (3 cases), WT 0.50-0.90 (3 cases)"),
-        ("t1", " s"),  # of one case
+        ("t1ce,flair", " s; expected Dice ET 0.12-0.90, WT 0.50-0.90 (three folds)"),
+        ("t1", " s"),  # of too few cases
         ("t2", " s"),
     ):
         caplog.clear()
@@ -166,7 +166,8 @@ def test_predict_tells_the_dice_of_the_given_subset(cohort, weights, tmp_path, c
             assert report["expected"] is None
         else:
             name = "+".join(m.value for m in Modality if m.value in given.split(","))
-            assert report["expected"] == {"dice": subsets()[name], "measured_on": ["a", "b", "c"]}
+            said = {"measured": "three folds", "measured_on": ["a", "b", "c"]}
+            assert report["expected"] == {"predicted": {}, "dice": subsets()[name], **said}
 
 
 def test_predict_warns_and_goes_on(cohort, weights, tmp_path, caplog):
@@ -195,12 +196,13 @@ def test_predict_warns_and_goes_on(cohort, weights, tmp_path, caplog):
 
 
 BAD_DICE = [
-    {"mean": 1},
-    {**DICE, "lowest": "abc"},
-    {**DICE, "lowest": [0.5]},
-    {**DICE, "highest": None},
-    {**DICE, "mean": True},
-    {**DICE, "mean": 1.5},
+    {"median": 1},
+    {**DICE, "low": "abc"},
+    {**DICE, "low": [0.5]},
+    {**DICE, "high": None},
+    {**DICE, "median": True},
+    {**DICE, "high": 1.5},
+    {**DICE, "median": 0.4},
     {**DICE, "cases": math.nan},
     {**DICE, "cases": math.inf},
     {**DICE, "cases": None},
@@ -219,9 +221,21 @@ BAD_RANGES = [
     {**GOOD_RANGES, "t1_colour": [1, 2]},
     [],
 ]
+MODEL = {"weights": dict.fromkeys((INTERCEPT, *FEATURES), 0.1), "error": [-0.5, 0.4], "flag_below": 0.5}
+BAD_MODELS = [
+    {"weights": {INTERCEPT: 1}},
+    {"weights": None},
+    {"error": [0.4, -0.5]},
+    {"error": [0.4]},
+    {"error": 0.4},
+    {"flag_below": math.nan},
+]
 UNREADABLE = [
     *({"subsets": {"t1": {"WT": dice}}} for dice in BAD_DICE),
     *({"training": {"ranges": ranges}} for ranges in BAD_RANGES),
+    *({"masks": {"WT": {**MODEL, **change}}} for change in BAD_MODELS),
+    {"masks": {"XX": MODEL}},
+    {"masks": []},
     {"subsets": {"t1": {"XX": DICE}}},
     {"subsets": ["t1"]},
     {"subsets": {"t1": None}},
@@ -241,13 +255,13 @@ def test_what_is_about_other_weights_or_unreadable_is_ignored_with_a_note(weight
     describe(weights, **{"subsets": subsets(), **change})
     found = read_expectations(weights, checksum(weights))
     assert found.note == note
-    assert found.report(["t1"]) == {"note": note}
+    assert found.report(["t1"], {}) == {"note": note}
     assert found.describe(["t1"]) == ""
     for text in ("{", "[]", "[" * 100_000, "null", '"text"', "\x00"):
         weights.with_name(FILE).write_text(text)
         assert read_expectations(weights, checksum(weights)).note == "expected.json is unreadable, ignored"
     weights.with_name(FILE).unlink()
-    assert read_expectations(weights, checksum(weights)).report(["t1"]) is None
+    assert read_expectations(weights, checksum(weights)).report(["t1"], {}) is None
 
 
 def test_the_note_is_in_line_and_report(cohort, weights, tmp_path, caplog):

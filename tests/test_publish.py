@@ -126,11 +126,17 @@ def test_git_takes_the_shipped_files_only(name, ignored):
 def test_expectations_are_put_together(cohort, weights, tmp_path):
     output = tmp_path / "models" / "model.pt"
     publish(weights, output)
-    dice = {"flair": {"WT": {"mean": 0.8, "lowest": 0.7, "highest": 0.9, "cases": 3}}}
-    measured = {"subsets": dice, "cases": ["a", "b"], "weights_sha256": checksum(output), "surplus": 1}
+    dice = {"flair": {"WT": {"median": 0.8, "low": 0.7, "high": 0.9, "cases": 9}}}
+    measured = {
+        "subsets": dice,
+        "cases": ["a", "b"],
+        "weights_sha256": checksum(output),
+        "measured": "9 cases",
+        "surplus": 1,
+    }
     (tmp_path / "measured.json").write_text(json.dumps(measured))
     said = publish_expectations(output, None, [cohort])
-    assert said.endswith("expected.json: Dice of 0 subsets on 0 cases, 17 ranges")
+    assert said.endswith("expected.json: Dice of 0 subsets on 0 cases, 0 models, 16 ranges")
     publish_expectations(output, tmp_path / "measured.json", [])
     found = json.loads((output.parent / "expected.json").read_text())
     assert {name: found[name] for name in ("subsets", "cases", "weights_sha256")} == {
@@ -138,7 +144,7 @@ def test_expectations_are_put_together(cohort, weights, tmp_path):
     }
     assert found["training"]["cases"] == len(find_cases(cohort))
     assert found["training"]["ranges"]["longest_edge"] == [6, 6]
-    assert read_expectations(output, checksum(output)).describe(["flair"]) == "expected Dice WT 0.70-0.90 (3 cases)"
+    assert read_expectations(output, checksum(output)).describe(["flair"]) == "expected Dice WT 0.70-0.90 (9 cases)"
 
     other = tmp_path / "other.pt"
     torch.save(MetaKDUNet(channels=CHANNELS).state_dict(), other)
@@ -148,6 +154,10 @@ def test_expectations_are_put_together(cohort, weights, tmp_path):
         publish_expectations(output, tmp_path / "measured.json", [])
     publish_expectations(output, None, [cohort])  # Dice of the former weights does not stay
     assert set(json.loads((output.parent / "expected.json").read_text())) == {"weights_sha256", "training"}
+    measured["folds"] = ["of a fold", "of another"]  # a cross-validation is about all weights of its recipe
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    publish_expectations(output, tmp_path / "measured.json", [])
+    assert read_expectations(output, checksum(output)).measured_on == ["a", "b"]
     (tmp_path / "bad.json").write_text("[")
     with pytest.raises(UserError, match=r"bad\.json: unreadable"):
         publish_expectations(output, tmp_path / "bad.json", [])

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from metakd_monai.apps.predict.appearance import Appearance, measure_appearance
+from metakd_monai.apps.predict.appearance import Appearance, measure_appearance, part_of
 from metakd_monai.apps.predict.expectations import FILE, read_expectations
 from metakd_monai.apps.predict.input_checks import Ranges, find_unusual, merge_appearances
 from metakd_monai.apps.simulation.training import load_anatomies, scan, simulate
@@ -31,7 +31,7 @@ from metakd_monai.data.files import read_json, write_json
 from metakd_monai.data.stream import seed_of
 from metakd_monai.errors import UserError
 from metakd_monai.transforms import LoadImageModalitiesd
-from metakd_monai.vocabulary import MODALITY_NAMES, Modality, modality_subsets
+from metakd_monai.vocabulary import Modality, modality_subsets
 from metakd_monai.weights.locate import checksum
 
 GAIN = 400  # of white matter, as in files
@@ -136,15 +136,6 @@ def collect(options: argparse.Namespace) -> list[Record]:
 def usual_appearance(record: Record, edges: Appearance) -> Appearance:
     """Return the appearance of a case as it is, with the edges of voxels that images of the weights have."""
     return {**edges, **record["appearances"][""]}
-
-
-def part_of(appearance: Appearance, names: Sequence[str]) -> Appearance:
-    """Return the appearance of a case of which a user gives some sequences only."""
-    others = set(MODALITY_NAMES) - set(names)
-    kept = {name: value for name, value in appearance.items() if name.split("_")[0] not in others}
-    if not {"t1", "t1ce"} <= set(names):
-        kept.pop("contrast", None)
-    return kept
 
 
 def warned_of(record: Record, what: str, edges: Appearance, ranges: Ranges) -> list[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from metakd_monai.data.nifti import voxel_ml
-from metakd_monai.vocabulary import Modality
+from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 
 Appearance = dict[str, float]
 
 
+BRIGHT = 99.5  # percentile; on 28 real brains the sign was right of all from 99 to 99.7, of this by the most
 ENOUGH = 500_000  # voxels of a volume for percentiles
 
 
@@ -74,17 +76,16 @@ def measure_values(values: Tensor) -> Appearance:
 
 
 def measure_contrast(t1: Tensor, t1ce: Tensor) -> float:
-    """Return the skewness of what T1ce ``(*S)`` adds to T1, each in its quartiles from its median.
+    """Return by how much T1ce ``(*S)`` has brighter brights than T1, each in its quartiles from its median.
 
-    Contrast agent brightens a few places, vessels and meninges above all, so it is positive; of exchanged files it is
-    negative.
+    Contrast agent brightens a few places, vessels and meninges in every brain, so the :data:`BRIGHT` percentile of T1ce
+    lies higher; of exchanged files it lies lower by as much, and the number is negative.
     """
     both = (t1 != 0) & (t1ce != 0)
     if not both.any():
         return 0.0
-    added = scale_by_quartiles(t1ce[both]) - scale_by_quartiles(t1[both])
-    added -= added.mean()
-    return float((added**3).mean() / max((added**2).mean() ** 1.5, np.finfo(np.float32).tiny))
+    dull, bright = (float(np.percentile(scale_by_quartiles(one[both]), BRIGHT)) for one in (t1, t1ce))
+    return bright - dull
 
 
 def scale_by_quartiles(values: Tensor) -> NDArray[np.float64]:
@@ -98,3 +99,12 @@ def scale_by_quartiles(values: Tensor) -> NDArray[np.float64]:
 def thin_out(values: Tensor) -> Tensor:
     """Return every n-th of values ``(V,)``, enough for percentiles."""
     return values[:: max(1, values.numel() // ENOUGH)]
+
+
+def part_of(appearance: Appearance, names: Sequence[str]) -> Appearance:
+    """Return the appearance of a case of which a user gives the named sequences only."""
+    others = set(MODALITY_NAMES) - set(names)
+    kept = {name: value for name, value in appearance.items() if name.split("_")[0] not in others}
+    if others & {Modality.T1.value, Modality.T1CE.value}:
+        kept.pop("contrast", None)
+    return kept

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from nibabel.affines import voxel_sizes
 
+from metakd_monai.apps.predict.mask_quality import describe_predicted, predict_dice, warn_of
 from metakd_monai.apps.predict.outputs import Outputs, is_done, mask_path, write_outputs
 from metakd_monai.apps.predict.predictor import Predictor, Settings
 from metakd_monai.apps.predict.uncertainty import describe_uncertainty
@@ -94,8 +97,11 @@ def make_report(predictor: Predictor, case: Case, found: Segmented, settings: Se
     """Return the report on a case, as JSON holds it."""
     image, available = found.item["image"], found.item["available"]
     used = [m.value for m, there in zip(Modality, available.tolist(), strict=True) if there]
-    expectations = predictor.expectations
+    expectations, edges = predictor.expectations, [float(edge) for edge in voxel_sizes(np.asarray(image.affine))]
     unusual = expectations.find_unusual(image.as_tensor(), available, image.affine)
+    volumes = measure(found.labels, image.affine)
+    predicted = predict_dice(expectations.models, found.logits, found.labels, edges, used)
+    warnings = warn_of(predicted, volumes) if expectations.models else []
     return {
         "case": case.case_id,
         "settings": asdict(settings),
@@ -105,9 +111,9 @@ def make_report(predictor: Predictor, case: Case, found: Segmented, settings: Se
         "files": case.as_item()["image"],
         "notes": list(case.notes),
         "modalities": {"used": used, "missing": [name for name in MODALITY_NAMES if name not in used]},
-        "volumes_ml": measure(found.labels, image.affine),
-        "expected": expectations.report(used),
-        "warnings": [*filter(None, [image.meta.get(NOTE), found.smaller]), *unusual],
+        "volumes_ml": volumes,
+        "expected": expectations.report(used, predicted),
+        "warnings": [*warnings, *filter(None, [image.meta.get(NOTE), found.smaller]), *unusual],
         "uncertainty": None if found.entropy is None else describe_uncertainty(available.tolist()),
         "seconds": dict(found.seconds),
     }
@@ -134,7 +140,8 @@ def sum_up(predictor: Predictor, report: Mapping[str, Any]) -> str:
     """Return a report in a line, and one for each warning."""
     given, absent = given_and_absent(report)
     expectations = predictor.expectations
-    known = (expectations.describe(report["modalities"]["used"]), expectations.note)
+    predicted = describe_predicted((report["expected"] or {}).get("predicted", {}))
+    known = (predicted or expectations.describe(report["modalities"]["used"]), expectations.note)
     notes = "".join(f"; {note}" for note in known if note)
     took = f"{sum(report['seconds'].values()):.1f} s"
     line = f"{', '.join(list_volumes(report))} (given {given}; absent {absent}) in {took}{notes}"

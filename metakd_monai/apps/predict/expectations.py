@@ -1,15 +1,22 @@
-"""What to expect of a case before its mask is looked at: the Dice that was measured, and how usual the case is.
+"""What to expect of a case: the Dice that was measured, that which its mask predicts, and how usual the case is.
 
-Both stand in ``expected.json`` beside the weights, and count for the weights whose SHA-256 the file names::
+All of it stands in ``expected.json`` beside the weights, and counts for the weights whose SHA-256 the file names::
 
     {
       "weights_sha256": "...",
+      "measured": "cross-validation, 28 cases, 4 folds",
       "cases": ["name of each case that Dice was measured on", ...],
-      "subsets": {"flair+t1ce": {"WT": {"mean": 0.8, "lowest": 0.6, "highest": 0.9, "cases": 7}, ...}, ...},
+      "least_et_ml": 1.0,
+      "subsets": {"flair+t1ce": {"WT": {"cases": 28, "median": 0.86, "low": 0.7, "high": 0.93}, ...}, ...},
+      "masks": {"WT": {"weights": {"intercept": -0.5, ...}, "error": [-0.4, 0.3], "flag_below": 0.6}, ...},
       "training": {"cases": 40, "ranges": {"brain_ml": [1080, 1700], ...}}
     }
 
-Subsets are named in the vocabulary's order. Each part may be missing. Ranges are those of :func:`measure_appearance`.
+Subsets are named in the vocabulary's order. From ``low`` to ``high`` the Dice of a new case lies with a probability of
+at least 80 % (:mod:`metakd_monai.metrics.conformal`); neither stands there of fewer than 9 cases, and then nothing is
+said of the region. ET counts over references with at least ``least_et_ml``. ``masks`` are what
+:mod:`metakd_monai.apps.predict.mask_quality` reads, whatever stands beside that. Each part may be missing. Ranges of
+the training cases are those of :func:`measure_appearance`.
 """
 
 from __future__ import annotations
@@ -25,20 +32,20 @@ from torch import Tensor
 
 from metakd_monai.apps.predict.appearance import measure_appearance
 from metakd_monai.apps.predict.input_checks import KINDS, Ranges, find_unusual
+from metakd_monai.apps.predict.mask_quality import (
+    FEATURES,
+    INTERCEPT,
+    PredictedDice,
+    QualityModel,
+    report_predicted,
+)
 from metakd_monai.data.files import read_json
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Region
 
 FILE = "expected.json"
 NEEDED = ("shortest_edge", "longest_edge", "brain_ml", "brain_share")  # among the ranges
-FEWEST_CASES = 3  # that a Dice is measured on, to be said
-
-
-def show_dice(dice: Mapping[str, float]) -> str:
-    """Write the Dice of a region, and on how many cases it was measured, for a user."""
-    cases = dice["cases"]
-    low, high = f"{dice['lowest']:.2f}", f"{dice['highest']:.2f}"
-    return f"{low if low == high else f'{low}-{high}'} ({cases} cases)"
+MEASURED = "measured on labelled cases"  # where a file does not say how
 
 
 @dataclass(frozen=True)
@@ -47,36 +54,48 @@ class Expectations:
 
     Attributes:
         subsets: Dice by subset and region.
+        measured: how.
         measured_on: names of cases.
+        models: of each region, that predict a mask's Dice.
         ranges: of the training cases.
         note: why there is nothing, where there is a file.
     """
 
     subsets: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    measured: str = MEASURED
     measured_on: Sequence[str] = ()
+    models: Mapping[str, QualityModel] = field(default_factory=dict)
     ranges: Ranges = field(default_factory=dict)
     note: str | None = None
 
     def dice(self, modalities: Sequence[str]) -> dict[str, Mapping[str, float]]:
-        """Return the Dice of each region that was measured on enough cases, of sequences in the vocabulary's order."""
+        """Return the Dice of each region that has a range, of sequences in the vocabulary's order."""
         regions = self.subsets.get("+".join(modalities), {})
-        return {region: dice for region, dice in regions.items() if dice["cases"] >= FEWEST_CASES}
+        return {region: dice for region, dice in regions.items() if "low" in dice}
 
-    def report(self, modalities: Sequence[str]) -> dict[str, Any] | None:
-        """Return what a report says of the Dice to expect from sequences, named in the vocabulary's order."""
+    def report(self, modalities: Sequence[str], predicted: Mapping[str, PredictedDice]) -> dict[str, Any] | None:
+        """Return what a report says of the Dice to expect from sequences, named in the vocabulary's order.
+
+        Args:
+            modalities: that were given.
+            predicted: by the mask.
+        """
         if self.note is not None:
             return {"note": self.note}
         dice = self.dice(modalities)
-        return {"dice": dice, "measured_on": list(self.measured_on)} if dice else None
+        if not dice and not predicted:
+            return None
+        found = {"predicted": report_predicted(predicted), "dice": dice}
+        return {**found, "measured": self.measured, "measured_on": list(self.measured_on)}
 
     def describe(self, modalities: Sequence[str]) -> str:
         """Say in a few words which Dice to expect, or nothing.
 
-        As ``expected Dice ET 0.41-0.83 (4 cases), WT 0.70-0.93 (5 cases)``.
+        As ``expected Dice ET 0.41-0.83, WT 0.70-0.93 (cross-validation, 28 cases, 4 folds)``.
         """
-        dice = self.dice(modalities)
-        ranges = [f"{region.value} {show_dice(dice[region])}" for region in Region if region.value in dice]
-        return f"expected Dice {', '.join(ranges)}" if ranges else ""
+        dice = {region.value: self.dice(modalities).get(region.value) for region in Region}
+        ranges = [f"{region} {one['low']:.2f}-{one['high']:.2f}" for region, one in dice.items() if one]
+        return f"expected Dice {', '.join(ranges)} ({self.measured})" if ranges else ""
 
     def find_unusual(self, image: Tensor, available: Tensor, affine: ArrayLike) -> list[str]:
         """Return what is unlike the training cases in a case, see :func:`find_unusual`."""
@@ -103,7 +122,9 @@ def read_expectations(weights: str | Path, sha256: str) -> Expectations:
         ranges = read_mapping(content["training"])["ranges"] if "training" in content else None
         return Expectations(
             {str(subset): read_dice(regions) for subset, regions in read_mapping(content.get("subsets", {})).items()},
+            str(content.get("measured", MEASURED)),
             [str(case) for case in read_list(content.get("cases", []))],
+            {Region(region).value: read_model(one) for region, one in read_mapping(content.get("masks", {})).items()},
             {} if ranges is None else read_ranges(ranges),
         )
     except (UserError, ValueError, KeyError, TypeError, OverflowError):
@@ -128,12 +149,23 @@ def read_dice(regions: Any) -> dict[str, dict[str, float]]:
     """Read the Dice of a subset by region; raises KeyError or ValueError for something else."""
     found = {}
     for region, dice in read_mapping(regions).items():
-        values = {name: read_number(read_mapping(dice)[name]) for name in ("mean", "lowest", "highest")}
+        names = ("low", "median", "high") if "low" in read_mapping(dice) else ("median",)
+        values = [read_number(dice[name]) for name in names]
         cases = read_number(dice["cases"])
-        if not all(0 <= value <= 1 for value in values.values()) or cases != int(cases) or cases < 1:
+        if not 0 <= values[0] <= values[-1] <= 1 or sorted(values) != values or cases != int(cases) or cases < 1:
             raise ValueError(f"{dice} found; expected Dice from 0 to 1 of a number of cases")
-        found[Region(region).value] = {**values, "cases": int(cases)}
+        found[Region(region).value] = {"cases": int(cases), **dict(zip(names, values, strict=True))}
     return found
+
+
+def read_model(content: Any) -> QualityModel:
+    """Read how the Dice of a region is predicted; raises KeyError or ValueError for something else."""
+    given = read_mapping(content)
+    weights = {name: read_number(read_mapping(given["weights"])[name]) for name in (INTERCEPT, *FEATURES)}
+    low, high = (read_number(end) for end in read_list(given["error"]))
+    if low > high:
+        raise ValueError(f"{given['error']} found; expected a range")
+    return QualityModel(weights, (low, high), read_number(given["flag_below"]))
 
 
 def read_ranges(content: Any) -> Ranges:

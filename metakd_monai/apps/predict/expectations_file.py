@@ -15,6 +15,9 @@ from metakd_monai.data.files import read_json, write_json
 from metakd_monai.errors import UserError
 from metakd_monai.weights.locate import checksum
 
+FOLDS = "folds"  # weights of a cross-validation
+MEASURED_PARTS = ("measured", FOLDS, "cases", "least_et_ml", "subsets", "masks")
+
 
 def publish_expectations(weights: Path, measured: Path | None, folders: Sequence[Path]) -> str:
     """Write ``expected.json``, and return what it has, in a line.
@@ -23,7 +26,8 @@ def publish_expectations(weights: Path, measured: Path | None, folders: Sequence
 
     Args:
         weights: the file that it goes beside.
-        measured: Dice, as ``metakd study`` writes it.
+        measured: Dice, as scripts/weights/measure_expectations.py or ``metakd study`` writes it: of these weights,
+            or of several by the same recipe, each on cases that it was not trained on.
         folders: cases as those of the training were.
 
     Raises:
@@ -35,16 +39,18 @@ def publish_expectations(weights: Path, measured: Path | None, folders: Sequence
     content["weights_sha256"] = sha256
     if measured is not None:
         found = read_object(measured)
-        if found.get("weights_sha256") != sha256:
+        if FOLDS not in found and found.get("weights_sha256") != sha256:
             raise UserError(f"{measured}: about the weights {found.get('weights_sha256')}; expected {sha256}")
-        content |= {name: found[name] for name in ("cases", "subsets") if name in found}
+        content = {name: value for name, value in content.items() if name not in MEASURED_PARTS}
+        content |= {name: found[name] for name in MEASURED_PARTS if name in found}
     if folders:
         content["training"] = ranges_of(Predictor(weights), folders)
     write_json(path, content)
     read = read_expectations(weights, sha256)
     if read.note is not None:
         raise UserError(f"{path}: {read.note}; expected what metakd_monai.apps.predict.expectations describes")
-    return f"{path}: Dice of {len(read.subsets)} subsets on {len(read.measured_on)} cases, {len(read.ranges)} ranges"
+    parts = f"{len(read.subsets)} subsets on {len(read.measured_on)} cases, {len(read.models)} models"
+    return f"{path}: Dice of {parts}, {len(read.ranges)} ranges"
 
 
 def ranges_of(predictor: Predictor, folders: Sequence[Path]) -> dict[str, Any]:

@@ -14,14 +14,16 @@ Ranges = Mapping[str, Sequence[float]]
 USUAL = (0.005, 0.995)  # of the training cases lie within a range
 # How far outside the range of the training cases is still usual: a factor, or a difference.
 FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
-DIFFERENCES = {"share": 0.15, "skew": 0.25, "contrast": 0.5, "cover": 0.1}
+DIFFERENCES = {"share": 0.15, "skew": 0.25, "cover": 0.1}
+CONTRAST = "contrast"  # of appearances, judged by its sign alone
+CLEARLY = 0.1  # as much as a number must be below 0 to be negative and not noise; of 28 real brains it is 0.23 or more
 KINDS = (*FACTORS, *DIFFERENCES)
 
 
 def merge_appearances(appearances: Iterable[Appearance]) -> dict[str, Any]:
     """Return the part ``training`` of ``expected.json``: how many cases, and the range of each number."""
     every = list(appearances)
-    names = sorted({name for appearance in every for name in appearance})
+    names = sorted({name for appearance in every for name in appearance} - {CONTRAST})
     values = {name: [appearance[name] for appearance in every if name in appearance] for name in names}
     ranges = {name: [round(float(q), 4) for q in np.quantile(found, USUAL)] for name, found in values.items()}
     return {"cases": len(every), "ranges": ranges}
@@ -54,9 +56,8 @@ def find_odd_values(appearance: Appearance, ranges: Ranges, sides: Mapping[str, 
     ``sides`` are those of :func:`side_of`, by name.
     """
     lines = []
-    if sides.get("contrast", 0) < 0:
-        found = f"{appearance['contrast']:.2f} (in training {show_range(ranges['contrast'], '.2f')})"
-        lines.append(f"t1 and t1ce exchanged? what t1ce adds to t1 has skewness {found}")
+    if is_exchanged(appearance):
+        lines.append(f"t1 and t1ce exchanged? the brightest of t1 is {-appearance[CONTRAST]:.2f} quartiles brighter")
     for modality in Modality:
         cover = f"{modality.value}_cover"
         if sides.get(cover, 0) < 0:
@@ -70,6 +71,11 @@ def find_odd_values(appearance: Appearance, ranges: Ranges, sides: Mapping[str, 
         if odd:
             lines.append(f"{modality.value} has unusual intensities: {', '.join(numbers)}")
     return lines
+
+
+def is_exchanged(appearance: Appearance) -> bool:
+    """Tell whether T1 and T1ce seem to be under each other's name; never where one of them is missing."""
+    return appearance.get(CONTRAST, 0.0) < -CLEARLY
 
 
 def side_of(name: str, value: float, usual: Sequence[float]) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metakd_monai.apps.benchmark.case_record import SCORABLE, subsets_of
+from metakd_monai.metrics.conformal import summarise_range
 from metakd_monai.vocabulary import REGION_NAMES
 
 ALL = "all"  # stands for the largest subset of each case
@@ -136,16 +137,22 @@ class Evidence:
 
 
 def expectations(evidence: Evidence, weights_sha256: str) -> dict[str, Any]:
-    """Return what to expect of weights, ready for JSON: mean, lowest and highest Dice by subset and region."""
-    summaries = {
-        subset: {region: summarise(evidence.of(subset, region).values()) for region in REGION_NAMES}
+    """Return what to expect of weights, ready for JSON: median and range of Dice by subset and region."""
+    found = {
+        subset: {region: known_of(evidence.of(subset, region)) for region in REGION_NAMES}
         for subset in evidence.subsets
     }
     return {
+        "measured": f"study, {len(evidence.cases)} cases",
         "subsets": {
-            subset: {region: summary._asdict() for region, summary in found.items() if summary.cases}
-            for subset, found in summaries.items()
+            subset: {region: summarise_range(dice) for region, dice in regions.items() if dice}
+            for subset, regions in found.items()
         },
         "cases": list(evidence.cases),
         "weights_sha256": weights_sha256,
     }
+
+
+def known_of(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the values that are numbers."""
+    return {case: value for case, value in values.items() if not np.isnan(value)}

@@ -80,7 +80,7 @@ def sound_expected(place: Place) -> Json:
     """Return a sound expected.json of the small weights."""
     from hashlib import sha256
 
-    dice = {"mean": 0.8, "lowest": 0.7, "highest": 0.9, "cases": 9}
+    dice = {"median": 0.8, "low": 0.7, "high": 0.9, "cases": 9}
     ranges = {"shortest_edge": [0, 9], "longest_edge": [0, 9], "brain_ml": [100, 9000], "brain_share": [0.1, 0.9]}
     return {
         "weights_sha256": sha256(place.sound.weights.read_bytes()).hexdigest(),

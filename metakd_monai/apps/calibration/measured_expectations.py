@@ -1,0 +1,50 @@
+"""``expected.json`` from the records of a cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metakd_monai.apps.calibration.quality_fit import MaskRow, fit_region, rows_of
+from metakd_monai.metrics.conformal import summarise_range
+from metakd_monai.vocabulary import REGION_NAMES, Region, modality_subsets
+
+LEAST_ET_ML = 1.0  # of a reference, for its Dice of ET to count: below, it is that of a few voxels
+Records = Sequence[Mapping[str, Any]]
+
+
+def expectations_of(records: Records, weights: Sequence[str]) -> dict[str, Any]:
+    """Return ``expected.json``, see :mod:`metakd_monai.apps.predict.expectations`.
+
+    Args:
+        records: of :mod:`metakd_monai.apps.calibration.cross_validated`.
+        weights: SHA-256 of the weights of each fold. Of one fold, the file is about these very weights; of several,
+            about those that the same recipe makes of all cases.
+    """
+    rows, cases = rows_of(records), [str(record["case"]) for record in records]
+    models = {region: fit_region([row for row in rows if row.region == region]) for region in REGION_NAMES}
+    several = len(weights) > 1
+    how = f"cross-validation, {len(cases)} cases, {len(weights)} folds" if several else f"{len(cases)} labelled cases"
+    about = {"folds": list(weights)} if several else {"weights_sha256": weights[0]}
+    return {
+        **about,
+        "measured": how,
+        "cases": sorted(cases),
+        "least_et_ml": LEAST_ET_ML,
+        "subsets": summarise_subsets(rows),
+        "masks": {region: model for region, model in models.items() if model is not None},
+    }
+
+
+def summarise_subsets(rows: Sequence[MaskRow]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the Dice to expect by subset and region, ET over the references that have enough of it."""
+    dice: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row.region != Region.ET.value or row.reference_ml >= LEAST_ET_ML:
+            dice.setdefault((row.subset, row.region), {})[row.case] = row.dice
+    names = ["+".join(m.value for m in subset) for subset in modality_subsets()]
+    return {
+        name: {region: summarise_range(dice[name, region]) for region in REGION_NAMES if (name, region) in dice}
+        for name in names
+        if any((name, region) in dice for region in REGION_NAMES)
+    }

@@ -1,0 +1,180 @@
+"""The Dice that a mask probably has, from what it shows itself.
+
+For each region a sum of few features with weights, fitted to masks of cases that the network was not trained on
+(:mod:`metakd_monai.apps.calibration`)::
+
+    {"WT": {"weights": {"intercept": -0.5, "agreement": 1.5, ...}, "error": [-0.4, 0.3], "flag_below": 0.6}, ...}
+
+``error`` is the range of the error in units of :func:`spread_of` the predicted Dice, in which 80 % of new cases lie.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metakd_monai.data.boxes import bounding_box
+from metakd_monai.transforms import labels_to_regions
+from metakd_monai.vocabulary import MODALITY_NAMES, Region
+
+FAINT = -3.0  # logit, a probability of .047: what is below adds up over a whole brain, and means nothing
+LN2 = math.log(2)
+LEAST_SPREAD = 0.2
+LEAST_ML = 0.05  # so that the logarithm of nothing is a number
+INTERCEPT = "intercept"
+FEATURES = ("agreement", "fill", "core", "doubt", "log10_ml", "surface", *MODALITY_NAMES)
+Sums = Mapping[str, float]
+
+
+class PredictedDice(NamedTuple):
+    """The Dice that a mask probably has, its range, and whether it is so low that the mask has probably failed."""
+
+    dice: float
+    low: float
+    high: float
+    flagged: bool
+
+
+@dataclass(frozen=True)
+class QualityModel:
+    """How the Dice of one region is predicted.
+
+    Attributes:
+        weights: of the features, and the intercept.
+        error: see above.
+        flag_below: predicted Dice below which a mask is flagged.
+    """
+
+    weights: Mapping[str, float]
+    error: tuple[float, float]
+    flag_below: float
+
+    def predict(self, features: Mapping[str, float]) -> PredictedDice:
+        """Predict the Dice of a mask from its features, see :func:`features_of`."""
+        total = self.weights[INTERCEPT] + sum(self.weights[name] * features[name] for name in FEATURES)
+        dice = min(max(total, 0.0), 1.0)
+        return PredictedDice(dice, *self.around(dice), dice < self.flag_below)
+
+    def around(self, dice: float) -> tuple[float, float]:
+        """Return the range around a predicted Dice."""
+        low, high = (min(max(dice + end * spread_of(dice), 0.0), 1.0) for end in self.error)
+        return low, high
+
+
+def spread_of(dice: float) -> float:
+    """Return the unit of errors at a predicted Dice: that of a share, so that ranges are wide in the middle."""
+    return max(math.sqrt(dice * (1 - dice)), LEAST_SPREAD)
+
+
+def sum_masks(logits: Tensor, labels: Tensor, edges: Sequence[float]) -> dict[str, Sums]:
+    """Add up what the features of a mask are made of, by region.
+
+    Args:
+        logits: of ET, TC and WT, ``(R, *S)``.
+        labels: the mask that became of them, post-processed, ``(1, *S)``.
+        edges: of a voxel in mm, three.
+
+    Returns:
+        In mL, with the probabilities p, 0 where faint, and the mask m: ``mask``, the sum of m; ``chance``, of p;
+        ``both``, of p m; ``core``, the volume where p is above .9; ``doubt``, the sum of the entropy of p in bits;
+        and ``surface`` of the mask, in cm2.
+    """
+    each = math.prod(edges) / 1000
+    seen = (logits.amax(dim=0) > FAINT) | (labels[0] > 0)
+    if bool(seen.any()):  # the rest has no part in any sum
+        box = (slice(None), *bounding_box(seen.numpy(), margin=1))
+        logits, labels = logits[box], labels[box]
+    found: dict[str, Sums] = {}
+    for region, one, inside in zip(Region, logits, labels_to_regions(labels) > 0, strict=True):
+        seen = (one > FAINT) | inside
+        chance, mask = one[seen].sigmoid(), inside[seen]
+        doubt = torch.special.entr(chance) + torch.special.entr(1 - chance)  # in nats
+        sums = {"mask": mask, "chance": chance, "both": chance[mask], "core": chance > 0.9, "doubt": doubt / LN2}
+        volumes = {name: float(values.sum()) * each for name, values in sums.items()}
+        found[region.value] = {**volumes, "surface": surface_of(inside, edges)}
+    return found
+
+
+def surface_of(mask: Tensor, edges: Sequence[float]) -> float:
+    """Return the area of the faces between a mask ``(X, Y, Z)`` bool and what is around it, in cm2."""
+    faces = [
+        float((mask.narrow(axis, 1, n - 1) ^ mask.narrow(axis, 0, n - 1)).sum()) for axis, n in enumerate(mask.shape)
+    ]
+    return sum(count * math.prod(edges) / edge for count, edge in zip(faces, edges, strict=True)) / 100
+
+
+def features_of(sums: Sums, modalities: Sequence[str]) -> dict[str, float]:
+    """Return the features of a mask that is not empty.
+
+    Args:
+        sums: of the region, see :func:`sum_masks`.
+        modalities: names of the sequences that it is from.
+
+    Returns:
+        ``agreement``, the Dice to expect if each voxel belonged to the region with its probability, all of them
+        together; ``fill``, the logarithm of the volume by probabilities over that of the mask; ``core``, the share of
+        it that is sure; ``doubt``, the logarithm of bits for each voxel of it; ``log10_ml``, of the volume;
+        ``surface``, the logarithm of the mask's surface over its volume in 1/cm; and 1 for each sequence that was
+        given, 0 for the others.
+    """
+    return {
+        "agreement": 2 * sums["both"] / (sums["mask"] + sums["chance"]),
+        "fill": math.log((sums["chance"] + LEAST_ML) / (sums["mask"] + LEAST_ML)),
+        "core": sums["core"] / sums["mask"],
+        "doubt": math.log10((sums["doubt"] + LEAST_ML) / (sums["mask"] + LEAST_ML)),
+        "log10_ml": math.log10(sums["mask"] + LEAST_ML),
+        "surface": math.log10((sums["surface"] + LEAST_ML) / sums["mask"]),
+        **{name: float(name in modalities) for name in MODALITY_NAMES},
+    }
+
+
+def predict_dice(
+    models: Mapping[str, QualityModel],
+    logits: Tensor,
+    labels: Tensor,
+    edges: Sequence[float],
+    modalities: Sequence[str],
+) -> dict[str, PredictedDice]:
+    """Predict the Dice of each region that has a model and is not empty; arguments as of the functions above."""
+    if not models:
+        return {}
+    sums = sum_masks(logits, labels, edges)
+    return {
+        region: models[region].predict(features_of(sums[region], modalities))
+        for region in sums
+        if region in models and sums[region]["mask"] > 0
+    }
+
+
+def warn_of(predicted: Mapping[str, PredictedDice], volumes: Mapping[str, float]) -> list[str]:
+    """Return a warning for each mask that is flagged, and where there is none of the whole tumour.
+
+    Args:
+        predicted: by region.
+        volumes: of the masks by region.
+    """
+    empty = [] if volumes[Region.WT.value] else ["the WT mask is empty: no tumour was found, or it has failed"]
+    return empty + [
+        f"the {region} mask has probably failed: predicted Dice {one.dice:.2f} ({one.low:.2f}-{one.high:.2f})"
+        for region, one in predicted.items()
+        if one.flagged
+    ]
+
+
+def describe_predicted(predicted: Mapping[str, Mapping[str, float]]) -> str:
+    """Say in a few words which Dice a report predicts, as ``predicted Dice WT 0.87 (0.80-0.92)``, or nothing."""
+    found = [f"{region} {one['dice']:.2f} ({one['low']:.2f}-{one['high']:.2f})" for region, one in predicted.items()]
+    return f"predicted Dice {', '.join(found)}" if found else ""
+
+
+def report_predicted(predicted: Mapping[str, PredictedDice]) -> dict[str, Any]:
+    """Return predicted Dice for a report."""
+    return {
+        region: {name: value if name == "flagged" else round(value, 3) for name, value in one._asdict().items()}
+        for region, one in predicted.items()
+    }
