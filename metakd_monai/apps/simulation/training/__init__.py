@@ -1,8 +1,7 @@
 """A simulator to train on: brains of an atlas or of real cases, gliomas, and what scanners do to them."""
 
 from metakd_monai.apps.simulation.training.anatomy import Anatomy, load_anatomies
-from metakd_monai.apps.simulation.training.rescan import RandRescand
 from metakd_monai.apps.simulation.training.simulated_case import simulate
 from metakd_monai.apps.simulation.training.transform import RandSimulated, simulated_split
 
-__all__ = ["Anatomy", "RandRescand", "RandSimulated", "load_anatomies", "simulate", "simulated_split"]
+__all__ = ["Anatomy", "RandSimulated", "load_anatomies", "simulate", "simulated_split"]
