@@ -130,7 +130,9 @@ def test_trunks_agree():
     }
     assert inference["inferer"]["overlap"] == command.overlap
     after = [t["_target_"].split(".")[-1] for t in inference["postprocessing"]["transforms"]]
-    assert after == ["Invertd", "RegionsToLabelsd", "SaveImageMaskd"]  # a logit above 0, as the command line has it
+    assert after == [  # a logit above 0 and the rule of the weights, as the command line has it
+        *("Invertd", "RegionsToLabelsd", "PostProcessLabelsd", "SaveImageMaskd")
+    ]
     assert train["train"]["modalities"] is None
     image_only = [
         {**t, "keys": "image"} if "keys" in t else t

@@ -3,6 +3,7 @@
 The systems themselves run under the marker ``deployment``, where a first run of the script has set up its environment.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,10 +18,14 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, SaveImaged
 from test_predict import predict
 
+from metakd_monai.apps.predict.expectations import FILE
+from metakd_monai.apps.predict.label_processing import PostProcessLabelsd
 from metakd_monai.data.cases import find_cases
+from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet, find_available
 from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality
+from metakd_monai.weights.locate import checksum
 
 LACKING = Modality.T1CE
 
@@ -72,6 +77,7 @@ def load_bundle(weights):
     parser = ConfigParser()
     parser.read_config(BUNDLE / "configs" / "inference.json")
     parser["bundle_root"] = str(BUNDLE)
+    parser["weights"] = str(weights)
     parser["network_def#channels"] = list(CHANNELS)
     network = parser.get_parsed_content("network_def")
     network.load_state_dict(torch.load(weights, weights_only=True), strict=False)
@@ -133,6 +139,28 @@ def test_deploy_s_chain_on_an_image_with_an_empty_channel(case, expected, weight
     assert labels.shape[0] == 1
     assert labels.dtype == torch.uint8
     assert np.array_equal(labels[0], expected.dataobj)
+
+
+@pytest.mark.parametrize("rule", ["components:voxels=0,share=1.0", "small_et:threshold=10000000,target=1"])
+def test_all_take_the_rule_that_goes_with_the_weights(case, weights, tmp_path, rule):
+    others = ",".join(m.value for m in Modality if m is not LACKING)
+    content = {"weights_sha256": checksum(weights), "postprocessing": rule}
+    weights.with_name(FILE).write_text(json.dumps(content))
+    masks = {}
+    for name, options in (("as is", ["--postprocessing", "none"]), ("auto", [])):
+        result = predict(case, tmp_path / name, weights, "--modalities", others, "--no-preview", *options)
+        assert result.exit_code == 0, result.output
+        masks[name] = np.asarray(nib.load(tmp_path / name / "case.nii.gz").dataobj)
+    assert json.loads((tmp_path / "auto" / "case.json").read_text())["settings"]["postprocessing"] == rule
+    assert not np.array_equal(masks["as is"], masks["auto"])
+    assert np.array_equal(as_deploy(stack(case), weights)[0], masks["auto"])
+    nib.save(stack(case), tmp_path / "stack.nii.gz")
+    assert np.array_equal(as_label(str(tmp_path / "stack.nii.gz"), weights)[0][0], masks["auto"])
+
+
+def test_a_rule_that_an_axis_matters_to_is_refused(weights):
+    with pytest.raises(UserError, match="metakd found; expected a rule that no axis matters to"):
+        PostProcessLabelsd("pred", weights, rule="metakd")
 
 
 def test_normalisation_leaves_absence_as_it_is(case, weights):

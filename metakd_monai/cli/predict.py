@@ -91,10 +91,11 @@ def file_option(modality: Modality) -> Any:
 )
 @click.option(
     "--postprocessing",
-    default="none",
+    default="auto",
     show_default=True,
-    help="Of the mask: components:voxels=50,share=0.1 drops connected tumours that are smaller, or a smaller share of"
-    " the largest; small_et:threshold=500,target=1, as metakd tune-postprocessing finds it; or metakd.",
+    help="Of the mask. auto: the rule that goes with the weights (expected.json beside them), or none;"
+    " components:voxels=50,share=0.1 drops connected tumours that are smaller, or a smaller share of the largest;"
+    " small_et:threshold=500,target=1, as metakd tune-postprocessing finds it; metakd.",
 )
 @cohort_options
 @file_option(Modality.FLAIR)

@@ -26,6 +26,7 @@ def segment(weights: Path, folder: Path) -> tuple[str, Scene, np.ndarray]:
     item = predictor.read(case)
     mask = to_volume(predictor.label(item, predictor.segment(item), case.et_label), item)[0].numpy()
     loaded = predictor.load(case.as_item())
+    assert case.label is not None
     truth = read_upright(case.label)
     wrong = make_scene(loaded["image"].numpy(), loaded["available"].tolist(), mask != truth)
     return case.case_id, replace(wrong, labels=wrong.cut(truth)), wrong.cut(mask)

@@ -59,9 +59,9 @@ def write_rows(path: Path, heads: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_text(path, text.getvalue())
 
 
-def write_results(output: Path, records: Sequence[Mapping[str, Any]], checksums: Sequence[str]) -> None:
+def write_results(output: Path, records: Sequence[Mapping[str, Any]], checksums: Sequence[str], rule: str) -> None:
     """Write what the records come to."""
-    expected = expectations_of(records, checksums)
+    expected = expectations_of(records, checksums, rule)
     rows = [
         (*(row.case, row.subset, row.region, row.dice, row.reference_ml), *(row.features.get(n, "") for n in FEATURES))
         for row in rows_of(records)
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_writable(options.output / "cases")
         records, checksums = measure(options.fold, options)
-        write_results(options.output, records, checksums)
+        write_results(options.output, records, checksums, options.postprocessing)
     except UserError as error:
         print(f"measure_expectations: {error}", file=sys.stderr)
         return 1

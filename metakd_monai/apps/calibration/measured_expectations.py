@@ -13,13 +13,14 @@ LEAST_ET_ML = 1.0  # of a reference, for its Dice of ET to count: below, it is t
 Records = Sequence[Mapping[str, Any]]
 
 
-def expectations_of(records: Records, weights: Sequence[str]) -> dict[str, Any]:
+def expectations_of(records: Records, weights: Sequence[str], postprocessing: str) -> dict[str, Any]:
     """Return ``expected.json``, see :mod:`metakd_monai.apps.predict.expectations`.
 
     Args:
         records: of :mod:`metakd_monai.apps.calibration.cross_validated`.
         weights: SHA-256 of the weights of each fold. Of one fold, the file is about these very weights; of several,
             about those that the same recipe makes of all cases.
+        postprocessing: that users of the weights will have.
     """
     rows, cases = rows_of(records), [str(record["case"]) for record in records]
     models = {region: fit_region([row for row in rows if row.region == region]) for region in REGION_NAMES}
@@ -31,6 +32,7 @@ def expectations_of(records: Records, weights: Sequence[str]) -> dict[str, Any]:
         "measured": how,
         "cases": sorted(cases),
         "least_et_ml": LEAST_ET_ML,
+        "postprocessing": postprocessing,
         "subsets": summarise_subsets(rows),
         "masks": {region: model for region, model in models.items() if model is not None},
     }

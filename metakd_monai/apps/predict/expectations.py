@@ -9,13 +9,15 @@ All of it stands in ``expected.json`` beside the weights, and counts for the wei
       "least_et_ml": 1.0,
       "subsets": {"flair+t1ce": {"WT": {"cases": 28, "median": 0.86, "low": 0.7, "high": 0.93}, ...}, ...},
       "masks": {"WT": {"weights": {"intercept": -0.5, ...}, "error": [-0.4, 0.3], "flag_below": 0.6}, ...},
+      "postprocessing": "components:voxels=0,share=0.05",
       "training": {"cases": 40, "ranges": {"brain_ml": [1080, 1700], ...}}
     }
 
 Subsets are named in the vocabulary's order. From ``low`` to ``high`` the Dice of a new case lies with a probability of
 at least 80 % (:mod:`metakd_monai.metrics.conformal`); neither stands there of fewer than 9 cases, and then nothing is
 said of the region. ET counts over references with at least ``least_et_ml``. ``masks`` are what
-:mod:`metakd_monai.apps.predict.mask_quality` reads, whatever stands beside that. Each part may be missing. Ranges of
+:mod:`metakd_monai.apps.predict.mask_quality` reads, whatever stands beside that. ``postprocessing`` is the rule
+that the rest was measured with; ``metakd predict`` takes it where none is asked for. Each part may be missing. Ranges of
 the training cases are those of :func:`measure_appearance`.
 """
 
@@ -39,6 +41,7 @@ from metakd_monai.apps.predict.mask_quality import (
     QualityModel,
     report_predicted,
 )
+from metakd_monai.apps.predict.postprocessing import PLAIN, PostProcessing
 from metakd_monai.data.files import read_json
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Region
@@ -58,6 +61,7 @@ class Expectations:
         measured_on: names of cases.
         models: of each region, that predict a mask's Dice.
         ranges: of the training cases.
+        postprocessing: that goes with the weights.
         note: why there is nothing, where there is a file.
     """
 
@@ -66,6 +70,7 @@ class Expectations:
     measured_on: Sequence[str] = ()
     models: Mapping[str, QualityModel] = field(default_factory=dict)
     ranges: Ranges = field(default_factory=dict)
+    postprocessing: PostProcessing = field(default_factory=PostProcessing)
     note: str | None = None
 
     def dice(self, modalities: Sequence[str]) -> dict[str, Mapping[str, float]]:
@@ -126,6 +131,7 @@ def read_expectations(weights: str | Path, sha256: str) -> Expectations:
             [str(case) for case in read_list(content.get("cases", []))],
             {Region(region).value: read_model(one) for region, one in read_mapping(content.get("masks", {})).items()},
             {} if ranges is None else read_ranges(ranges),
+            PostProcessing.parse(str(content.get("postprocessing", PLAIN))),
         )
     except (UserError, ValueError, KeyError, TypeError, OverflowError):
         return Expectations(note=f"{path.name} is unreadable, ignored")

@@ -16,7 +16,7 @@ from metakd_monai.errors import UserError
 from metakd_monai.weights.locate import checksum
 
 FOLDS = "folds"  # weights of a cross-validation
-MEASURED_PARTS = ("measured", FOLDS, "cases", "least_et_ml", "subsets", "masks")
+MEASURED_PARTS = ("measured", FOLDS, "cases", "least_et_ml", "postprocessing", "subsets", "masks")
 
 
 def publish_expectations(weights: Path, measured: Path | None, folders: Sequence[Path]) -> str:

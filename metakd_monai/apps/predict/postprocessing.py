@@ -1,5 +1,6 @@
 """Named post-processing of label maps; what was done, with which numbers, goes into every result.
 
+``auto``        what ``expected.json`` beside the weights names, see :mod:`metakd_monai.apps.predict.expectations`.
 ``none``        nothing.
 ``small_et``    fewer than ``threshold`` voxels of enhancing tumour: all of them become ``target``, necrosis (1) or
                 background (0). Strictly fewer, as in the official MetaKD code and in nnU-Net's for BraTS 2020.
@@ -23,11 +24,12 @@ from scipy import ndimage
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Label
 
+AUTO, PLAIN, METAKD = "auto", "none", "metakd"
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    "none": (),
+    PLAIN: (),
     "small_et": ("threshold", "target"),
     "components": ("voxels", "share"),
-    "metakd": (),
+    METAKD: (),
 }
 TARGETS = (int(Label.BACKGROUND), int(Label.NECROSIS))
 FACES, CORNERS = (ndimage.generate_binary_structure(3, rank) for rank in (1, 3))
@@ -50,7 +52,7 @@ class PostProcessing:
         UserError: for an unknown name or a number out of its range.
     """
 
-    name: str = "none"
+    name: str = PLAIN
     threshold: int = 500
     target: int = int(Label.NECROSIS)
     voxels: int = 50
@@ -113,7 +115,7 @@ class PostProcessing:
             return relabel_small_et(labels, et_label, self.threshold, self.target)
         if self.name == "components":
             return drop_components(labels, self.voxels, self.share)
-        return metakd_rule(labels, et_label) if self.name == "metakd" else labels
+        return metakd_rule(labels, et_label) if self.name == METAKD else labels
 
 
 def relabel_small_et(labels: np.ndarray, et_label: int, threshold: int, target: int) -> np.ndarray:

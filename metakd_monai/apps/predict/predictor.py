@@ -13,7 +13,7 @@ from monai.transforms import Compose, EnsureTyped, NormalizeIntensityd, Orientat
 
 from metakd_monai import __version__
 from metakd_monai.apps.predict.expectations import read_expectations
-from metakd_monai.apps.predict.postprocessing import PostProcessing
+from metakd_monai.apps.predict.postprocessing import AUTO, PLAIN, PostProcessing
 from metakd_monai.apps.predict.uncertainty import measure_uncertainty
 from metakd_monai.data.cases import Case
 from metakd_monai.data.fingerprint import code_fingerprint
@@ -58,7 +58,7 @@ class Settings:
     modalities: tuple[str, ...] = MODALITY_NAMES
     et_label: int = int(Label.ET)
     compute: Compute = Compute()
-    postprocessing: str = "none"
+    postprocessing: str = PLAIN
     version: str = __version__
     code_sha256: str = field(default_factory=code_fingerprint)
 
@@ -87,9 +87,9 @@ class Predictor:
         et_label: int | None = None,
         compute: Compute | None = None,
         optimize: str = "auto",
-        postprocessing: str = "none",
+        postprocessing: str = PLAIN,
     ) -> None:
-        self.postprocessing = PostProcessing.parse(postprocessing)
+        asked = None if postprocessing == AUTO else PostProcessing.parse(postprocessing)
         self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
         given = compute or Compute()
         self.network = load_any(weights, device, optimize)
@@ -97,13 +97,14 @@ class Predictor:
         how = {name: value for name, value in asdict(settled).items() if name != "window"}
         self.inferer = ModalityInferer(settled.window, mode="gaussian", **how)
         settled = replace(settled, window=self.inferer.window_for(self.network))
+        self.expectations = read_expectations(weights, weights_checksum(self.network, weights))
+        self.postprocessing = self.expectations.postprocessing if asked is None else asked
         self.settings = Settings(
             checksum(weights),
             tuple(m.value for m in modalities),
             compute=settled,
             postprocessing=str(self.postprocessing),
         )
-        self.expectations = read_expectations(weights, weights_checksum(self.network, weights))
         limit = settled.memory_limit if self.device.type == "cpu" else None  # of the process, on a CPU
         self.load = Compose(
             [
