@@ -1,3 +1,3 @@
 """MetaKD for MONAI: brain-tumour segmentation that keeps working when MRI sequences are missing."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -17,8 +17,8 @@ Subsets are named in the vocabulary's order. From ``low`` to ``high`` the Dice o
 at least 80 % (:mod:`metakd_monai.metrics.conformal`); neither stands there of fewer than 9 cases, and then nothing is
 said of the region. ET counts over references with at least ``least_et_ml``. ``masks`` are what
 :mod:`metakd_monai.apps.predict.mask_quality` reads, whatever stands beside that. ``postprocessing`` is the rule
-that the rest was measured with; ``metakd predict`` takes it where none is asked for. Each part may be missing. Ranges of
-the training cases are those of :func:`measure_appearance`.
+that the rest was measured with; ``metakd predict`` takes it where none is asked for. Each part may be missing. Ranges
+of the training cases are those of :func:`measure_appearance`.
 """
 
 from __future__ import annotations
