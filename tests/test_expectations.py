@@ -221,7 +221,7 @@ BAD_RANGES = [
     {**GOOD_RANGES, "t1_colour": [1, 2]},
     [],
 ]
-MODEL = {"weights": dict.fromkeys((INTERCEPT, *FEATURES), 0.1), "error": [-0.5, 0.4], "flag_below": 0.5}
+MODEL = {"weights": dict.fromkeys((INTERCEPT, *FEATURES), 0.1), "highest": 1.0, "error": [-0.5, 0.4], "flag_below": 0.5}
 BAD_MODELS = [
     {"weights": {INTERCEPT: 1}},
     {"weights": None},
@@ -229,6 +229,7 @@ BAD_MODELS = [
     {"error": [0.4]},
     {"error": 0.4},
     {"flag_below": math.nan},
+    {"highest": None},
 ]
 UNREADABLE = [
     *({"subsets": {"t1": {"WT": dice}}} for dice in BAD_DICE),

@@ -60,9 +60,9 @@ def fit_weights(features: Array, dice: Array) -> Array:
     return np.array([dice.mean() - center @ weights, *weights])
 
 
-def apply_weights(weights: Array, features: Array) -> Array:
-    """Return the predicted Dice ``(M,)`` of features ``(M, F)``."""
-    found: Array = np.clip(weights[0] + features @ weights[1:], 0, 1)
+def apply_weights(weights: Array, features: Array, highest: float) -> Array:
+    """Return the predicted Dice ``(M,)`` of features ``(M, F)``, of at most the highest."""
+    found: Array = np.clip(weights[0] + features @ weights[1:], 0, highest)
     return found
 
 
@@ -71,7 +71,8 @@ def leave_out(features: Array, dice: Array, cases: NDArray[np.str_]) -> Array:
     predicted = np.empty_like(dice)
     for case in np.unique(cases):
         mine = cases == case
-        predicted[mine] = apply_weights(fit_weights(features[~mine], dice[~mine]), features[mine])
+        weights = fit_weights(features[~mine], dice[~mine])
+        predicted[mine] = apply_weights(weights, features[mine], dice[~mine].max())
     return predicted
 
 
@@ -110,6 +111,7 @@ def fit_region(rows: Sequence[MaskRow]) -> dict[str, Any] | None:
     complete = np.array([row.subset == ALL_FOUR for row in kept])
     return {
         "weights": weights,
+        "highest": round(float(dice.max()), 4),
         "error": [round(end, 4) for end in error],
         "flag_below": below,
         "left_out": {
@@ -138,7 +140,7 @@ def covered(predicted: Array, dice: Array, cases: NDArray[np.str_]) -> float:
         mine = cases == case
         error = predictive_range(errors_of(predicted[~mine], dice[~mine]), cases[~mine])
         if error is not None:
-            model = QualityModel({}, error, 0.0)
+            model = QualityModel({}, 1.0, error, 0.0)
             ranges = [model.around(value) for value in predicted[mine]]
             found += [low <= one <= high for (low, high), one in zip(ranges, dice[mine], strict=True)]
     return float(np.mean(found)) if found else float("nan")

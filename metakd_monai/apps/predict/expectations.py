@@ -8,7 +8,7 @@ All of it stands in ``expected.json`` beside the weights, and counts for the wei
       "cases": ["name of each case that Dice was measured on", ...],
       "least_et_ml": 1.0,
       "subsets": {"flair+t1ce": {"WT": {"cases": 28, "median": 0.86, "low": 0.7, "high": 0.93}, ...}, ...},
-      "masks": {"WT": {"weights": {"intercept": -0.5, ...}, "error": [-0.4, 0.3], "flag_below": 0.6}, ...},
+      "masks": {"WT": {"weights": {...}, "highest": 0.96, "error": [-0.4, 0.3], "flag_below": 0.6}, ...},
       "postprocessing": "components:voxels=0,share=0.05",
       "training": {"cases": 40, "ranges": {"brain_ml": [1080, 1700], ...}}
     }
@@ -171,7 +171,7 @@ def read_model(content: Any) -> QualityModel:
     low, high = (read_number(end) for end in read_list(given["error"]))
     if low > high:
         raise ValueError(f"{given['error']} found; expected a range")
-    return QualityModel(weights, (low, high), read_number(given["flag_below"]))
+    return QualityModel(weights, read_number(given["highest"]), (low, high), read_number(given["flag_below"]))
 
 
 def read_ranges(content: Any) -> Ranges:

@@ -3,9 +3,11 @@
 For each region a sum of few features with weights, fitted to masks of cases that the network was not trained on
 (:mod:`metakd_monai.apps.calibration`)::
 
-    {"WT": {"weights": {"intercept": -0.5, "agreement": 1.5, ...}, "error": [-0.4, 0.3], "flag_below": 0.6}, ...}
+    {"WT": {"weights": {"intercept": -0.5, "agreement": 1.5, ...}, "highest": 0.96, "error": [-0.4, 0.3],
+            "flag_below": 0.6}, ...}
 
-``error`` is the range of the error in units of :func:`spread_of` the predicted Dice, in which 80 % of new cases lie.
+``highest`` is the best Dice among those masks, and no mask is told a better one. ``error`` is the range of the error in
+units of :func:`spread_of` the predicted Dice, in which 80 % of new cases lie.
 """
 
 from __future__ import annotations
@@ -46,18 +48,20 @@ class QualityModel:
 
     Attributes:
         weights: of the features, and the intercept.
+        highest: Dice that is predicted.
         error: see above.
         flag_below: predicted Dice below which a mask is flagged.
     """
 
     weights: Mapping[str, float]
+    highest: float
     error: tuple[float, float]
     flag_below: float
 
     def predict(self, features: Mapping[str, float]) -> PredictedDice:
         """Predict the Dice of a mask from its features, see :func:`features_of`."""
         total = self.weights[INTERCEPT] + sum(self.weights[name] * features[name] for name in FEATURES)
-        dice = min(max(total, 0.0), 1.0)
+        dice = min(max(total, 0.0), self.highest)
         return PredictedDice(dice, *self.around(dice), dice < self.flag_below)
 
     def around(self, dice: float) -> tuple[float, float]:
