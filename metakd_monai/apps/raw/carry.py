@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -11,17 +11,20 @@ import numpy as np
 
 from metakd_monai.apps.raw.back_transform import labels_to_case, labels_to_raw, map_to_raw
 from metakd_monai.apps.raw.template import AFFINE, SHAPE
-from metakd_monai.apps.raw.transforms_file import RawGrid
+from metakd_monai.apps.raw.transforms_file import FILE, RawGrid, read_transforms
+from metakd_monai.apps.raw.volumes import hash_file
 from metakd_monai.apps.simulation.toy import write_volume
-from metakd_monai.data.cases import NIFTI
-from metakd_monai.data.files import write_safely
+from metakd_monai.data.cases import NIFTI, OWN_SUFFIXES, Case
+from metakd_monai.data.files import read_record, write_json, write_safely
 from metakd_monai.data.nifti import check_grid, read_labels, read_nifti, read_voxels, voxel_ml, write_like
+from metakd_monai.data.temporaries import remove
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality, Region, split_regions
 
 logger = logging.getLogger(__name__)
 
 CASE = "the case (SRI24)"
+VOLUMES = "volumes.json"
 
 
 def write_on_grid(path: Path, voxels: np.ndarray, grid: RawGrid) -> None:
@@ -111,3 +114,39 @@ def measure(labels: np.ndarray, affine: np.ndarray) -> dict[str, float]:
     """Return the volumes of ET, TC and WT in mL of a label map ``(*S)``."""
     each = voxel_ml(affine)
     return {r.value: round(float(m.sum()) * each, 3) for r, m in zip(Region, split_regions(labels), strict=True)}
+
+
+def prepared_case(folder: Path, notes: Sequence[str]) -> Case:
+    """Return a prepared case with the files of its sequences, for ``metakd predict``."""
+    name = folder.name
+    files = {m: folder / f"{name}_{m.value}.nii.gz" for m in read_transforms(folder)}
+    return Case(name, files, notes=tuple(notes))
+
+
+def carry_case(results: Path, prepared: Path, output: Path, case_id: str) -> dict[str, dict[str, float]]:
+    """Carry what ``metakd predict`` wrote of a case onto its raw grids; left as it is where that was done before.
+
+    Args:
+        results: the folder with ``<case>.nii.gz`` and its maps.
+        prepared: the case's folder, as it was prepared.
+        output: where ``<case>_<sequence>.nii.gz``, ``<map>_<sequence>.nii.gz`` and ``volumes.json`` go.
+        case_id: of the case.
+
+    Returns:
+        The volumes of ET, TC and WT in mL on each raw grid.
+    """
+    mask = results / f"{case_id}.nii.gz"
+    maps = [path for end in OWN_SUFFIXES if (path := results / f"{case_id}{end}.nii.gz").is_file()]
+    settings = {path.name: hash_file(path) for path in (mask, *maps, prepared / FILE)}
+    record = output / VOLUMES
+    found = read_record(record)
+    if found.get("settings") == settings and isinstance(found.get("volumes_ml"), dict):
+        return dict(found["volumes_ml"])
+    grids = read_transforms(prepared)
+    output.mkdir(parents=True, exist_ok=True)
+    remove(record)
+    volumes = carry_labels(mask, grids, output, case_id)
+    for path in maps:
+        carry_maps(path, grids, output, NIFTI.sub("", path.name))
+    write_json(record, {"case": case_id, "settings": settings, "volumes_ml": volumes})
+    return volumes
