@@ -99,7 +99,8 @@ def prepare_case(
     clock.lap("register")
     for modality, fit in done.fits.items():
         matrix = fit.matrix @ done.to_centre
-        done.images[modality] = write_values(resample(series[modality], SHAPE, AFFINE, matrix), done.brain)
+        seen = done.brain & covered(series[modality], matrix)
+        done.images[modality] = write_values(resample(series[modality], SHAPE, AFFINE, matrix), seen)
     clock.lap("resample")
     done.seconds = clock.seconds
     if stripper == "deepbet" and chosen in (Modality.FLAIR, Modality.T2):
