@@ -1,4 +1,4 @@
-"""Heads to prepare: a simulated brain in SRI24's place, a skull around it, scanned in thick slices with moved headers."""
+"""Heads to prepare: a simulated brain in SRI24's place with a skull, scanned in thick slices with moved headers."""
 
 from pathlib import Path
 

@@ -1,7 +1,9 @@
 """Measure metakd's way from raw scans and back against a preparation by others, and against reference transforms.
 
-Usage: python scripts/reproduce/measure_raw_scans.py DATA TEMPLATE OUT [--strip deepbet]. DATA holds raw_cc-by and tcga_cc-by:
-TCGA-FG-6692 raw, with skull, and as others prepared it; two openMS patients with reference transforms.
+Usage: python scripts/reproduce/measure_raw_scans.py DATA TEMPLATE OUT [--strip deepbet]
+
+DATA holds raw_cc-by and tcga_cc-by: TCGA-FG-6692 raw, with skull, and as others prepared it; two openMS patients with
+reference transforms.
 """
 
 from __future__ import annotations
