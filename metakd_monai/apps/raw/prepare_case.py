@@ -100,7 +100,7 @@ def prepare_case(
     for modality, fit in done.fits.items():
         matrix = fit.matrix @ done.to_centre
         seen = done.brain & covered(series[modality], matrix)
-        done.images[modality] = write_values(resample(series[modality], SHAPE, AFFINE, matrix), seen)
+        done.images[modality] = write_values(resample(series[modality], SHAPE, AFFINE, matrix, outside=None), seen)
     clock.lap("resample")
     done.seconds = clock.seconds
     if stripper == "deepbet" and chosen in (Modality.FLAIR, Modality.T2):

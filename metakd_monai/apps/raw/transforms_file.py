@@ -42,8 +42,8 @@ def read_transforms(folder: Path) -> dict[Modality, RawGrid]:
     try:
         to_centre = read_matrix(content["case_to_centre"])
         return {Modality(name): read_grid(entry, to_centre) for name, entry in content["series"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: unreadable ({type(error).__name__}: {error}); expected {EXPECTED}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise UserError(f"{path}: no record of raw grids found; expected {EXPECTED}") from None
 
 
 def read_grid(entry: Mapping[str, Any], to_centre: np.ndarray) -> RawGrid:

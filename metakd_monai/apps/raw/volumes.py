@@ -123,7 +123,7 @@ def resample(
     shape: tuple[int, ...],
     affine: np.ndarray,
     to_volume: np.ndarray | None = None,
-    outside: float = 0.0,
+    outside: float | None = 0.0,
 ) -> np.ndarray:
     """Sample a volume on another grid, linearly, smoothed first where the other voxels are longer.
 
@@ -132,17 +132,16 @@ def resample(
         shape: of the other grid.
         affine: of the other grid, ``(4, 4)``.
         to_volume: moves the other grid's world to the volume's, ``(4, 4)``; None where they are one.
-        outside: what is taken where the volume has no voxels.
+        outside: what is taken beyond the middles of the outermost voxels; None for their values.
 
     Returns:
         ``(*shape)``, float32.
     """
     place = np.linalg.inv(volume.affine) @ (np.eye(AXES + 1) if to_volume is None else to_volume) @ affine
     voxels = smooth_for(volume, float(edges_of(affine).min()))
+    beyond = {"mode": "nearest"} if outside is None else {"mode": "constant", "cval": outside}
     return np.asarray(
-        affine_transform(
-            voxels, place[:AXES, :AXES], place[:AXES, AXES], shape, np.float32, order=1, mode="constant", cval=outside
-        )
+        affine_transform(voxels, place[:AXES, :AXES], place[:AXES, AXES], shape, np.float32, order=1, **beyond)
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from campaign.trials import ANY, REFUSED, Inputs, Place, Plan, Prepare, save, shuffled
 
 UNIT = np.eye(4).tolist()
+CASE_AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])
 FLAT = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
 JUNK: Sequence[Any] = (None, True, "x", [], {}, -1, float("nan"), [[1, 2], [3, 4]], FLAT, [["a"] * 4] * 4, 10**400)
 PLACES = (("case_to_centre",), ("series",), ("series", "flair"), ("series", "flair", "affine"),
@@ -74,16 +75,8 @@ def with_junk(place: Place, keys: Sequence[str], value: Any) -> Plan:
 def masks(rng: np.random.Generator) -> Inputs:
     """Carry what is no mask of the case, or onto a series that there is not."""
     text = json.dumps(record())
-    lines = (
-        "--to t1",
-        "--to x",
-        "--inverse",
-        "--inverse --to flair",
-        "--inverse --to t2",
-        "--case nowhere",
-        "-o m.nii.gz",
-        "-o case/transforms.json",
-    )
+    lines = ("--to t1", "--to x", "--inverse", "--inverse --to flair", "--inverse --to t2", "--case nowhere",
+        "-o m.nii.gz", "-o case/transforms.json")  # fmt: skip
     made: list[tuple[str, Prepare]] = [(f"back {line}", partial(with_line, text=text, line=line)) for line in lines]
     shapes = ((20, 20, 20), (240, 240), (240, 240, 155, 2), (240, 240, 154))
     made += [(f"a mask of {shape}", partial(with_mask, text=text, shape=shape)) for shape in shapes]
@@ -115,9 +108,9 @@ def options(rng: np.random.Generator) -> Inputs:
     made: list[tuple[str, Prepare]] = []
     for command in ("prepare", "predict --raw"):
         for option, values in OPTIONS.items():
-            made += [
-                (f"{command} {option} {v[:20]!r}", partial(prepare, command, option=option, value=v)) for v in values
-            ]
+            for value in values:
+                tried = partial(prepare, command, option=option, value=value)
+                made.append((f"{command} {option} {value[:20]!r}", tried))
         made += [(f"{command} of {source[:20]!r}", partial(prepare, command, source=source)) for source in SOURCES]
     yield from shuffled(rng, made)
 
