@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,13 +104,19 @@ def choose_stripper(strip: str) -> Stripper:
 def find_brain(volume: Volume, stripper: Stripper) -> Volume:
     """Return the probability of brain on a grid along the world's axes; nothing but the largest part, without holes."""
     head = crop_head(volume, stripper.edge)
-    share = stripper.find(stripper.networks(), head.voxels)
+    share = stripper.find(load_once(stripper), head.voxels)
     parts, number = label(share > 0.5)
     if number:
         largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
         share = np.where((parts > 0) & ~largest, 0, share)
         share = np.where(binary_fill_holes(largest) & ~largest, 1, share)
     return Volume(share.astype(np.float32), head.affine)
+
+
+@cache
+def load_once(stripper: Stripper) -> Networks:
+    """Return a stripper's networks, which are read once for all cases of a process."""
+    return stripper.networks()
 
 
 def crop_head(volume: Volume, edge: float) -> Volume:
