@@ -11,6 +11,7 @@ from metakd_monai.apps.raw.template import AFFINE, SHAPE
 from metakd_monai.apps.simulation.toy import CONTRAST, make_brain, write_volume
 from metakd_monai.vocabulary import Modality
 
+HALF = (120, 120, 78)  # voxels of 2 mm that hold SRI24's grid
 SCANS = {  # shape, edges in mm, degrees about each axis, mm along each axis: of the header against SRI24
     Modality.T1CE: ((180, 210, 34), (1.0, 1.0, 5.0), (4.0, -3.0, 5.0), (6.0, -4.0, 8.0)),
     Modality.FLAIR: ((200, 200, 36), (0.9, 1.1, 4.8), (-9.0, 4.0, -6.0), (-15.0, 18.0, 10.0)),
@@ -18,8 +19,15 @@ SCANS = {  # shape, edges in mm, degrees about each axis, mm along each axis: of
 
 
 def tissues(seed: int = 0) -> np.ndarray:
-    """Return a tissue map on SRI24's grid, 0 outside the brain."""
-    return make_brain(np.random.default_rng(seed), SHAPE, 1.0)[0]
+    """Return a tissue map on SRI24's grid, 0 outside the brain; made of cubes of 2 mm."""
+    return enlarge(make_brain(np.random.default_rng(seed), HALF, 2.0)[0])
+
+
+def enlarge(volume: np.ndarray) -> np.ndarray:
+    """Return a volume of cubes of 2 mm on SRI24's grid."""
+    for axis in range(3):
+        volume = volume.repeat(2, axis)
+    return volume[tuple(slice(0, length) for length in SHAPE)]
 
 
 def write_template(path: Path, tissue: np.ndarray) -> None:
@@ -35,8 +43,8 @@ def image_of(tissue: np.ndarray, modality: Modality) -> np.ndarray:
 
 def with_skull(image: np.ndarray, tissue: np.ndarray) -> np.ndarray:
     """Return an image with dark bone and bright scalp around the brain, and noise in the air."""
-    bone = binary_dilation(tissue > 0, iterations=5)
-    scalp = binary_dilation(bone, iterations=7)
+    bone = binary_dilation(tissue[::2, ::2, ::2] > 0, iterations=3)
+    bone, scalp = enlarge(bone), enlarge(binary_dilation(bone, iterations=3))
     noise = np.random.default_rng(1).uniform(0, 12, image.shape)
     whole = np.where(scalp & ~bone, 700.0, np.where(bone, 30.0, 0.0)) + noise
     return np.where(tissue > 0, image, whole).astype(np.float32)
