@@ -240,6 +240,23 @@ def test_few_intensities_are_spread_and_none_in_the_brain_is_0():
     assert 3900 <= found.max() <= 4100
 
 
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (["P1_t1", "P1_t1ce", "P1_t2", "P1_brainmask"], "P1_brainmask.nii.gz"),
+        (["t1", "flair", "brain_mask"], "brain_mask.nii.gz"),
+        (["P1_flair", "P1_tumor_mask"], None),
+        (["P1_flair", "P2_flair", "P2_brainmask"], None),  # of the other patient
+        (["P1_flair", "P1_brainmask", "P1_bet_mask"], None),  # which?
+    ],
+)
+def test_a_mask_of_the_brain_beside_the_series_is_seen(tmp_path, names, taken):
+    for name in names:
+        (tmp_path / f"{name}.nii.gz").write_bytes(b"")
+    found = find_raw_cases(tmp_path)[0].brain_mask
+    assert (found and found.name) == taken
+
+
 def test_one_mask_is_of_one_patient(tmp_path):
     with pytest.raises(UserError, match="--brain-mask: given for 0 patients"):
         with_mask([], tmp_path / "m.nii.gz")

@@ -74,7 +74,8 @@ def run_preparation(source: Path, output: Path, options: Mapping[str, Any]) -> t
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from metakd_monai.apps.raw.preparation import Plan, check_elastix, prepare_cases
+    from metakd_monai.apps.raw.case_folder import Plan
+    from metakd_monai.apps.raw.preparation import check_elastix, prepare_cases
     from metakd_monai.apps.raw.raw_cases import find_raw_cases, with_mask
     from metakd_monai.apps.raw.template import find_template
     from metakd_monai.data.cases import read_name_table

@@ -16,6 +16,7 @@ from metakd_monai.apps.raw.dicom_headers import DicomSeries, find_dicom
 from metakd_monai.apps.raw.dicom_volume import load_series
 from metakd_monai.apps.raw.volumes import Volume, hash_file, read_raw
 from metakd_monai.data.cases import (
+    NIFTI,
     Case,
     NameTable,
     find_cases,
@@ -26,6 +27,7 @@ from metakd_monai.data.cases import (
     walk,
 )
 from metakd_monai.data.cases.find import check_source
+from metakd_monai.data.cases.sequences import read_sequence
 from metakd_monai.data.cases.words import read_words
 from metakd_monai.data.nifti import check_grid, read_labels, read_nifti
 from metakd_monai.errors import UserError
@@ -143,12 +145,10 @@ def from_files(case: Case) -> RawCase:
 
 
 def common_start(files: Mapping[Modality, Path]) -> str:
-    """Return what the names of a case's files begin with."""
-    names = [file.name for file in files.values()]
-    if len(names) == 1:
-        return ""
-    shortest = min(names, key=len)
-    return next(shortest[:n] for n in range(len(shortest), -1, -1) if all(x.startswith(shortest[:n]) for x in names))
+    """Return what the names of a case's files all begin with, before the words on their sequence; may be empty."""
+    stems = [NIFTI.sub("", file.name) for file in files.values()]
+    starts = {stem[: read_sequence(stem).start] for stem in stems}
+    return starts.pop() if len(starts) == 1 else ""
 
 
 def is_brain_mask(name: str) -> bool:
