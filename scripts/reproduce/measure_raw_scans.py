@@ -20,9 +20,9 @@ import numpy as np
 from scipy.ndimage import affine_transform
 
 from metakd_monai.apps.raw.checks import dice
-from metakd_monai.apps.raw.registration import register
+from metakd_monai.apps.raw.registration import refine, register
 from metakd_monai.apps.raw.template import AFFINE, SHAPE
-from metakd_monai.apps.raw.volumes import apply, coarse, read_raw
+from metakd_monai.apps.raw.volumes import Volume, apply, coarse, read_raw, resample, upright_grid
 from metakd_monai.data.nifti import read_labels, read_nifti
 from metakd_monai.vocabulary import Region, split_regions
 
@@ -60,9 +60,10 @@ def score(results: Path, reference: Path, by_others: Path, sequence: str) -> dic
     ours = read_raw(prepared / f"{CASE}_{sequence}.nii.gz")
     theirs = read_raw(by_others / f"{CASE}_{sequence}.nii.gz")
     fit = register(coarse(theirs), coarse(ours), [np.eye(4)], 9.0)
+    matrix = refine(upright(theirs), upright(ours), fit.matrix, 2)  # half a millimetre matters to a small tumour
     inside = np.argwhere(theirs.voxels > 0)[::501].astype(float)
-    pose = np.linalg.norm(apply(fit.matrix, apply(AFFINE, inside)) - apply(AFFINE, inside), axis=1)
-    place = np.linalg.inv(AFFINE) @ fit.matrix @ AFFINE
+    pose = np.linalg.norm(apply(matrix, apply(AFFINE, inside)) - apply(AFFINE, inside), axis=1)
+    place = np.linalg.inv(AFFINE) @ matrix @ AFFINE
 
     def aligned(mask: np.ndarray) -> np.ndarray:
         moved = affine_transform(mask.astype(np.float32), place[:3, :3], place[:3, 3], SHAPE, order=1)
@@ -76,6 +77,12 @@ def score(results: Path, reference: Path, by_others: Path, sequence: str) -> dic
     found["volumes_ml"] = json.loads((results / f"{CASE}_native" / "volumes.json").read_text())["volumes_ml"]
     found["case_ml"] = json.loads((results / f"{CASE}.json").read_text())["volumes_ml"]
     return found
+
+
+def upright(volume: Volume) -> Volume:
+    """Return a volume along the world's axes in cubes of 1 mm."""
+    shape, affine = upright_grid(volume, 1.0)
+    return Volume(resample(volume, shape, affine), affine)
 
 
 def read_itk(path: Path) -> np.ndarray:
