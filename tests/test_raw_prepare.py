@@ -237,7 +237,7 @@ def test_few_intensities_are_spread_and_none_in_the_brain_is_0():
     assert found.dtype == np.int16
     assert found[0, 0, 0] == 0
     assert found[brain].min() == 1
-    assert 3900 <= found.max() <= 4100
+    assert 3900 <= found.max() <= 4200  # the last half percent is brighter
 
 
 @pytest.mark.parametrize(
