@@ -10,7 +10,7 @@ from raw_heads import image_of, scan, tissues, with_skull, write_scan, write_tem
 
 from metakd_monai.apps.raw import strippers
 from metakd_monai.apps.raw.case_folder import Plan
-from metakd_monai.apps.raw.checks import check_atlas, is_stripped, judge_series
+from metakd_monai.apps.raw.checks import check_atlas, compare_fluid, is_stripped, judge_series
 from metakd_monai.apps.raw.preparation import Preparer
 from metakd_monai.apps.raw.prepare_case import choose_centre, write_values
 from metakd_monai.apps.raw.raw_cases import find_raw_cases, safe_name, with_mask
@@ -159,6 +159,14 @@ def test_figures_of_the_atlas_are_judged(figures, fails, warns):
     assert (fails is None) == (found.failure is None)
     assert fails is None or fails in found.failure
     assert len(found.warnings) == warns
+
+
+def test_flair_and_t2_under_each_others_names_are_seen(patient):
+    tissue = patient[2]
+    flair, t2, atlas = (image_of(tissue, modality) for modality in (FLAIR, T2, T1))
+    assert compare_fluid(flair, t2, atlas) is None
+    assert compare_fluid(t2, flair, atlas).startswith("flair and t2 exchanged?")
+    assert compare_fluid(np.zeros_like(t2), flair, atlas) is None
 
 
 @pytest.mark.parametrize(

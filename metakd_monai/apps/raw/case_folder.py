@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from metakd_monai import __version__
-from metakd_monai.apps.raw.prepare_case import PreparationError, Prepared, prepare_case
+from metakd_monai.apps.raw.prepare_case import prepare_case
+from metakd_monai.apps.raw.prepared import PreparationError, Prepared
 from metakd_monai.apps.raw.raw_cases import RawCase
 from metakd_monai.apps.raw.template import AFFINE, Template
 from metakd_monai.apps.raw.transforms_file import FILE

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from metakd_monai.apps.raw.registration import Fit, centre_of_mass, register
 from metakd_monai.apps.raw.volumes import Volume, resample
@@ -23,6 +24,8 @@ LEAST_SERIES_NMI = 1.06  # of a series with the centre
 MOST_DEGREES, MOST_MM = 45.0, 120.0  # of a head between two series of one examination
 MOVED_MM, MOVED_NMI = 5.0, 0.02  # from which on headers are said to disagree
 MIRRORED = 0.004  # of NMI, by which the mirrored image has to fit better
+DEEP_MM = 12.0  # below the brain's surface, where fluid and white matter are compared
+FLUID, WHITE = 0.55, 0.65  # of the atlas' median, below which is fluid; quantile above which is white matter
 STRIPPED_ML = (700.0, 2000.0)  # of what is not background where the skull is gone
 STRIPPED_SHARE = 0.3  # of the field of view that is background then, at least
 
@@ -126,3 +129,26 @@ def fits_better_mirrored(fixed: Volume, moving: Volume, fit: Fit) -> bool:
     start[:3, 3] = image - start[:3, :3] @ middle
     other = register(fixed, mirrored, [start], good=0.0, resolutions=2)
     return other.nmi > fit.nmi + MIRRORED
+
+
+def compare_fluid(flair: np.ndarray, t2: np.ndarray, atlas: np.ndarray) -> str | None:
+    """Return a warning where fluid is brighter in FLAIR than in T2, each against its white matter; None elsewhere.
+
+    Args:
+        flair: ``(240, 240, 155)``, 0 outside the brain.
+        t2: the same.
+        atlas: T1 of SRI24 without skull, whose dark and bright voxels say where fluid and white matter may be.
+    """
+    flair, t2, atlas = (volume[::2, ::2, ::2] for volume in (flair, t2, atlas))
+    deep = distance_transform_edt(atlas > 0) * 2 > DEEP_MM
+    fluid = deep & (atlas < FLUID * np.median(atlas[deep]))
+    white = deep & (atlas > np.quantile(atlas[deep], WHITE))
+    ratios = []
+    for image in (flair, t2):
+        inside, beside = image[fluid & (image > 0)], image[white & (image > 0)]
+        if not inside.size or not beside.size:
+            return None
+        ratios.append(float(np.median(inside)) / float(np.median(beside)))
+    if ratios[0] <= ratios[1]:
+        return None
+    return f"flair and t2 exchanged? fluid against white matter is {ratios[0]:.2f} in flair and {ratios[1]:.2f} in t2"

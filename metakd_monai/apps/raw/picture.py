@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from metakd_monai.apps.predict.preview import cut, printable
-from metakd_monai.apps.raw.prepare_case import Prepared
+from metakd_monai.apps.raw.prepared import Prepared
 from metakd_monai.apps.raw.template import Template
 from metakd_monai.apps.raw.volumes import Volume, coarse, resample
 from metakd_monai.data.files import write_safely

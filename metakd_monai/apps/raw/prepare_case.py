@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from metakd_monai.apps.raw.checks import check_atlas, dice, fits_better_mirrored, is_stripped, judge_series
+from metakd_monai.apps.raw.checks import (
+    check_atlas,
+    compare_fluid,
+    dice,
+    fits_better_mirrored,
+    is_stripped,
+    judge_series,
+)
+from metakd_monai.apps.raw.prepared import Clock, PreparationError, Prepared
 from metakd_monai.apps.raw.registration import Fit, centre_of_mass, refine, register, rigid, similarity
 from metakd_monai.apps.raw.strippers import NONE, choose_stripper, find_brain
 from metakd_monai.apps.raw.template import AFFINE, SHAPE, Template
@@ -24,45 +29,6 @@ ENOUGH_DICE = 0.9  # of the brain with the atlas, from which on no more pitches 
 GOOD_NMI = 1.12  # of two series, from which on no more starts are tried
 LEAST_VALUE, MOST_VALUE = 1, 32000  # inside the brain
 FINE, COARSE = 500.0, 4000.0  # intensities below which they are spread, and up to where
-
-
-@dataclass
-class Prepared:
-    """What became of the series of one case.
-
-    Attributes:
-        centre: the sequence that the others were laid on.
-        fits: of each other sequence on the centre; the centre's own is no motion.
-        to_centre: ``(4, 4)``, from the world of SRI24 to the centre's, rigid.
-        images: ``(240, 240, 155)`` int16 of each sequence that is not left out.
-        brain: ``(240, 240, 155)`` bool.
-        mask: the probability of brain in the centre's world.
-        stripper: where the brain mask is from.
-        figures: what the checks looked at.
-        warnings: what a person should know.
-        left_out: sequences that could not be used, with why.
-        seconds: by step.
-    """
-
-    centre: Modality
-    fits: dict[Modality, Fit]
-    to_centre: np.ndarray
-    images: dict[Modality, np.ndarray]
-    brain: np.ndarray
-    mask: Volume
-    stripper: str
-    figures: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    left_out: dict[Modality, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-class PreparationError(UserError):
-    """A case that cannot be prepared; ``prepared`` is what there is for a picture."""
-
-    def __init__(self, reason: str, prepared: Prepared) -> None:
-        super().__init__(reason)
-        self.prepared = prepared
 
 
 def prepare_case(
@@ -102,6 +68,7 @@ def prepare_case(
         seen = done.brain & covered(series[modality], matrix)
         done.images[modality] = write_values(resample(series[modality], SHAPE, AFFINE, matrix, outside=None), seen)
     clock.lap("resample")
+    done.warnings += look_alike(done, template)
     done.seconds = clock.seconds
     if stripper == "deepbet" and chosen in (Modality.FLAIR, Modality.T2):
         done.warnings.append(
@@ -110,17 +77,12 @@ def prepare_case(
     return done
 
 
-class Clock:
-    """Seconds by step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Note what has passed since the last step."""
-        now = time.perf_counter()
-        self.seconds[name], self.last = round(now - self.last, 2), now
+def look_alike(done: Prepared, template: Template) -> list[str]:
+    """Return a warning where FLAIR and T2 look as if they were exchanged."""
+    if not {Modality.FLAIR, Modality.T2} <= set(done.images):
+        return []
+    found = compare_fluid(done.images[Modality.FLAIR], done.images[Modality.T2], template.volume.voxels)
+    return [found] if found else []
 
 
 def choose_centre(series: Mapping[Modality, Volume], centre: Modality | None) -> Modality:
