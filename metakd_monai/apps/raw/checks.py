@@ -25,7 +25,7 @@ MOST_DEGREES, MOST_MM = 45.0, 120.0  # of a head between two series of one exami
 MOVED_MM, MOVED_NMI = 5.0, 0.02  # from which on headers are said to disagree
 MIRRORED = 0.004  # of NMI, by which the mirrored image has to fit better
 DEEP_MM = 12.0  # below the brain's surface, where fluid and white matter are compared
-FLUID, WHITE = 0.55, 0.65  # of the atlas' median, below which is fluid; quantile above which is white matter
+FLUID, WHITE = 0.55, 0.65  # of the atlas' median, below which is fluid; quantile from which on is white matter
 STRIPPED_ML = (700.0, 2000.0)  # of what is not background where the skull is gone
 STRIPPED_SHARE = 0.3  # of the field of view that is background then, at least
 
@@ -142,7 +142,7 @@ def compare_fluid(flair: np.ndarray, t2: np.ndarray, atlas: np.ndarray) -> str |
     flair, t2, atlas = (volume[::2, ::2, ::2] for volume in (flair, t2, atlas))
     deep = distance_transform_edt(atlas > 0) * 2 > DEEP_MM
     fluid = deep & (atlas < FLUID * np.median(atlas[deep]))
-    white = deep & (atlas > np.quantile(atlas[deep], WHITE))
+    white = deep & (atlas >= np.quantile(atlas[deep], WHITE))
     ratios = []
     for image in (flair, t2):
         inside, beside = image[fluid & (image > 0)], image[white & (image > 0)]
