@@ -123,7 +123,7 @@ def test_contrast_of_images_without_any(inside):
     ("change", "spacing", "says"),
     [
         (with_skull, MM, r"not skull-stripped\? what is not 0 has 2\d{3} mL \(in training 12\d\d to 161\d\), .*"),
-        (with_air, MM, r"not skull-stripped\? .*, 100% of its box \(in training 46%\)"),
+        (with_air, MM, r"not skull-stripped\? .*, 100% of its box \(in training 46%\); metakd predict --raw takes .*"),
         (hemisphere, MM, r"small or incomplete brain\? what is not 0 has \d{3} mL \(in training 12\d\d to 161\d\), .*"),
         (reversed_contrast, MM, r"t2 has unusual intensities: skew -0\.5\d \(in training 0\.45 to 0\.64\)"),
         (lambda x: x[..., ::3], (1.0, 1.0, 3.0), r"voxels of 1 to 3 mm, in training 1 mm; thick slices.*"),

@@ -9,7 +9,15 @@ from test_predict import predict
 
 from metakd_monai import __version__
 from metakd_monai.data import fingerprint
-from metakd_monai.data.fingerprint import BESIDE, MASK_CODE, SCORE_CODE, TRAINING_CODE, code_fingerprint, sources_of
+from metakd_monai.data.fingerprint import (
+    BESIDE,
+    MASK_CODE,
+    RAW_CODE,
+    SCORE_CODE,
+    TRAINING_CODE,
+    code_fingerprint,
+    sources_of,
+)
 
 
 def reached_from(parts: tuple[str, ...]) -> set[str]:
@@ -32,11 +40,12 @@ def forgotten(start: tuple[str, ...], parts: tuple[str, ...]) -> set[str]:
 def test_no_module_of_a_result_is_forgotten():
     assert forgotten(("apps/predict",), MASK_CODE) == set()
     assert forgotten(("apps/benchmark",), SCORE_CODE) == set()
+    assert forgotten(("apps/raw",), RAW_CODE) == set()
     assert forgotten(TRAINING_CODE, (*TRAINING_CODE, "inferers")) == set()
     assert forgotten(("apps/predict",), MASK_CODE[1:]) != set()  # the walk does find what is forgotten
 
 
-@pytest.mark.parametrize("parts", [MASK_CODE, SCORE_CODE, TRAINING_CODE])
+@pytest.mark.parametrize("parts", [MASK_CODE, RAW_CODE, SCORE_CODE, TRAINING_CODE])
 def test_every_part_has_sources(parts):
     assert len(set(parts)) == len(parts)
     for part in parts:

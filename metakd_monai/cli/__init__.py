@@ -15,6 +15,7 @@ import click
 from metakd_monai import __version__
 from metakd_monai.cli.adni import adni_prepare, adni_simulate
 from metakd_monai.cli.avmnist import avmnist
+from metakd_monai.cli.back import back
 from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
 from metakd_monai.cli.bundle import bundle
@@ -22,6 +23,7 @@ from metakd_monai.cli.datalist import datalist
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
+from metakd_monai.cli.prepare_raw import prepare
 from metakd_monai.cli.simulate import simulate
 from metakd_monai.cli.study import study
 from metakd_monai.cli.submission import submission
@@ -54,7 +56,9 @@ SEGMENTATION = (
     simulate,
     datalist,
     train,
+    prepare,
     predict,
+    back,
     export,
     evaluate,
     benchmark,

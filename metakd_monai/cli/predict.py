@@ -18,6 +18,8 @@ from metakd_monai.cli.base import (
     window_option,
 )
 from metakd_monai.cli.many_cases import cohort_options, read_engine
+from metakd_monai.cli.prepare_raw import raw_options
+from metakd_monai.cli.raw_predict import carry_results, check_raw_options, prepare_input
 from metakd_monai.errors import UserError
 from metakd_monai.processes.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, parse_modalities
@@ -104,19 +106,35 @@ def file_option(modality: Modality) -> Any:
 @file_option(Modality.T2)
 @click.option("--case-id", help="Name of the case whose files are given one by one.")
 @names_option()
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="INPUT is as the scanner wrote it, with skull (docs/raw-scans.md).",
+)
+@raw_options
 @click.pass_context
 def predict(ctx: click.Context, source: Path | None, case_id: str | None, **options: Any) -> None:
     """Segment INPUT: a case folder, a folder of case folders, or one 4-D NIfTI file (FLAIR, T1, T1ce, T2).
 
-    Or give the files of one case with --flair, --t1, --t1ce, --t2; any of them may be left out.
+    Or give the files of one case with --flair, --t1, --t1ce, --t2; any of them may be left out. With --raw, INPUT is
+    a patient's folder or a folder of patients, and the masks are also written onto every raw series' own grid.
     """
+    check_raw_options(options)
     files = {m: options[m.value] for m in Modality if options[m.value] is not None}
     modalities = parse_modalities(options["modalities"])
-    cases = choose_cases(source, files, case_id, options["names"])
-    print_notes(cases)
-    failed = segment(cases, modalities, options, own_process=ctx.find_root().obj == OWN_PROCESS)
-    click.echo(f"{len(cases) - len(failed)} of {len(cases)} cases done; results in {options['output']}")
-    ctx.exit(1 if failed else 0)
+    unprepared = 0
+    if options["raw"]:
+        cases, unprepared = prepare_input(source, options)
+    else:
+        cases = choose_cases(source, files, case_id, options["names"])
+        print_notes(cases)
+    own = ctx.find_root().obj == OWN_PROCESS
+    failed = segment(cases, modalities, options, own_process=own) if cases else []
+    done = [case for case in cases if case.case_id not in failed]
+    if options["raw"]:
+        carry_results(done, options)
+    click.echo(f"{len(done)} of {len(cases) + unprepared} cases done; results in {options['output']}")
+    ctx.exit(1 if failed or unprepared else 0)
 
 
 def choose_cases(

@@ -54,6 +54,18 @@ TRAINING_CODE = (
     "vocabulary",
     "weights",
 )
+# What decides a case of ``metakd prepare``.
+RAW_CODE = (
+    "apps/predict/preview",
+    "apps/raw",
+    "apps/simulation/toy",
+    "data/boxes",
+    "data/cases",
+    "data/files",
+    "data/memory_limit",
+    "data/nifti",
+    "vocabulary",
+)
 # What all of these import too, and what cannot change a result: how it runs, is told and is written.
 BESIDE = ("__init__", "bundle", "data/fingerprint", "data/spreadsheets", "data/temporaries", "errors", "processes")
 

@@ -46,7 +46,8 @@ def find_unusual(appearance: Appearance, ranges: Ranges) -> list[str]:
         volume = f"{appearance['brain_ml']:.0f} mL (in training {show_range(ranges['brain_ml'], '.0f')})"
         share = f"{appearance['brain_share']:.0%} of its box (in training {show_range(ranges['brain_share'], '.0%')})"
         kind = "not skull-stripped?" if max(brain) > 0 else "small or incomplete brain?"
-        lines.append(f"{kind} what is not 0 has {volume}, {share}")
+        hint = "; metakd predict --raw takes scans with skull" if max(brain) > 0 else ""
+        lines.append(f"{kind} what is not 0 has {volume}, {share}{hint}")
     return lines if max(brain) > 0 else lines + find_odd_values(appearance, ranges, sides)
 
 

@@ -29,7 +29,7 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
     """Find the cases in a case folder, a folder of case folders (to any depth) or a 4-D NIfTI file.
 
     A folder of many cases is not refused for one bad case: that case carries its ``problem``. Folders with NIfTI files
-    that are no case are counted in one warning.
+    that are no case, other than label maps, are counted in one warning.
 
     Args:
         source: where.
@@ -50,7 +50,7 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
         held = nifti_names(folder)
         groups = group_names(held, names)
         found += [Found(folder, path, group) for group in groups]
-        if held and not groups:
+        if not groups and not all(is_label(name) for name in held):
             without.append(folder)
     if not found:
         raise UserError(

@@ -10,7 +10,7 @@ CONVERT = "convert it with 3D Slicer, ITK or SimpleITK"
 UNPACK = "unpack it"
 # Where the bytes stand, which they are, what the format is, and what to do.
 SIGNS = (
-    (128, b"DICM", "DICOM", "convert the series with dcm2niix"),
+    (128, b"DICM", "DICOM", "convert the series with dcm2niix, or metakd predict --raw"),
     (0, b"NRRD", "NRRD", CONVERT),
     (0, b"ObjectType", "MetaImage (.mha, .mhd)", CONVERT),
     (0, b"NDims", "MetaImage (.mha, .mhd)", CONVERT),

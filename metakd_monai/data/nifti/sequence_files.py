@@ -97,7 +97,14 @@ def read_headers(
         raise none_left(next(iter(files.values())), modalities)
     first = next(iter(headers.values()))
     for file in headers.values():
-        check_grid(file.path, file.shape, file.affine, first.shape, first.affine, "the case's other modalities")
+        check_grid(
+            file.path,
+            file.shape,
+            file.affine,
+            first.shape,
+            first.affine,
+            "the case's other modalities (metakd predict --raw registers raw series)",
+        )
     return headers
 
 

@@ -24,6 +24,7 @@ MODULES = (
     "options",
     "tables",
     "training",
+    "raw",
     "processes",
 )
 

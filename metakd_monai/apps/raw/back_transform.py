@@ -1,0 +1,99 @@
+"""Masks and maps from a case in SRI24 onto its raw series' grids, and the other way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from scipy.ndimage import affine_transform
+
+from metakd_monai.apps.raw.template import AFFINE
+from metakd_monai.apps.raw.transforms_file import RawGrid
+from metakd_monai.apps.raw.volumes import apply, edges_of
+from metakd_monai.data.boxes import bounding_box
+from metakd_monai.data.nifti import AXES
+
+SAMPLE_MM = 1.0  # between the points that a voxel's mean is taken over
+HALF = 0.5
+
+
+def labels_to_raw(labels: np.ndarray, grid: RawGrid) -> np.ndarray:
+    """Return a label map on a raw grid: each voxel gets what fills most of it, where labels fill half of it or more.
+
+    Args:
+        labels: ``(240, 240, 155)`` uint8 on the case's grid.
+        grid: of the series.
+
+    Returns:
+        ``(*S)`` uint8.
+    """
+    found = np.zeros(grid.shape, np.uint8)
+    box = box_on(grid, labels > 0)
+    if box is None:
+        return found
+    values = [int(value) for value in np.unique(labels) if value]
+    shares = np.stack([mean_over_voxels((labels == value).astype(np.float32), grid, box) for value in values])
+    chosen = np.array(values, np.uint8)[shares.argmax(axis=0)]
+    found[box] = np.where(shares.sum(axis=0) >= HALF, chosen, 0)
+    return found
+
+
+def map_to_raw(values: np.ndarray, grid: RawGrid) -> np.ndarray:
+    """Return a map ``(240, 240, 155)`` of floats on a raw grid, ``(*S)`` float32: the mean over each voxel."""
+    return mean_over_voxels(values.astype(np.float32), grid, tuple(slice(0, n) for n in grid.shape))
+
+
+def labels_to_case(labels: np.ndarray, grid: RawGrid, shape: Sequence[int]) -> np.ndarray:
+    """Return labels that were drawn on a raw grid, ``(*S)`` uint8, on the case's grid.
+
+    A voxel of the case has the label of which most lies at its middle, interpolated, where that is half or more.
+    """
+    place = np.linalg.inv(grid.affine) @ grid.from_case @ AFFINE
+    values = [int(value) for value in np.unique(labels) if value]
+    if not values:
+        return np.zeros(shape, np.uint8)
+    shares = np.stack(
+        [
+            affine_transform((labels == v).astype(np.float32), place[:AXES, :AXES], place[:AXES, AXES], shape, order=1)
+            for v in values
+        ]
+    )
+    chosen = np.array(values, np.uint8)[shares.argmax(axis=0)]
+    return np.where(shares.sum(axis=0) >= HALF, chosen, 0).astype(np.uint8)
+
+
+def case_to_voxels(grid: RawGrid) -> np.ndarray:
+    """Return the matrix ``(4, 4)`` from voxels of the case to those of a raw grid."""
+    return np.asarray(np.linalg.inv(grid.affine) @ grid.from_case @ AFFINE)
+
+
+def box_on(grid: RawGrid, mask: np.ndarray) -> tuple[slice, ...] | None:
+    """Return the part of a raw grid that a mask on the case's grid can reach; None where it reaches nothing."""
+    if not mask.any():
+        return None
+    ends = [(part.start - 1, part.stop) for part in bounding_box(mask)]
+    corners = apply(case_to_voxels(grid), np.array(list(product(*ends)), dtype=float))
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, grid.shape)
+    return tuple(slice(a, b) for a, b in zip(low, high, strict=True)) if (high > low).all() else None
+
+
+def mean_over_voxels(values: np.ndarray, grid: RawGrid, box: tuple[slice, ...]) -> np.ndarray:
+    """Return the mean of a volume over each voxel of a part of a raw grid, from points about 1 mm apart.
+
+    Args:
+        values: ``(*S)`` float32 on the case's grid, 0 outside.
+        grid: of the series.
+        box: the part.
+    """
+    place = np.linalg.inv(case_to_voxels(grid))
+    counts = [max(1, int(np.ceil(edge / SAMPLE_MM - 1e-3))) for edge in edges_of(grid.affine)]
+    start = np.array([part.start for part in box])
+    shape = tuple(part.stop - part.start for part in box)
+    total = np.zeros(shape, np.float32)
+    steps = [(np.arange(count) + 0.5) / count - 0.5 for count in counts]
+    for point in product(*steps):
+        offset = apply(place, start + np.array(point))
+        total += affine_transform(values, place[:AXES, :AXES], offset, shape, np.float32, order=1)
+    return total / float(np.prod(counts))

@@ -1,0 +1,103 @@
+"""Raw cases through workers: prepared whole or not at all, resumed, each told in one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from metakd_monai.apps.raw.case_folder import Outcome, Plan, prepare_folder
+from metakd_monai.apps.raw.raw_cases import RawCase
+from metakd_monai.apps.raw.template import read_template
+from metakd_monai.data.temporaries import remove_temporaries
+from metakd_monai.errors import UserError, explain
+from metakd_monai.processes.workers import Dispatcher, Processes
+
+logger = logging.getLogger(__name__)
+
+
+class Preparer:
+    """Prepares case after case, in whatever process it lives.
+
+    Args:
+        plan: how.
+        threads: for computing; None for as many as there are cores.
+    """
+
+    def __init__(self, plan: Plan, threads: int | None = None) -> None:
+        self.plan, self.threads = plan, threads
+
+    def start(self) -> int:
+        """Read the template; raises UserError for one that cannot be, or when elastix is not installed."""
+        check_elastix()
+        import itk
+
+        if self.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.threads)
+            itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(self.threads)
+        self.template = read_template(self.plan.template)
+        return os.getpid()
+
+    def do(self, case: RawCase, following: RawCase | None = None) -> Outcome:
+        """Prepare a case; whatever is wrong with it is told, not raised."""
+        try:
+            return prepare_folder(case, self.plan, self.template)
+        except Exception as error:  # whatever is wrong with one case, the others are done
+            return Outcome(case.case_id, explain(error), failed=True, details=traceback.format_exc())
+
+
+def check_elastix() -> None:
+    """Raise UserError when elastix is not installed."""
+    try:
+        version("itk-elastix")
+    except PackageNotFoundError:
+        raise UserError(
+            "itk-elastix is not installed, which registers raw series; expected pip install 'metakd-monai[raw]'"
+        ) from None
+
+
+def prepare_cases(
+    cases: Sequence[RawCase],
+    plan: Plan,
+    jobs: int = 1,
+    progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
+) -> list[Outcome]:
+    """Prepare all cases that are not prepared yet, in processes of their own; one that fails does not stop the rest.
+
+    A process that dies takes one case with it, which is tried again, and gives its memory back at the end.
+
+    Returns:
+        What became of each, in the order of the cases; each is logged.
+
+    Raises:
+        UserError: when no case can be prepared, such as for a template that cannot be read.
+    """
+    jobs = min(jobs, len(cases))
+    threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
+    done: dict[str, Outcome] = {}
+
+    def tidy(case: RawCase, pid: int | None) -> None:
+        remove_temporaries(plan.output, [case.case_id], pid, folders=True)
+
+    pool = Processes(partial(Preparer, plan, threads))
+    with closing(Dispatcher(pool, cases, jobs, partial(Outcome, failed=True), tidy).run()) as outcomes:
+        for outcome in progress(outcomes):
+            tell(outcome)
+            done[outcome.case_id] = outcome
+    return [done[case.case_id] for case in cases]
+
+
+def tell(outcome: Outcome) -> None:
+    """Log what became of a case."""
+    log = logger.error if outcome.failed else logger.info
+    log("%s: %s%s", outcome.case_id, "failed: " if outcome.failed else "", outcome.line)
+    for warning in outcome.warnings:
+        logger.warning("%s: warning: %s", outcome.case_id, warning)
+    if outcome.details:
+        logger.debug("%s", outcome.details)

@@ -1,0 +1,211 @@
+"""One patient's raw series to a case in SRI24: registered, without skull, on BraTS' grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from metakd_monai.apps.raw.checks import (
+    check_atlas,
+    compare_fluid,
+    dice,
+    fits_better_mirrored,
+    is_stripped,
+    judge_series,
+)
+from metakd_monai.apps.raw.prepared import Clock, PreparationError, Prepared
+from metakd_monai.apps.raw.registration import Fit, centre_of_mass, refine, register, rigid, similarity
+from metakd_monai.apps.raw.strippers import NONE, choose_stripper, find_brain
+from metakd_monai.apps.raw.template import AFFINE, SHAPE, Template
+from metakd_monai.apps.raw.volumes import Volume, apply, coarse, resample
+from metakd_monai.data.nifti import AXES
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
+
+CENTRES = (Modality.T1CE, Modality.T1, Modality.FLAIR, Modality.T2)  # the first that is there
+PITCHES = (0.0, 20.0, -20.0, 40.0, -40.0)  # degrees around left-right that the atlas is tried at
+ENOUGH_DICE = 0.9  # of the brain with the atlas, from which on no more pitches are tried
+GOOD_NMI = 1.12  # of two series, from which on no more starts are tried
+LEAST_VALUE, MOST_VALUE = 1, 32000  # inside the brain
+FINE, COARSE = 500.0, 4000.0  # intensities below which they are spread, and up to where
+
+
+def prepare_case(
+    series: Mapping[Modality, Volume],
+    template: Template,
+    strip: str = "auto",
+    mask: Volume | None = None,
+    centre: Modality | None = None,
+) -> Prepared:
+    """Bring the series of one case into SRI24.
+
+    Args:
+        series: as scanned, with or without skull, each on a grid of its own.
+        template: of SRI24.
+        strip: how to find the brain, see :func:`~metakd_monai.apps.raw.strippers.choose_stripper`; ``none`` where
+            the skull is gone already.
+        mask: the brain in the world of one of the series, where it is known; that series is then the centre.
+        centre: the sequence that the others are laid on; None for the best one that is there.
+
+    Raises:
+        UserError: when there is no skull stripper.
+        PreparationError: when what comes out is no head in the atlas' place.
+    """
+    clock = Clock()
+    chosen = choose_centre(series, centre)
+    small = {modality: coarse(volume) for modality, volume in series.items()}
+    clock.lap("read")
+    brain, stripper = find_mask(series, chosen, strip, mask)
+    clock.lap("strip")
+    done = Prepared(chosen, {}, np.eye(AXES + 1), {}, np.zeros(SHAPE, bool), brain, stripper)
+    lay_on_atlas(done, small[chosen], template)
+    clock.lap("atlas")
+    lay_on_centre(done, small)
+    clock.lap("register")
+    for modality, fit in done.fits.items():
+        matrix = fit.matrix @ done.to_centre
+        seen = done.brain & covered(series[modality], matrix)
+        done.images[modality] = write_values(resample(series[modality], SHAPE, AFFINE, matrix, outside=None), seen)
+    clock.lap("resample")
+    done.warnings += look_alike(done, template)
+    done.seconds = clock.seconds
+    if stripper == "deepbet" and chosen in (Modality.FLAIR, Modality.T2):
+        done.warnings.append(
+            f"deepbet's mask of {chosen.value} is rough; HD-BET is made for it (metakd-monai[raw-hdbet])"
+        )
+    return done
+
+
+def look_alike(done: Prepared, template: Template) -> list[str]:
+    """Return a warning where FLAIR and T2 look as if they were exchanged."""
+    if not {Modality.FLAIR, Modality.T2} <= set(done.images):
+        return []
+    found = compare_fluid(done.images[Modality.FLAIR], done.images[Modality.T2], template.volume.voxels)
+    return [found] if found else []
+
+
+def choose_centre(series: Mapping[Modality, Volume], centre: Modality | None) -> Modality:
+    """Return the sequence that the others are laid on; raises UserError when the one asked for is not there."""
+    if not series:
+        raise UserError("no series left; expected at least one of flair, t1, t1ce and t2")
+    if centre is None:
+        return next(modality for modality in CENTRES if modality in series)
+    if centre not in series:
+        there = ", ".join(modality.value for modality in series)
+        raise UserError(f"--centre: {centre.value} given, and there is only {there}")
+    return centre
+
+
+def find_mask(
+    series: Mapping[Modality, Volume], centre: Modality, strip: str, mask: Volume | None
+) -> tuple[Volume, str]:
+    """Return the probability of brain in the centre's world, and where it is from."""
+    volume = series[centre]
+    if mask is not None:
+        return mask, "given"
+    if strip == NONE or is_stripped(volume):
+        corner = volume.voxels.flat[0]
+        return Volume((volume.voxels != corner).astype(np.float32), volume.affine), "stripped before"
+    stripper = choose_stripper(strip)
+    return find_brain(volume, stripper), stripper.name
+
+
+def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
+    """Find the motion from SRI24 to the centre, and the brain there; raises PreparationError for what is no head."""
+    share = resample(done.mask, image.voxels.shape, image.affine)
+    brain = Volume(np.where(share > 0.5, image.voxels - image.voxels.min() + 1, 0).astype(np.float32), image.affine)
+    middle, atlas = middle_of_mask(brain), template.coarse
+    about = middle_of_mask(atlas)
+    best: tuple[float, float, np.ndarray] = (0.0, 0.0, rigid(shift=middle - about))
+    for pitch in PITCHES:
+        matrix = refine(atlas, brain, rigid((pitch, 0, 0), middle - about, about), 3)
+        nmi = similarity(atlas, brain, matrix)
+        if nmi > best[1]:
+            laid = resample(done.mask, atlas.voxels.shape, atlas.affine, matrix) > 0.5
+            best = (dice(laid, atlas.voxels > 0), nmi, matrix)
+        if best[0] >= ENOUGH_DICE:
+            break
+    done.to_centre = best[2]
+    done.brain = resample(done.mask, SHAPE, AFFINE, done.to_centre) > 0.5
+    edges = done.mask.edges
+    brain_ml = float((done.mask.voxels > 0.5).sum() * np.prod(edges) / 1000)
+    cover = float(covered(image, done.to_centre)[template.brain].mean())
+    overlap = dice(done.brain, template.brain)
+    done.figures = {"brain_ml": round(brain_ml, 1), "brain_ml_in_case": round(float(done.brain.sum()) / 1000, 1)}
+    done.figures |= {"atlas_dice": round(overlap, 4), "atlas_nmi": round(best[1], 4), "atlas_cover": round(cover, 4)}
+    found = check_atlas(brain_ml, overlap, best[1], cover, done.centre)
+    done.warnings += found.warnings
+    if found.failure:
+        raise PreparationError(found.failure, done)
+
+
+def middle_of_mask(volume: Volume) -> np.ndarray:
+    """Return the centre of gravity of what is above 0, in mm, ``(3,)``; the field of view's middle where nothing is."""
+    inside = np.argwhere(volume.voxels > 0)
+    return apply(volume.affine, inside.mean(axis=0)) if len(inside) else volume.middle
+
+
+def covered(volume: Volume, matrix: np.ndarray) -> np.ndarray:
+    """Return where a volume, moved by a matrix from SRI24's world, has voxels: ``(240, 240, 155)`` bool."""
+    place = np.linalg.inv(volume.affine) @ matrix @ AFFINE
+    axes = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in SHAPE), indexing="ij", sparse=True)
+    inside = np.ones(SHAPE, bool)
+    for axis, size in enumerate(volume.voxels.shape):
+        x = sum((np.float32(place[axis, n]) * axes[n] for n in range(AXES)), np.float32(place[axis, AXES]))
+        inside &= (x >= -0.5) & (x <= size - 0.5)
+    return inside
+
+
+def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
+    """Find how each other series lies on the centre; those that do not fit are left out."""
+    fixed = small[done.centre]
+    done.fits[done.centre] = Fit(np.eye(AXES + 1), 2.0, 2.0)
+    middle = apply(done.to_centre, np.array([-119.5, 119.5, 77.0]))
+    mirrored = []
+    for modality, moving in small.items():
+        if modality is done.centre:
+            continue
+        shift = centre_of_mass(moving) - centre_of_mass(fixed)
+        starts = [np.eye(AXES + 1), rigid(shift=shift), *(rigid((p, 0, 0), shift, middle) for p in PITCHES[1:])]
+        fit = register(fixed, moving, starts, GOOD_NMI)
+        cover = float(covered(moving, fit.matrix @ done.to_centre)[done.brain].mean())
+        moved = fit.shift(middle)
+        done.figures[modality.value] = {
+            "nmi": round(fit.nmi, 4),
+            "header_nmi": round(fit.start_nmi, 4),
+            "degrees": round(fit.degrees, 2),
+            "moved_mm": round(moved, 1),
+            "cover": round(cover, 4),
+        }
+        reason, warnings = judge_series(modality, fit, cover, moved)
+        if reason:
+            done.left_out[modality] = reason
+            continue
+        done.warnings += warnings
+        done.fits[modality] = fit
+        if fits_better_mirrored(fixed, moving, fit):
+            mirrored.append(modality)
+    warn_of_mirrored(done, mirrored)
+    done.fits = {modality: done.fits[modality] for modality in Modality if modality in done.fits}
+
+
+def warn_of_mirrored(done: Prepared, mirrored: list[Modality]) -> None:
+    """Warn of series with left and right exchanged: one, or the centre where all others seem so."""
+    others = [modality for modality in done.fits if modality is not done.centre]
+    odd = [done.centre] if len(mirrored) > 1 and len(mirrored) == len(others) else mirrored
+    rest = "the other series" if len(others) > 1 else done.centre.value
+    done.warnings += [
+        f"left and right of {modality.value} seem exchanged against {rest}; nothing was changed" for modality in odd
+    ]
+
+
+def write_values(values: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """Return intensities as BraTS has them: int16, at least 1 in the brain, 0 outside, spread where they are few."""
+    inside = values[brain]
+    if not inside.size:
+        return np.zeros(values.shape, np.int16)
+    high = float(np.quantile(inside[::17], 0.995))
+    scale = COARSE / high if high > 0 and not FINE <= high <= MOST_VALUE else 1.0
+    kept = np.clip(np.rint(values * scale), LEAST_VALUE, MOST_VALUE)
+    return np.where(brain, kept, 0).astype(np.int16)

