@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from metakd_monai.vocabulary import Modality
 
 FILE = "transforms.json"
 EXPECTED = "what metakd prepare wrote"
+MOST_VOXELS = 2**30  # of a series
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def read_transforms(folder: Path) -> dict[Modality, RawGrid]:
 def read_grid(entry: Mapping[str, Any], to_centre: np.ndarray) -> RawGrid:
     """Read one series; raises KeyError, TypeError or ValueError for what is none."""
     shape = tuple(int(n) for n in entry["shape"])
-    if len(shape) != 3 or min(shape) < 1:
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
         raise ValueError(f"shape {shape} found")
     from_case = read_matrix(entry["centre_to_series"]) @ to_centre
     file = entry.get("file")
