@@ -1,6 +1,7 @@
 """The networks of other methods: absence, sizes, auxiliary losses, weights, exports, and that their overlays train."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -18,6 +19,9 @@ from metakd_monai.inferers.subset_decoding import mask_of
 from metakd_monai.losses import AuxiliaryLoss
 from metakd_monai.networks import MetaKDUNet, WithFeatures
 from metakd_monai.networks.methods import NETWORKS, BaselineNetwork, Extra
+from metakd_monai.networks.methods.gaussians import fuse_gaussians, subset_divergence
+from metakd_monai.networks.methods.hemis import moments
+from metakd_monai.networks.methods.s_fusion import SFusionBlock
 from metakd_monai.vocabulary import modality_subsets
 from metakd_monai.weights.exports import load_any
 from metakd_monai.weights.exports.write_export import export_network
@@ -26,7 +30,10 @@ from metakd_monai.weights.publish import publish
 
 CHANNELS = (4, 8, 16)
 SOME = torch.tensor([[True, False, True, True], [False, False, True, False]])
-SMALLER: dict[str, dict] = {}  # what is reduced beside the channels
+SMALLER = {
+    "mm_former": {"hidden_size": 16, "mlp_dim": 32},
+    "s_fusion": {"num_layers": 1},
+}  # what is reduced beside the channels
 DEFINITIONS = {name: load(f"methods/{name}.json")["network_def"] for name in OTHER_NETWORKS}
 EACH = pytest.mark.parametrize("name", [name for name in OTHER_NETWORKS if name != "dynunet_no_dropping"])
 
@@ -127,6 +134,76 @@ def test_what_no_network_has_is_refused(name):
         make(name, input_stride=0)
     with pytest.raises(ValueError, match="expected 4 channels"):
         make(name)(torch.zeros(1, 3, 8, 8, 8), SOME[:1])
+
+
+def test_tokens_of_mm_former_go_back_to_their_places():
+    for scrambled in (False, True):
+        network = make("mm_former", scrambled=scrambled)
+        network.between, network.mix = nn.Identity(), nn.Identity()
+        tokens = torch.arange(4 * 16 * 8.0).reshape(1, 4, 16, 2, 2, 2)
+        with torch.no_grad():
+            found = network.fuse_tokens(tokens, torch.ones(1, 4, dtype=torch.bool))
+        if not scrambled:
+            assert torch.equal(found, tokens.flatten(1, 2))
+        else:  # the first two places have the tokens of the first modality alone
+            assert torch.equal(found[0, :16, 0, 0, 0], tokens[0, 0, :, 0, 0, 0])
+            assert torch.equal(found[0, 16:32, 0, 0, 0], tokens[0, 0, :, 0, 0, 1])
+            assert torch.equal(found[0, :16, 1, 0, 0], tokens[0, 2, :, 0, 0, 0])
+
+
+def test_s_fusion_leaves_a_single_modality_as_it_is():
+    block, features = SFusionBlock(4, 2, 1).eval(), torch.randn(1, 3, 4, 4, 2, 6)
+    torch.testing.assert_close(block(features, torch.tensor([[False, True, False]])), features[:, 1])
+    fused = block(features, torch.tensor([[True, True, False]]))
+    low, high = features[:, :2].amin(1), features[:, :2].amax(1)
+    assert bool(((fused >= low - 1e-6) & (fused <= high + 1e-6)).all())
+
+
+def test_channels_become_the_voxels_of_their_cell():
+    block = SFusionBlock(4, 2, 1)
+    found = block.to_voxels(torch.arange(32.0).reshape(1, 32, 1, 1, 1))
+    assert torch.equal(found, torch.arange(32.0).reshape(1, 4, 2, 2, 2))
+    tokens = torch.arange(2.0).reshape(1, 1, 2, 1, 1).expand(1, 32, 2, 1, 1)
+    assert torch.equal(block.to_voxels(tokens)[0, 0, :, 0, 0], torch.tensor([0.0, 0, 1, 1]))
+
+
+def test_sha_spec_s_auxiliary_losses_by_hand():
+    network = make("sha_spec")
+    features = [torch.zeros(1, 4, 16, 2, 2, 2) for _ in range(4)]
+    features[-2][0] = torch.tensor([1.0, 4.0, 0.0, 3.0]).view(4, 1, 1, 1, 1)
+    nn.init.zeros_(network.classify.weight)
+    nn.init.zeros_(network.classify.bias)
+    alignment, modality = network.learn_encoded(features[0], features, torch.tensor([[True, True, False, True]]))
+    assert alignment.value.item() == pytest.approx((3 + 2) / 2)  # the first two; the last and the first
+    assert modality.value.item() == pytest.approx(math.log(4))
+
+
+def test_experts_are_weighed_among_those_that_are_there():
+    network, image = make("sim_mlm"), torch.randn(1, 4, 8, 8, 8)
+    alone = [torch.eye(4)[n : n + 1].bool() for n in range(4)]
+    with torch.no_grad():
+        each = torch.stack([network(image, one) for one in alone])
+        (two,) = network(image, alone[0] | alone[3])
+    low, high = torch.minimum(each[0], each[3])[0], torch.maximum(each[0], each[3])[0]
+    assert bool(((two >= low - 1e-5) & (two <= high + 1e-5)).all())
+    assert not torch.equal(two, low)
+
+
+def test_the_moments_of_u_hemis_by_hand():
+    features = torch.tensor([1.0, 5.0, 9.0]).view(1, 3, 1, 1, 1, 1)
+    found = moments(features, torch.tensor([[True, True, False]])).flatten().tolist()
+    assert found == [3, 4]  # the mean and the population variance of 1 and 5
+    assert moments(features, torch.tensor([[False, True, False]])).flatten().tolist() == [5, 0]
+
+
+def test_the_product_of_u_hved_by_hand():
+    features = torch.tensor([[2.0, 0.0], [8.0, math.log(0.5)]]).view(1, 2, 2, 1, 1, 1)  # variances 1 and 0.5
+    mean, variance = fuse_gaussians(features, torch.tensor([[True, True]]))
+    assert variance.item() == pytest.approx(1 / (1 + 1 + 2), rel=1e-5)
+    assert mean.item() == pytest.approx((2 * 1 + 8 * 2) / 4, rel=1e-5)
+    every = torch.tensor([[True, False]])
+    told = 0.5 * (0.5 - 1 - math.log(0.5) + 1)  # of mean 1 and variance 0.5 from a standard normal one
+    assert subset_divergence(features, every, every).item() == pytest.approx(told, rel=1e-5)
 
 
 # Auxiliary losses
@@ -273,12 +350,12 @@ def test_a_run_goes_on_to_the_last_bit(cohort, tmp_path):
 
 
 def test_the_command_trains_another_network_on_real_cases(cohort, tmp_path):
-    names = ("experimental.json", "train_real.json", "methods/dynunet.json")
+    names = ("experimental.json", "train_real.json", "methods/u_hemis.json")
     overlays = [word for name in names for word in ("--overlay", name)]
     small = {**SMALL, "max_iterations": 2}
     options = [str(word) for key, value in small.items() if key != "roi_size" for word in (f"--{key}", value)]
     train(*overlays, "--dataset_dir", cohort, "--output_dir", tmp_path, *options)
-    assert type(load_network(tmp_path / "model.pt")).__name__ == "ZeroFilledDynUNet"
+    assert type(load_network(tmp_path / "model.pt")) is class_of("u_hemis")
 
 
 # Documentation

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from monai.networks.blocks import ADN
 from monai.networks.layers import Conv
 from torch import Tensor, nn
 from torch.nn import functional
 
 from metakd_monai.equations import spread
 from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders
+from metakd_monai.networks.methods.convolutions import enlarge, pre_activated
 from metakd_monai.networks.methods.gaussians import fuse_gaussians, subset_divergence
-
-ACT = ("leakyrelu", {"negative_slope": 0.01})
 
 
 class HeMISUNet(BaselineNetwork):
@@ -111,14 +109,6 @@ def moments(features: Tensor, available: Tensor) -> Tensor:
     return torch.cat([mean, variance], dim=1)
 
 
-def pre_activated(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
-    """Make instance norm, leaky ReLU and a convolution, in this order, which MONAI's Convolution has not."""
-    return nn.Sequential(
-        ADN("NA", in_channels, act=ACT, norm="instance", norm_dim=3),
-        Conv[Conv.CONV, 3](in_channels, out_channels, kernel_size, padding=kernel_size // 2),
-    )
-
-
 def make_encoder(channels: Sequence[int], halve: bool) -> nn.ModuleList:
     """Make an encoder: at each scale two convolutions, the second of half the width if asked; poolings between."""
     given = [channels[0], *(width // 2 if halve else width for width in channels)]
@@ -154,7 +144,6 @@ class UpPath(nn.Module):
         x = features[-1]
         for step, block in enumerate(self.steps):
             skip = features[len(features) - 2 - step]
-            x = functional.interpolate(x, list(skip.shape[2:]), mode="trilinear", align_corners=False)
-            x = block(torch.cat([x, skip], dim=1))
+            x = block(torch.cat([enlarge(x, skip), skip], dim=1))
         decoded: Tensor = self.head(x)
         return decoded
