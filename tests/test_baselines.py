@@ -14,6 +14,7 @@ from torch import nn
 
 from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.data.cases import find_cases
 from metakd_monai.errors import UserError
 from metakd_monai.inferers.subset_decoding import mask_of
 from metakd_monai.losses import AuxiliaryLoss
@@ -289,7 +290,7 @@ def test_weights_are_published_with_a_stride_and_thresholds(name, saved, tmp_pat
         shift = network(image, SOME[:1]) - plain(image, SOME[:1])
     expected = -torch.tensor([0.5, 0.4, 0.2]).logit().view(1, 3, 1, 1, 1).expand_as(shift)
     torch.testing.assert_close(shift, expected, atol=0.05, rtol=0)  # weights of 16 bits
-    with pytest.raises(UserError, match=f"modality_specific_scales 0 of a {class_of(name).__name__} found"):
+    with pytest.raises(UserError, match=f"a {class_of(name).__name__} found; expected a MetaKDUNet"):
         publish(saved, tmp_path / "no.pt", modality_specific_scales=1)
 
 
@@ -311,8 +312,8 @@ def test_cases_are_predicted_and_subsets_compared(name, saved, cohort, tmp_path)
     case = cohort / "Simulated_000"
     assert predict(case, tmp_path / "out", saved, "--no-preview", "--save-uncertainty").exit_code == 0
     engine = SubsetPredictor(Predictor(saved))
-    item = engine.predictor.read(case)
-    maps = engine.label_maps(item, 4)
+    (found,) = find_cases(case)
+    maps = engine.label_maps(engine.predictor.read(found), 4)
     assert list(maps) == modality_subsets()
 
 

@@ -59,11 +59,10 @@ def convert(
     network, arguments = read_architecture(state)
     found = arguments.get("modality_specific_scales", 0)
     scales = found if modality_specific_scales is None else modality_specific_scales
-    if scales < found or (scales > 0 and network is not MetaKDUNet):
-        raise UserError(
-            f"{paths[0]}: modality_specific_scales {found} of a {network.__name__} found; expected at most the {scales}"
-            " asked for, and none but of a MetaKDUNet"
-        )
+    if scales < found:
+        raise UserError(f"{paths[0]}: modality_specific_scales {found} found; expected at most the {scales} asked for")
+    if scales > 0 and network is not MetaKDUNet:
+        raise UserError(f"{paths[0]}: a {network.__name__} found; expected a MetaKDUNet for modality_specific_scales")
     stride = stride or arguments["input_stride"]
     if arguments["window"] is not None:
         arguments["window"] = [length * stride // arguments["input_stride"] for length in arguments["window"]]

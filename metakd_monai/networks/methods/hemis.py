@@ -35,8 +35,6 @@ class HeMISUNet(BaselineNetwork):
     Source: Havaei et al. 2016, "HeMIS"; Dorent et al. 2019, "Hetero-Modal Variational Encoder-Decoder".
     """
 
-    auxiliary_of_all = True
-
     def __init__(
         self,
         in_channels: int = 4,
@@ -51,7 +49,7 @@ class HeMISUNet(BaselineNetwork):
         super().__init__(
             in_channels, out_channels, channels, 2 ** (len(channels) - 1), input_stride, window, fusion=fusion
         )
-        self.variational = fusion == "gaussians"
+        self.variational = self.auxiliary_of_all = fusion == "gaussians"
         self.encoders = ModalityEncoders(make_encoder(channels, halve=not self.variational) for _ in range(in_channels))
         read = [width // 2 for width in channels] if self.variational else list(channels)
         self.decoder = UpPath(read, [width // 2 for width in channels], out_channels)

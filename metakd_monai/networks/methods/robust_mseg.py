@@ -7,7 +7,7 @@ from monai.networks.blocks import Convolution
 from monai.networks.layers import Conv
 from torch import Tensor, nn
 
-from metakd_monai.networks.methods.appearance import AppearanceEncoder, ImageDecoder
+from metakd_monai.networks.methods.appearance_codes import AppearanceEncoder, ImageDecoder
 from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders, keep, take_rows
 from metakd_monai.networks.methods.convolutions import UpDecoder, make_residual_encoder, post_activated
 
@@ -17,7 +17,7 @@ class RobustMSeg(BaselineNetwork):
 
     In training each present modality also has a code of its appearance, and its image is decoded from that and the
     fused content: ``reconstruction`` is the mean absolute error, ``divergence`` that of
-    :class:`~metakd_monai.networks.methods.appearance.ImageDecoder`.
+    :class:`~metakd_monai.networks.methods.appearance_codes.ImageDecoder`.
 
     Args:
         in_channels: number of modalities N.

@@ -33,6 +33,8 @@ class ShaSpecUNet(BaselineNetwork):
     Source: Wang et al. 2023, "Multi-modal Learning with Missing Modality via Shared-Specific Feature Modelling".
     """
 
+    auxiliary_of_all = True
+
     def __init__(
         self,
         in_channels: int = 4,
