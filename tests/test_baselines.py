@@ -168,6 +168,18 @@ def test_channels_become_the_voxels_of_their_cell():
     assert torch.equal(block.to_voxels(tokens)[0, 0, :, 0, 0], torch.tensor([0.0, 0, 1, 1]))
 
 
+def test_a_modality_is_made_of_the_others_by_hand():
+    network = make("lmcr")
+    weights = torch.tensor([[9.0, 2, 3, 4], [1, 5, 0, 0], [0, 0, 0, 0], [0, 0, 7, 1]])  # a number each on the diagonal
+    for tell, row in zip(network.correlation, weights, strict=True):
+        nn.init.zeros_(tell[-1].weight)
+        tell[-1].bias.data = row
+    features = torch.tensor([10.0, 20, 30, 40]).view(1, 4, 1, 1, 1, 1).expand(1, 4, 16, 2, 2, 2)
+    with torch.no_grad():
+        found = network.correlate(features)[0, :, 0, 0, 0, 0].tolist()
+    assert found == [20 * 2 + 30 * 3 + 40 * 4 + 9, 10 + 5, 0, 30 * 7 + 1]
+
+
 def test_sha_spec_s_auxiliary_losses_by_hand():
     network = make("sha_spec")
     features = [torch.zeros(1, 4, 16, 2, 2, 2) for _ in range(4)]

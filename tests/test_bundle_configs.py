@@ -52,6 +52,7 @@ BESIDE = {"train#trainer#auxiliary_loss", "settings#auxiliary_weights"}
 OTHER_NETWORKS = {  # of configs/methods, and what each adds
     "dynunet": BESIDE,
     "dynunet_no_dropping": BESIDE,
+    "lmcr": BESIDE,
     "mm_former": BESIDE | {"train#dropping#pair"},
     "rf_net": BESIDE | {"train#dropping#pair"},
     "robust_mseg": BESIDE | {"train#dropping#pair"},

@@ -1,6 +1,7 @@
 """The networks of other methods, for comparison: docs/methods.md says what each is and where it differs."""
 
 from metakd_monai.networks.methods.baseline import ARCHITECTURE, BaselineNetwork, Extra, read_note
+from metakd_monai.networks.methods.correlation import CorrelationUNet
 from metakd_monai.networks.methods.hemis import HeMISUNet
 from metakd_monai.networks.methods.mixture import ExpertMixture
 from metakd_monai.networks.methods.mm_former import MMFormer
@@ -12,13 +13,24 @@ from metakd_monai.networks.methods.zero_filled import ZeroFilledDynUNet
 
 NETWORKS: dict[str, type[BaselineNetwork]] = {
     one.__name__: one
-    for one in (ExpertMixture, HeMISUNet, MMFormer, RFNet, RobustMSeg, SFusionUNet, ShaSpecUNet, ZeroFilledDynUNet)
+    for one in (
+        CorrelationUNet,
+        ExpertMixture,
+        HeMISUNet,
+        MMFormer,
+        RFNet,
+        RobustMSeg,
+        SFusionUNet,
+        ShaSpecUNet,
+        ZeroFilledDynUNet,
+    )
 }
 
 __all__ = [
     "ARCHITECTURE",
     "NETWORKS",
     "BaselineNetwork",
+    "CorrelationUNet",
     "ExpertMixture",
     "Extra",
     "HeMISUNet",
