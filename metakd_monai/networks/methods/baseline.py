@@ -72,6 +72,7 @@ class BaselineNetwork(SegmentationNetwork):
             raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
         self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
         self.factor, self.pooling = factor * input_stride, input_stride
+        self.streams = in_channels  # kept apart as long as features are, for the estimate of memory
         self.arguments = {
             **{"in_channels": in_channels, "out_channels": out_channels, "channels": list(channels)},
             **{"input_stride": input_stride, **arguments},
@@ -177,8 +178,8 @@ class BaselineNetwork(SegmentationNetwork):
         every_scale = 0.0
         for scale, width in enumerate(self.channels):
             every_scale += width / 8**scale
-        kept = (self.in_channels + 2) * every_scale  # features of each modality, and of the decoder
-        passing = 4 * self.channels[0] * self.in_channels  # concatenations at full size
+        kept = (self.streams + 2) * every_scale  # features of each modality, and of the decoder
+        passing = 5 * self.channels[0] * self.streams  # concatenations at full size
         return 4 * ((kept + passing) / self.pooling**3 + 2 * self.in_channels + 2 * self.out_channels)
 
 

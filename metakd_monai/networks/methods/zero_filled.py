@@ -39,6 +39,7 @@ class ZeroFilledDynUNet(BaselineNetwork):
         super().__init__(
             in_channels, out_channels, channels, factor, input_stride, window, deep_supervision=deep_supervision
         )
+        self.streams = 1
         self.unet = NnUNet(in_channels, out_channels, channels, deep_supervision)
 
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
