@@ -48,7 +48,21 @@ METHODS = {  # of configs/methods, and what each adds
     "ranking": PAIR,
     "self_distillation": PAIR,
 }
-ADDITIONS |= {f"methods/{name}.json": added for name, added in METHODS.items()}
+BESIDE = {"train#trainer#auxiliary_loss", "settings#auxiliary_weights"}
+OTHER_NETWORKS = {  # of configs/methods, and what each adds
+    "dynunet": BESIDE,
+    "dynunet_no_dropping": BESIDE,
+    "lmcr": BESIDE,
+    "mm_former": BESIDE | {"train#dropping#pair"},
+    "rf_net": BESIDE | {"train#dropping#pair"},
+    "robust_mseg": BESIDE | {"train#dropping#pair"},
+    "s_fusion": set(),
+    "sha_spec": BESIDE | {"train#dropping#pair"},
+    "sim_mlm": BESIDE | PAIR,
+    "u_hemis": set(),
+    "u_hved": BESIDE | {"train#dropping#pair"},
+}
+ADDITIONS |= {f"methods/{name}.json": added for name, added in (METHODS | OTHER_NETWORKS).items()}
 MOST_KNOBS = 25
 
 

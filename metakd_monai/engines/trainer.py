@@ -26,6 +26,7 @@ from metakd_monai.networks import WithFeatures
 TASK_LOSS = "task_loss"
 DISTILLATION_LOSS = "distillation_loss"
 SUBSET_LOSS = "subset_loss"
+AUXILIARY_LOSS = "auxiliary_loss"
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -33,8 +34,8 @@ class MetaKDTrainer(SupervisedTrainer):
     """Train the network on ``l_task + alpha * distillation``, Eq. (4), with the importance held fixed.
 
     ``engine.state.output`` holds ``pred`` (logits) and ``loss`` as MONAI's trainer does, and ``task_loss`` and
-    ``distillation_loss``, and ``subset_loss`` where there is one. Where ``available`` is ``(B, K, N)``, K subsets of
-    each sample are learned from at once, and ``pred`` is that of the first.
+    ``distillation_loss``, and ``subset_loss`` and ``auxiliary_loss`` where there is one. Where ``available`` is
+    ``(B, K, N)``, K subsets of each sample are learned from at once, and ``pred`` is that of the first.
 
     Args:
         network: has ``forward_features`` (see :class:`~metakd_monai.networks.WithFeatures`), or gives prediction,
@@ -47,6 +48,8 @@ class MetaKDTrainer(SupervisedTrainer):
             features alike before they tell anything (docs/evidence.md).
         subset_loss: ``(pred, label)`` to scalar, added to the loss as it is; ``pred`` are the logits of all subsets,
             ``(K, B, ...)``. For other methods than MetaKD (docs/methods.md).
+        auxiliary_loss: ``(extras, label)`` to scalar, added to the loss as it is; ``extras`` are what a network gives
+            beside its prediction (:class:`~metakd_monai.losses.AuxiliaryLoss`).
         max_iterations: stop after so many iterations, also in the middle of an epoch.
         amp: run the network in mixed precision, on whatever device; the losses are computed in fp32.
         amp_dtype: ``"bf16"``, or ``"fp16"`` with a GradScaler.
@@ -68,6 +71,7 @@ class MetaKDTrainer(SupervisedTrainer):
         alpha: float = 0.1,
         alpha_warm_up: int = 0,
         subset_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        auxiliary_loss: Callable[[Any, Tensor], Tensor] | None = None,
         max_iterations: int | None = None,
         amp: bool = False,
         amp_dtype: str = "bf16",
@@ -90,7 +94,7 @@ class MetaKDTrainer(SupervisedTrainer):
         self.importance = importance
         self.distillation = DistillationLoss() if distillation is None else distillation
         self.alpha, self.alpha_warm_up = alpha, alpha_warm_up
-        self.subset_loss = subset_loss
+        self.subset_loss, self.auxiliary_loss = subset_loss, auxiliary_loss
         self.max_iterations = max_iterations
         self.add_event_handler(Events.STARTED, self.enter_stream)
         self.add_event_handler(Events.ITERATION_COMPLETED, self.stop_in_time)
@@ -116,19 +120,26 @@ class MetaKDTrainer(SupervisedTrainer):
         """Make one step, before any handler of its completion; refuses losses that are not finite."""
         output: dict[str, Any] = super()._iteration(engine, batchdata)
         first: Any = output[0] if isinstance(output, list) else output  # MONAI has cut the batch into cases
-        watched = (CommonKeys.LOSS, TASK_LOSS, DISTILLATION_LOSS, SUBSET_LOSS)
+        watched = (CommonKeys.LOSS, TASK_LOSS, DISTILLATION_LOSS, SUBSET_LOSS, AUXILIARY_LOSS)
         check_losses(engine, {str(name): first[name] for name in watched if name in first}, self.optimizer)
         return output
 
-    def infer(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def infer(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Return what the network gives for images ``(B, N, *S)``, in fp32 also where it ran in mixed precision."""
         with torch.autocast(self.state.device.type, self.amp_dtype, enabled=self.mixed):
-            logits, features, available = self.inner_inferer(inputs, network, *args, **kwargs)
-        return (logits.float(), features.float(), available) if self.mixed else (logits, features, available)
+            logits, features, available, *extras = self.inner_inferer(inputs, network, *args, **kwargs)
+        if not self.mixed:
+            return logits, features, available, *extras
+        return (
+            logits.float(),
+            features.float(),
+            available,
+            *([e._replace(value=e.value.float()) for e in x] for x in extras),
+        )
 
-    def inner_loss(self, output: tuple[Tensor, Tensor, Tensor], label: Tensor) -> Tensor:
+    def inner_loss(self, output: tuple[Any, ...], label: Tensor) -> Tensor:
         """Return the lower objective, Eq. (4) or another method's; MONAI calls this on what the network gave."""
-        logits, features, available = output
+        logits, features, available, *extras = output
         subsets = len(logits) // len(label)
         task = self.task_loss(logits, label.expand(subsets, *label.shape).flatten(0, 1))  # one subset: without a copy
         loss = task
@@ -140,6 +151,10 @@ class MetaKDTrainer(SupervisedTrainer):
             between = self.subset_loss(logits.unflatten(0, (subsets, len(label))), label)
             loss = loss + between
             self.state.output[SUBSET_LOSS] = between.detach()
+        if self.auxiliary_loss is not None and extras:
+            beside = self.auxiliary_loss(extras[0], label)
+            loss = loss + beside
+            self.state.output[AUXILIARY_LOSS] = beside.detach()
         self.state.output.update(
             {CommonKeys.PRED: logits[: len(label)], TASK_LOSS: task.detach(), DISTILLATION_LOSS: distance.detach()}
         )

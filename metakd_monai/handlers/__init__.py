@@ -4,6 +4,7 @@ from metakd_monai.handlers.augmentation import AugmentHandler
 from metakd_monai.handlers.checkpoint import CheckpointHandler
 from metakd_monai.handlers.election import ElectTeachersHandler
 from metakd_monai.handlers.logs import LossReader, MetaReader, MetricReader, ProgressHandler, ScalarLogHandler
+from metakd_monai.handlers.meta_pass import NoMetaPassHandler
 from metakd_monai.handlers.meta_update import MetaUpdateHandler
 from metakd_monai.handlers.modality_dropping import DropModalitiesHandler
 from metakd_monai.handlers.timing import TimingReader
@@ -17,6 +18,7 @@ __all__ = [
     "MetaReader",
     "MetaUpdateHandler",
     "MetricReader",
+    "NoMetaPassHandler",
     "ProgressHandler",
     "ScalarLogHandler",
     "TimingReader",

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from metakd_monai.data.files import write_safely
 from metakd_monai.errors import UserError
-from metakd_monai.handlers.meta_pass import MetaPassHandler
+from metakd_monai.handlers.meta_pass import MetaPassHandler, NoMetaPassHandler
 from metakd_monai.handlers.ranks import is_follower, mean_over_ranks
 from metakd_monai.vocabulary import REGION_NAMES
 
@@ -104,10 +104,10 @@ class LossReader:
         self.optimizer = optimizer
 
     def __call__(self, engine: Engine) -> dict[str, float]:
-        """Return loss, task_loss, distillation_loss and subset_loss if any, as means over all processes, and lr."""
+        """Return loss and its parts, those that there are, as means over all processes, and lr."""
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
-        names = (CommonKeys.LOSS, "task_loss", "distillation_loss", "subset_loss")
+        names = (CommonKeys.LOSS, "task_loss", "distillation_loss", "subset_loss", "auxiliary_loss")
         found = {str(name): scalar(first[name]) for name in names if name in first}
         losses = mean_over_ranks(found, engine.state.device)
         return losses | {"lr": self.optimizer.param_groups[0]["lr"]}
@@ -117,10 +117,10 @@ class MetaReader:
     """Read what a handler measured on the meta-validation cases in its iterations, for :class:`ScalarLogHandler`.
 
     Args:
-        handler: the meta update, or the election of teachers.
+        handler: the meta update, the election of teachers, or neither.
     """
 
-    def __init__(self, handler: MetaPassHandler) -> None:
+    def __init__(self, handler: MetaPassHandler | NoMetaPassHandler) -> None:
         self.handler = handler
 
     def __call__(self, engine: Engine) -> Mapping[str, float] | None:

@@ -79,3 +79,26 @@ class MetaPassHandler(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after the passes that were made."""
         self.passes = int(state["passes"])
+
+
+class NoMetaPassHandler:
+    """In place of the meta update, for methods that make no use of the meta-validation cases."""
+
+    scalars: Mapping[str, float] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Do nothing."""
+
+    def __call__(self, engine: Engine) -> None:
+        """Do nothing; MONAI wants a handler that a configuration refers to to be callable."""
+
+    def is_due(self, engine: Engine, iteration: int) -> bool:
+        """Say no, so that nothing is logged."""
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return that there is nothing to go on from."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Do nothing."""

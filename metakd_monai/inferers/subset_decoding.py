@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from metakd_monai.networks import MetaKDUNet
+from metakd_monai.networks import SegmentationNetwork
 from metakd_monai.vocabulary import Modality, modality_subsets
 
 FLOAT_BYTES = 4
@@ -32,7 +32,7 @@ class DecodeAll:
         masks: K masks of modalities, each ``(1, N)``.
     """
 
-    def __init__(self, network: MetaKDUNet, masks: Sequence[Tensor]) -> None:
+    def __init__(self, network: SegmentationNetwork, masks: Sequence[Tensor]) -> None:
         self.network, self.masks = network, masks
         self.factor, self.window = network.factor, network.window
 

@@ -8,6 +8,7 @@ from metakd_monai.networks.fusion import scatter_rows
 from metakd_monai.networks.graph import GraphMetaKDUNet
 from metakd_monai.networks.importance import ElectedTeachers, ImportanceWeights, WithImportance
 from metakd_monai.networks.metakd_unet import MetaKDUNet
+from metakd_monai.networks.segmentation_network import SegmentationNetwork
 from metakd_monai.networks.with_features import WithFeatures, segment_subsets
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "LateFusionClassifier",
     "MetaKDClassifier",
     "MetaKDUNet",
+    "SegmentationNetwork",
     "VectorEncoder",
     "WithFeatures",
     "WithImportance",

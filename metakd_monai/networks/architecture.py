@@ -54,6 +54,11 @@ def refuse_other_weights(network: nn.Module, keys: Any) -> None:
     found_stride = int(getattr(network, "input_stride", 1))
     if found_stride != network.pooling:
         raise RuntimeError(f"found an input_stride of {found_stride}; expected {network.pooling}")
+    refuse_other_keys(network, keys)
+
+
+def refuse_other_keys(network: nn.Module, keys: Any) -> None:
+    """Raise RuntimeError when parameters are left as they were, or weights are left over."""
     if keys.missing_keys or keys.unexpected_keys:
         found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
         rest = f" and {len(found) - 3} more" if len(found) > 3 else ""

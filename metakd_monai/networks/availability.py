@@ -22,3 +22,15 @@ def check_input(x: Tensor, available: Tensor, in_channels: int) -> None:
         raise ValueError(f"expected {in_channels} channels, one for each modality, got {x.shape[1]}.")
     if not bool(available.any()):
         raise ValueError("no modality is present: nothing to encode.")
+
+
+def settle_available(x: Tensor, available: Tensor | None) -> Tensor:
+    """Return which modalities of images ``(B, N, *S)`` are there, ``(B, N)`` bool.
+
+    Args:
+        x: images.
+        available: ``(B, N)`` or one row for all, ``(1, N)``; without it see :func:`find_available`.
+    """
+    if available is None:
+        return find_available(x)
+    return available.to(device=x.device, dtype=torch.bool).expand(x.shape[0], -1)

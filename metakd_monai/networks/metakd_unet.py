@@ -1,6 +1,7 @@
 """MetaKDUNet: one encoder for all modalities, Eq. (2) at every scale, a fused decoder."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -8,15 +9,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metakd_monai.equations import filling_matrix
-from metakd_monai.networks.architecture import WINDOW, check_arguments, check_window, refuse_other_weights, take_window
-from metakd_monai.networks.availability import check_input, find_available
+from metakd_monai.networks.architecture import check_arguments, infer_architecture, refuse_other_weights
+from metakd_monai.networks.availability import check_input, settle_available
 from metakd_monai.networks.fusion import FusionBlock, join, place_rows, pointwise, scatter_rows
 from metakd_monai.networks.geometry import average, crop, interpolate, pad_to_multiple, resize
 from metakd_monai.networks.norm import VOLUME_NORM
+from metakd_monai.networks.segmentation_network import SegmentationNetwork
 from metakd_monai.networks.unet_parts import OwnEncoders, estimate_bytes, make_decoder, make_encoder, make_heads
 
 
-class MetaKDUNet(nn.Module):
+class MetaKDUNet(SegmentationNetwork):
     """U-Net whose encoder sees one modality at a time and whose decoder sees all of them, Eq. (1) to (3).
 
     The encoder runs on the present modalities only. At every scale that the decoder reads, an absent modality gets
@@ -39,7 +41,7 @@ class MetaKDUNet(nn.Module):
             paper's encoder is shared at all of them (0). Time and features are as many either way.
         window: voxels of the windows that the weights are to be run on, as a rule the crops of their training, for
             what instance norm sees differs with the window; None for the whole box around the brain. It stands in the
-            state dict, so it goes where the weights go; see :meth:`set_window`.
+            state dict, so it goes where the weights go.
 
     Raises:
         ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1,
@@ -77,21 +79,22 @@ class MetaKDUNet(nn.Module):
         self.decoder = make_decoder(spatial_dims, channels, norm)
         self.heads = make_heads(spatial_dims, channels, out_channels, deep_supervision)
         self.batch_norm = any(isinstance(module, _BatchNorm) for module in self.modules())
-        self.register_load_state_dict_pre_hook(take_window)
         self.register_load_state_dict_post_hook(refuse_other_weights)
 
     @torch.jit.unused
-    def set_window(self, window: Sequence[int] | None) -> None:
-        """Set the window that goes with the weights; raises ValueError for one that is none, see :func:`check_window`.
+    def describe(self) -> dict[str, Any]:
+        """Return the arguments that make a network for these weights, as JSON has them."""
+        return {**infer_architecture(self.state_dict()), "channels": list(self.channels)}
 
-        It is kept as floats, for that is what sites of federated learning make of whole numbers when they average.
-        """
-        self.window = check_window(window)
-        if hasattr(self, WINDOW):
-            delattr(self, WINDOW)
-        if self.window is not None:
-            device = next((parameter.device for parameter in self.parameters()), None)
-            self.register_buffer(WINDOW, torch.tensor(self.window, dtype=torch.float32, device=device))
+    @torch.jit.unused
+    def last_layers(self) -> list[nn.Module]:
+        """Return the convolutions that make the logits, one for each scale that has a head."""
+        return [head.get_submodule("conv") for head in self.heads]
+
+    @torch.jit.unused
+    def blocks(self) -> list[nn.Module]:
+        """Return the blocks of encoders and decoder."""
+        return [*chain.from_iterable(self.own), *self.encoder, *self.decoder]
 
     def encode(self, x: Tensor, available: Tensor) -> list[list[Tensor]]:
         """Encode the present modalities, Eq. (1).
@@ -207,15 +210,12 @@ class MetaKDUNet(nn.Module):
 
         Args:
             x: images, ``(B, N, *S)``.
-            available: ``(B, N)`` or one row for all, ``(1, N)``; without it see :func:`find_available`.
+            available: ``(B, N)`` or one row for all, ``(1, N)``; see :func:`settle_available`.
 
         Returns:
             Logits (see :meth:`decode`), bottleneck features ``(B, N, C, *S)``, availability ``(B, N)``.
         """
-        if available is None:
-            mask = find_available(x)
-        else:
-            mask = available.to(device=x.device, dtype=torch.bool).expand(x.shape[0], -1)
+        mask = settle_available(x, available)
         size = list(x.shape[2:])
         if self.training or x.device != torch.device("cpu"):
             features = self.encode(x, mask)

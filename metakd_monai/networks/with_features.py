@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metakd_monai.networks.fusion import scatter_rows
+from metakd_monai.networks.methods.baseline import BaselineNetwork
 
 
 class WithFeatures(nn.Module):
@@ -15,16 +16,17 @@ class WithFeatures(nn.Module):
         super().__init__()
         self.network: Any = network
 
-    def forward(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``.
+    def forward(self, x: Tensor, available: Tensor | None = None) -> tuple[Any, ...]:
+        """Return prediction, features ``(B, N, C, *S)`` and availability ``(B, N)``; then extras, if it has any.
 
         Args:
             x: images ``(B, N, *S)``.
             available: ``(B, N)``, or ``(B, K, N)`` for K subsets of each, see :func:`segment_subsets`.
         """
-        if available is not None and available.dim() == 3:
+        if available is not None and available.dim() == 3 and not isinstance(self.network, BaselineNetwork):
             return segment_subsets(self.network, x, available)
-        return self.network.forward_features(x, available)
+        found: tuple[Any, ...] = self.network.forward_features(x, available)
+        return found
 
 
 def segment_subsets(network: Any, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor]:

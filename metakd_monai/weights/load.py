@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.inferers import Window, parse_window
-from metakd_monai.networks import MetaKDUNet, infer_architecture
+from metakd_monai.networks import MetaKDUNet, SegmentationNetwork, infer_architecture
+from metakd_monai.networks.architecture import WINDOW, check_window
+from metakd_monai.networks.methods import ARCHITECTURE, NETWORKS, read_note
 from metakd_monai.vocabulary import Modality, Region
 
 OPTIMIZATIONS = ("auto", "none", "compile")
@@ -19,7 +20,7 @@ LARGEST_STRIDE = 16  # an image is padded to a multiple of it and more
 WRAPPERS = ("network", "model", "state_dict")  # checkpoint.pt, and what other tools wrap a state dict in
 
 
-def load_network(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> MetaKDUNet:
+def load_network(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> SegmentationNetwork:
     """Build the network that a file of weights belongs to, and load them strictly.
 
     Args:
@@ -43,7 +44,7 @@ def load_network(path: str | Path, device: str | torch.device = "cpu", optimize:
     return optimize_network(network.to(device).eval(), optimize)
 
 
-def network_for(weights: str | Path, **arguments: Any) -> MetaKDUNet:
+def network_for(weights: str | Path, **arguments: Any) -> SegmentationNetwork:
     """Build the network that a file of weights belongs to, without them: a configuration's handlers load them.
 
     Args:
@@ -58,7 +59,7 @@ def network_for(weights: str | Path, **arguments: Any) -> MetaKDUNet:
     return build_network(read_state(Path(weights)), weights)
 
 
-def start_from(network: MetaKDUNet, weights: str | Path | None, window: Window = None) -> MetaKDUNet:
+def start_from(network: SegmentationNetwork, weights: str | Path | None, window: Window = None) -> SegmentationNetwork:
     """Return the network that training begins with.
 
     Args:
@@ -69,9 +70,11 @@ def start_from(network: MetaKDUNet, weights: str | Path | None, window: Window =
             for what the network has.
 
     Raises:
-        UserError: as :func:`load_network`, and for a window that is none.
+        UserError: as :func:`load_network`, for weights of another class of network, and for a window that is none.
     """
     started = network if weights is None else load_network(weights, optimize="none").train()
+    if type(started) is not type(network):
+        raise UserError(f"{weights}: {name_of(started)} found; expected weights of a {name_of(network)}, or none")
     given = parse_window(window)
     if given is not None:
         try:
@@ -81,7 +84,12 @@ def start_from(network: MetaKDUNet, weights: str | Path | None, window: Window =
     return started
 
 
-def build_network(state: dict[str, torch.Tensor], path: str | Path) -> MetaKDUNet:
+def name_of(network: object) -> str:
+    """Return the name of a network's class."""
+    return type(network).__name__
+
+
+def build_network(state: dict[str, torch.Tensor], path: str | Path) -> SegmentationNetwork:
     """Build the network that a state dict belongs to, without its weights.
 
     It is made without memory first and compared, so that shapes which no network has cost nothing.
@@ -90,25 +98,34 @@ def build_network(state: dict[str, torch.Tensor], path: str | Path) -> MetaKDUNe
         UserError: for weights of another network; ``path`` is for the message.
     """
     try:
-        arguments = read_architecture(state)
+        network, arguments = read_architecture(state)
         with torch.device("meta"):
-            blank = MetaKDUNet(**arguments).state_dict()
+            blank = network(**arguments).state_dict()
         check_fit(state, blank)
-        return MetaKDUNet(**arguments)
-    except (ValueError, RuntimeError, IndexError, ZeroDivisionError, OverflowError) as error:
+        return network(**arguments)
+    except (ValueError, RuntimeError, IndexError, ZeroDivisionError, OverflowError, TypeError) as error:
         raise misfit(path, error) from None
 
 
-def read_architecture(state: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Read MetaKDUNet's arguments off a state dict; raises ValueError for one of another task."""
-    arguments = cast(dict[str, Any], infer_architecture(state))
+def read_architecture(state: dict[str, torch.Tensor]) -> tuple[type[SegmentationNetwork], dict[str, Any]]:
+    """Read a network's class and arguments off a state dict; raises ValueError for one of another task."""
+    network: type[SegmentationNetwork] = MetaKDUNet
+    if ARCHITECTURE in state:
+        told = read_note(state[ARCHITECTURE])
+        name = told.pop("network", None)
+        if name not in NETWORKS:
+            raise ValueError(f"found an {ARCHITECTURE} of {name!r}, expected one of {', '.join(NETWORKS)}")
+        network = NETWORKS[name]
+        arguments: dict[str, Any] = {"input_stride": 1, **told, "window": check_window(state.get(WINDOW))}
+    else:
+        arguments = {**infer_architecture(state)}
     expected = {"spatial_dims": 3, "in_channels": len(Modality), "out_channels": len(Region)}
-    wrong = {name: arguments[name] for name, value in expected.items() if arguments[name] != value}
+    wrong = {name: arguments[name] for name, value in expected.items() if arguments.get(name, value) != value}
     if wrong:
         raise ValueError(f"found {wrong}, expected { ({name: expected[name] for name in wrong}) }")
     if arguments["input_stride"] > LARGEST_STRIDE:
         raise ValueError(f"found input_stride {arguments['input_stride']}, expected at most {LARGEST_STRIDE}")
-    return arguments
+    return network, arguments
 
 
 def check_fit(state: Mapping[str, torch.Tensor], blank: Mapping[str, torch.Tensor]) -> None:
@@ -126,7 +143,7 @@ def misfit(path: str | Path, error: Exception) -> UserError:
     return UserError(f"{path}: weights do not fit MetaKDUNet: {in_one_line(error, 300)}")
 
 
-def optimize_network(network: MetaKDUNet, optimize: str) -> MetaKDUNet:
+def optimize_network(network: SegmentationNetwork, optimize: str) -> SegmentationNetwork:
     """Prepare a network for fast evaluation; results are the same up to rounding.
 
     Args:
@@ -136,14 +153,16 @@ def optimize_network(network: MetaKDUNet, optimize: str) -> MetaKDUNet:
             compiler and takes a minute before the first case.
 
     Raises:
-        UserError: for another name.
+        UserError: for another name, and for ``"compile"`` of a network that has no such blocks.
     """
     if optimize not in OPTIMIZATIONS:
         raise UserError(f"optimize: {optimize!r} found; expected one of {', '.join(OPTIMIZATIONS)}")
+    if optimize == "compile" and not network.blocks():
+        raise UserError(f"optimize: 'compile' found; expected auto or none for a {name_of(network)}")
     if optimize != "none":
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # PyTorch's stubs lack it
     if optimize == "compile":
-        for block in (*chain.from_iterable(network.own), *network.encoder, *network.decoder):
+        for block in network.blocks():
             block.compile(dynamic=True)
     return network
 

@@ -14,8 +14,9 @@ import torch
 from metakd_monai.data.files import write_bytes
 from metakd_monai.errors import UserError
 from metakd_monai.inferers import WHOLE, Window
-from metakd_monai.networks import MetaKDUNet
+from metakd_monai.networks import MetaKDUNet, SegmentationNetwork
 from metakd_monai.networks.architecture import WINDOW
+from metakd_monai.networks.methods import ARCHITECTURE
 from metakd_monai.weights.load import load_network, read_architecture, read_state, start_from
 from metakd_monai.weights.locate import checksum
 
@@ -45,37 +46,35 @@ def read_mean(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
 
 def convert(
     paths: Sequence[Path], stride: int | None, modality_specific_scales: int | None, window: Window = None
-) -> MetaKDUNet:
+) -> SegmentationNetwork:
     """Return a network with given weights and another stride, modality-specific scales or window; None for theirs.
 
     With another stride the same window has other voxels. Of several files the weights are the mean.
 
     Raises:
-        UserError: for fewer modality_specific_scales than the weights have: what differs cannot be shared; see
-            :func:`read_mean`.
+        UserError: for fewer modality_specific_scales than the weights have: what differs cannot be shared; for any of
+            another network than MetaKDUNet; see :func:`read_mean`.
     """
     state = read_mean(paths)
-    arguments = read_architecture(state)
-    found = arguments["modality_specific_scales"]
-    modality_specific_scales = found if modality_specific_scales is None else modality_specific_scales
-    if modality_specific_scales < found:
-        raise UserError(
-            f"{paths[0]}: modality_specific_scales {found} found; expected at most the {modality_specific_scales} asked"
-            " for"
-        )
+    network, arguments = read_architecture(state)
+    found = arguments.get("modality_specific_scales", 0)
+    scales = found if modality_specific_scales is None else modality_specific_scales
+    if scales < found:
+        raise UserError(f"{paths[0]}: modality_specific_scales {found} found; expected at most the {scales} asked for")
+    if scales > 0 and network is not MetaKDUNet:
+        raise UserError(f"{paths[0]}: a {network.__name__} found; expected a MetaKDUNet for modality_specific_scales")
     stride = stride or arguments["input_stride"]
     if arguments["window"] is not None:
         arguments["window"] = [length * stride // arguments["input_stride"] for length in arguments["window"]]
-    network = start_from(
-        MetaKDUNet(**{**arguments, "input_stride": stride, "modality_specific_scales": modality_specific_scales}),
-        None,
-        window,
+    if network is MetaKDUNet:
+        arguments["modality_specific_scales"] = scales
+    made = start_from(network(**{**arguments, "input_stride": stride}), None, window)
+    sources = {name: source_of(name, scales, found) if scales else name for name in made.state_dict()}
+    note = dict.fromkeys((ARCHITECTURE, WINDOW, "input_stride"))  # of the new network
+    made.load_state_dict(
+        {name: value if name in note else state[sources[name]] for name, value in made.state_dict().items()}
     )
-    shared_from = {name: source_of(name, modality_specific_scales, found) for name, _ in network.named_parameters()}
-    network.load_state_dict(
-        {name: state[source] for name, source in shared_from.items()} | dict(network.named_buffers())
-    )
-    return network
+    return made
 
 
 def source_of(name: str, modality_specific_scales: int, found: int) -> str:
@@ -88,7 +87,7 @@ def source_of(name: str, modality_specific_scales: int, found: int) -> str:
     return name
 
 
-def move_thresholds(network: MetaKDUNet, thresholds: Sequence[float]) -> None:
+def move_thresholds(network: SegmentationNetwork, thresholds: Sequence[float]) -> None:
     """Shift the logits of each region so that what had the given probability has 0.5 afterwards.
 
     Dice wants a voxel in the mask from about half the Dice on that can be had (Lipton et al. 2014, "Optimal
@@ -101,11 +100,11 @@ def move_thresholds(network: MetaKDUNet, thresholds: Sequence[float]) -> None:
     if wrong:
         raise UserError(f"thresholds: {wrong[0]} found; expected numbers between 0 and 1")
     with torch.no_grad():
-        for head in network.heads:
-            head.get_submodule("conv").get_parameter("bias").sub_(torch.tensor(thresholds).logit())
+        for layer in network.last_layers():
+            layer.get_parameter("bias").sub_(torch.tensor(thresholds).logit())
 
 
-def pack(network: MetaKDUNet) -> bytes:
+def pack(network: SegmentationNetwork) -> bytes:
     """Return the file of a network's weights.
 
     Raises:
@@ -152,8 +151,9 @@ def publish(
     content = pack(network)
     write_bytes(output, content)
     network = load_network(output)
+    own = getattr(network, "modality_specific_scales", 0)
     return (
         f"{output}: {len(content) / 1e6:.1f} MB, channels {network.channels}, input_stride {network.pooling},"
-        f" modality_specific_scales {network.modality_specific_scales}, window {network.window or WHOLE}\n"
+        f" modality_specific_scales {own}, window {network.window or WHOLE}\n"
         f"SHA-256 {checksum(output)}"
     )

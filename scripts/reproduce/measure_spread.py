@@ -13,8 +13,17 @@ from pathlib import Path
 import torch
 
 from metakd_monai.apps.simulation.training.feature_spread import make_images, spread_table
+from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.weights.load import load_network
+
+
+def load(path: str) -> MetaKDUNet:
+    """Load weights; raises UserError for those of another network."""
+    network = load_network(path)
+    if not isinstance(network, MetaKDUNet):
+        raise UserError(f"{path}: weights of a {type(network).__name__} found; expected those of a MetaKDUNet")
+    return network
 
 
 def main() -> None:
@@ -28,7 +37,7 @@ def main() -> None:
     parser.add_argument("--atlas", type=Path)
     parser.add_argument("--real", type=Path)
     given = parser.parse_args()
-    networks = {name: load_network(path) for name, _, path in (one.partition("=") for one in given.weights)}
+    networks = {name: load(path) for name, _, path in (one.partition("=") for one in given.weights)}
     if given.random:
         torch.manual_seed(given.seed)
         networks["random"] = MetaKDUNet(channels=next(iter(networks.values())).channels).eval()

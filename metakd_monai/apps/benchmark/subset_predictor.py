@@ -15,7 +15,7 @@ from metakd_monai.data.cases import Case
 from metakd_monai.errors import UserError
 from metakd_monai.inferers import autocast, inside, paste
 from metakd_monai.inferers.subset_decoding import DecodeAll, mask_of
-from metakd_monai.networks import MetaKDUNet
+from metakd_monai.networks import SegmentationNetwork
 from metakd_monai.transforms import regions_to_labels
 from metakd_monai.transforms.images import files_of
 from metakd_monai.vocabulary import Modality, Region, modality_subsets
@@ -38,7 +38,7 @@ class SubsetPredictor:
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        if not isinstance(predictor.network, MetaKDUNet):
+        if not isinstance(predictor.network, SegmentationNetwork):
             raise UserError(f"weights: {predictor.weights} is exported; expected weights such as model.pt")
         self.predictor, self.network = predictor, predictor.network
 

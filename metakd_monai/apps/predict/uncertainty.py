@@ -23,7 +23,7 @@ from torch import Tensor
 from metakd_monai.errors import UserError
 from metakd_monai.inferers import ModalityInferer
 from metakd_monai.inferers.subset_decoding import MeanProbability, masks_of_subsets
-from metakd_monai.networks import MetaKDUNet
+from metakd_monai.networks import SegmentationNetwork
 
 SUBSETS, MIRRORING = "subsets", "mirroring"
 LEFT_RIGHT = 2  # axis of (B, C, *S) in the working orientation
@@ -73,7 +73,7 @@ def measure_uncertainty(
     Raises:
         UserError: for an exported network, whose features cannot be shared.
     """
-    if not isinstance(network, MetaKDUNet):
+    if not isinstance(network, SegmentationNetwork):
         raise UserError("weights: exported ones found; expected weights such as model.pt for an uncertainty map")
     own = logits.sigmoid()
     if (method or choose_method(available[0].tolist())) == SUBSETS:

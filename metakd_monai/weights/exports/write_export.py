@@ -20,7 +20,7 @@ from torch.export import Dim
 
 from metakd_monai.data.files import read_json, write_bytes
 from metakd_monai.errors import UserError
-from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet, infer_architecture
+from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet, SegmentationNetwork, infer_architecture
 from metakd_monai.networks.norm import STEPWISE_NORM
 from metakd_monai.weights.exports.origin import ORIGIN, Origin
 from metakd_monai.weights.load import load_network
@@ -42,12 +42,14 @@ def export_network(weights: str | Path, output: str | Path, format: str, bundle:
         bundle: folder whose metadata and inference configuration go into TorchScript, as MONAI's ckpt_export does it.
 
     Raises:
-        UserError: for an unknown format, unusable weights, a folder that is no bundle, missing packages, and for
-            TensorRT without a GPU.
+        UserError: for an unknown format, one that the network does not have, unusable weights, a folder that is no
+            bundle, missing packages, and for TensorRT without a GPU.
     """
     if format not in FORMATS:
         raise UserError(f"format: {format!r} found; expected one of {', '.join(FORMATS)}")
     network = load_network(weights, optimize="none")
+    if format != "torchscript" and not isinstance(network, MetaKDUNet):
+        raise UserError(f"format: {format!r} found; expected torchscript for a {type(network).__name__}")
     origin = Origin(checksum(weights), network.bytes_per_voxel(), network.factor, network.window)
     content = FORMATS[format](network, origin, Path(bundle))
     write_bytes(Path(output), content)
@@ -64,7 +66,7 @@ def read_config(bundle: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def make_torchscript(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes:
+def make_torchscript(network: SegmentationNetwork, origin: Origin, bundle: Path) -> bytes:
     """Script the network, control flow and all: it skips absent modalities as before."""
     metadata = {**read_config(bundle, "metadata.json"), ORIGIN: asdict(origin)}
     inference = read_config(bundle, "inference.json")
@@ -75,10 +77,9 @@ def make_torchscript(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes
     return buffer.getvalue()
 
 
-def definition_of(network: MetaKDUNet) -> dict[str, Any]:
+def definition_of(network: SegmentationNetwork) -> dict[str, Any]:
     """Return what a configuration says to build a network."""
-    target = f"{MetaKDUNet.__module__}.{MetaKDUNet.__name__}"
-    return {"_target_": target, **infer_architecture(network.state_dict()), "channels": list(network.channels)}
+    return {"_target_": f"{type(network).__module__}.{type(network).__name__}", **network.describe()}
 
 
 def graph_of(network: MetaKDUNet, norm: str) -> GraphMetaKDUNet:
@@ -157,7 +158,7 @@ def trt_window(network: MetaKDUNet) -> list[int]:
     return [stride * math.ceil(length / stride) for length in network.window or TRT_WINDOW]
 
 
-FORMATS: dict[str, Callable[[MetaKDUNet, Origin, Path], bytes]] = {
+FORMATS: dict[str, Callable[[Any, Origin, Path], bytes]] = {
     "torchscript": make_torchscript,
     "onnx": make_onnx,
     "torch-export": make_torch_export,

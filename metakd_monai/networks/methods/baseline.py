@@ -1,0 +1,243 @@
+"""What the networks of other methods have in common: sizes, absence, auxiliary losses, a note in the weights."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from metakd_monai.equations import spread
+from metakd_monai.networks.architecture import refuse_other_keys
+from metakd_monai.networks.availability import check_input, settle_available
+from metakd_monai.networks.fusion import scatter_rows
+from metakd_monai.networks.geometry import average, crop, interpolate, pad_to_multiple
+from metakd_monai.networks.segmentation_network import SegmentationNetwork
+from metakd_monai.networks.unet_parts import OwnEncoders
+
+ARCHITECTURE = "architecture"  # in the state dict: JSON, a byte in each number
+LONGEST, LARGEST = 1000, 4096  # bytes of it; the largest number in it
+
+
+class Extra(NamedTuple):
+    """What a network is trained with beside its prediction.
+
+    Attributes:
+        name: by which its weight is found.
+        value: a loss, or logits ``(P, R, *S)`` that the task loss is taken of.
+        rows: which sample of the batch each of P logits is of, ``(P,)``; None for a loss.
+    """
+
+    name: str
+    value: Tensor
+    rows: Tensor | None = None
+
+
+class BaselineNetwork(SegmentationNetwork):
+    """A network that MetaKD is compared with.
+
+    Absent modalities are zeros from the first line on (``available`` decides, never their voxels), images of any size
+    are padded with zeros, and the state dict says which network it is. A subclass has :meth:`encode_images` and
+    :meth:`segment`, and for its auxiliary losses :meth:`learn_encoded` and :meth:`learn`.
+
+    Args:
+        in_channels: number of modalities N; each is one input channel.
+        out_channels: number of regions.
+        channels: width at each scale, finest first.
+        factor: voxels of an image for one of the bottleneck.
+        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        window: likewise.
+        arguments: the subclass' other ones that shape the network.
+
+    Raises:
+        ValueError: for fewer than three scales, an input_stride below 1, or a window that is none.
+    """
+
+    auxiliary_of_all = False  # of (B, 2, N) the first subset is for auxiliary losses alone
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: Sequence[int],
+        factor: int,
+        input_stride: int,
+        window: Sequence[int] | None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__()
+        if len(channels) < 3:
+            raise ValueError(f"channels must name at least three scales, got {tuple(channels)!r}.")
+        if input_stride < 1:
+            raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
+        self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
+        self.factor, self.pooling = factor * input_stride, input_stride
+        self.streams = in_channels  # kept apart as long as features are, for the estimate of memory
+        self.arguments = {
+            **{"in_channels": in_channels, "out_channels": out_channels, "channels": list(channels)},
+            **{"input_stride": input_stride, **arguments},
+        }
+        text = json.dumps({"network": type(self).__name__, **self.arguments}).encode()
+        self.register_buffer(ARCHITECTURE, torch.tensor(list(text), dtype=torch.uint8))
+        self.set_window(window)
+        self.register_load_state_dict_pre_hook(refuse_other_architecture)
+        self.register_load_state_dict_post_hook(refuse_other_keys)
+
+    def prepare(self, x: Tensor, available: Tensor) -> Tensor:
+        """Return images ``(B, N, *S)`` padded and at the network's stride, with zeros where a modality is absent."""
+        check_input(x, available, self.in_channels)
+        return average(pad_to_multiple(keep(x, available), self.factor), self.pooling)
+
+    def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
+        """Encode prepared images ``(B, N, *S)``; of what :meth:`segment` reads, each ``(B, N, C, *S)``."""
+        raise NotImplementedError
+
+    def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
+        """Return logits ``(B, R, *S)`` of the size of prepared images, from a subset of what was encoded."""
+        raise NotImplementedError
+
+    @torch.jit.unused
+    def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
+        """Return auxiliary losses that do not depend on the subset: of all that is encoded, ``(B, N)`` bool."""
+        return []
+
+    @torch.jit.unused
+    def learn(
+        self, images: Tensor, features: list[Tensor], available: Tensor, every: Tensor
+    ) -> tuple[Tensor, list[Extra]]:
+        """Return :meth:`segment`'s logits, and auxiliary losses of this subset of all that is encoded."""
+        return self.segment(features, available), []
+
+    def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
+        """Encode images ``(B, N, *S)`` of any size; see :meth:`encode_images`.
+
+        Raises:
+            ValueError: when x has another number of channels, or when no modality is present at all.
+        """
+        return self.encode_images(self.prepare(x, available), available)
+
+    def decode(
+        self,
+        features: list[Tensor],
+        available: Tensor,
+        importance: Tensor | None = None,
+        size: list[int] | None = None,
+        encoded: Tensor | None = None,
+    ) -> Tensor:
+        """Return logits ``(B, R, *S)``; arguments as of MetaKDUNet's, ``importance`` and ``encoded`` are not read."""
+        return self.finish(self.segment(features, available), size)
+
+    def finish(self, logits: Tensor, size: list[int] | None) -> Tensor:
+        """Bring logits ``(B, R, *S)`` of prepared images to the voxels and the size of the images."""
+        return crop(interpolate(logits, self.pooling), size)
+
+    def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
+        """Return logits ``(B, R, *S)``.
+
+        Args:
+            x: images, ``(B, N, *S)``.
+            available: ``(B, N)`` or one row for all, ``(1, N)``; see :func:`settle_available`.
+        """
+        mask = settle_available(x, available)
+        return self.decode(self.encode(x, mask), mask, None, list(x.shape[2:]))
+
+    @torch.jit.unused
+    def forward_features(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Extra]]:
+        """Segment in training.
+
+        Args:
+            x: images, ``(B, N, *S)``.
+            available: ``(B, N)`` or K subsets of each, ``(B, K, N)``; each modality is encoded once.
+
+        Returns:
+            Logits of ``K * B`` samples, the first subset of all, then the second; no features, for there is no
+            distillation; what was encoded, ``(B, N)``; what the auxiliary losses are taken of.
+        """
+        subsets = available.to(device=x.device, dtype=torch.bool)
+        subsets = subsets.unsqueeze(1) if subsets.dim() == 2 else subsets
+        every, size = subsets.any(1), list(x.shape[2:])
+        images = self.prepare(x, every)
+        features = self.encode_images(images, every)
+        extras = self.learn_encoded(images, features, every)
+        found: list[Tensor] = []
+        for one in subsets.unbind(1)[int(self.auxiliary_of_all and subsets.shape[1] > 1) :]:
+            logits, more = self.learn(images, features, one, every)
+            found.append(self.finish(logits, size))
+            extras += more
+        finished = [e if e.rows is None else e._replace(value=self.finish(e.value, size)) for e in extras]
+        return torch.cat(found), x.new_zeros(()), every, finished
+
+    @torch.jit.unused
+    def describe(self) -> dict[str, Any]:
+        """Return the arguments that make a network for these weights, as JSON has them."""
+        return {**self.arguments, "window": self.window}
+
+    @torch.jit.export
+    def bytes_per_voxel(self) -> float:
+        """Estimate the memory in fp32 that prediction on a CPU needs for each voxel of a window."""
+        every_scale = 0.0
+        for scale, width in enumerate(self.channels):
+            every_scale += width / 8**scale
+        kept = (self.streams + 2) * every_scale  # features of each modality, and of the decoder
+        passing = 5 * self.channels[0] * self.streams  # concatenations at full size
+        return 4 * ((kept + passing) / self.pooling**3 + 2 * self.in_channels + 2 * self.out_channels)
+
+
+def keep(features: Tensor, available: Tensor) -> Tensor:
+    """Return ``(B, N, ...)`` with zeros at what is not available, ``(B, N)``."""
+    return torch.where(spread(available, features), features, torch.zeros_like(features))
+
+
+def take_rows(images: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the present ones of images ``(B, N, *S)`` as rows ``(P, 1, *S)``, and which modality each is, ``(P,)``."""
+    index = available.flatten().nonzero().squeeze(1)
+    return images.flatten(0, 1).index_select(0, index).unsqueeze(1), index % available.shape[1]
+
+
+class ModalityEncoders(OwnEncoders):
+    """An encoder for each of N modalities, each a list of blocks, one for each scale."""
+
+    @torch.jit.export
+    def each(self, images: Tensor, available: Tensor) -> list[Tensor]:
+        """Encode the present modalities of images ``(B, N, *S)``; for each scale ``(B, N, C, *S)``, 0 where absent."""
+        rows, modalities = take_rows(images, available)
+        return [scatter_rows([part], available) for part in self.forward(rows, modalities)]
+
+
+class SharedEncoder(nn.ModuleList):
+    """One encoder for all modalities: a block for each scale."""
+
+    @torch.jit.export
+    def each(self, images: Tensor, available: Tensor) -> list[Tensor]:
+        """Encode as :meth:`ModalityEncoders.each` does."""
+        part = take_rows(images, available)[0]
+        features: list[Tensor] = []
+        for block in self:
+            part = block(part)
+            features.append(scatter_rows([part], available))
+        return features
+
+
+def refuse_other_architecture(network: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Refuse weights of another network or of other arguments before they are loaded; raises RuntimeError."""
+    found, mine = read_note(state.get(f"{prefix}{ARCHITECTURE}")), read_note(network.get_buffer(ARCHITECTURE))
+    if found != mine:
+        raise RuntimeError(f"found weights of {found or 'another network'}; expected those of {mine}")
+
+
+def read_note(note: Tensor | None) -> dict[str, Any]:
+    """Return what a state dict says of its network; nothing where it says nothing that can be a network.
+
+    Numbers, lists of numbers and names are taken, of a size that networks have.
+    """
+    if note is None or note.dim() != 1 or len(note) > LONGEST:
+        return {}
+    try:
+        told = json.loads(bytes(int(number) for number in note.tolist()))
+    except (ValueError, OverflowError, RecursionError):
+        return {}
+    if not isinstance(told, dict):
+        return {}
+    numbers = [value for item in told.values() for value in (item if isinstance(item, list) else [item])]
+    sound = all(isinstance(value, str) or (isinstance(value, int) and 0 <= value <= LARGEST) for value in numbers)
+    return told if sound else {}

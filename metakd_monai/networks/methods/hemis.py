@@ -1,0 +1,147 @@
+"""U-HeMIS and U-HVED: what the present modalities say together is a mean, a product, never a concatenation."""
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.layers import Conv
+from torch import Tensor, nn
+from torch.nn import functional
+
+from metakd_monai.equations import spread
+from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders
+from metakd_monai.networks.methods.convolutions import enlarge, pre_activated
+from metakd_monai.networks.methods.gaussians import fuse_gaussians, subset_divergence
+
+
+class HeMISUNet(BaselineNetwork):
+    """A U-Net with an encoder for each modality, of whose features mean and variance over the present ones go on.
+
+    Args:
+        in_channels: number of modalities N.
+        out_channels: number of regions.
+        channels: width at each scale; what the decoder reads of each modality has half of it.
+        fusion: ``"moments"``, U-HeMIS: mean and variance, which is 0 of one modality; ``"gaussians"``, U-HVED: each
+            modality gives mean and log-variance of a Gaussian, and their product with a standard normal one goes on
+            (:mod:`~metakd_monai.networks.methods.gaussians`), sampled in training, its mean in evaluation.
+        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        window: likewise.
+
+    U-HVED's auxiliary losses are ``divergence``, and ``reconstruction``: the mean squared error of the images, by
+    decoders of their own, from what the prediction is made of.
+
+    Raises:
+        ValueError: for another fusion.
+
+    Source: Havaei et al. 2016, "HeMIS"; Dorent et al. 2019, "Hetero-Modal Variational Encoder-Decoder".
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int = 3,
+        channels: Sequence[int] = (8, 16, 32, 64),
+        fusion: str = "moments",
+        input_stride: int = 1,
+        window: Sequence[int] | None = None,
+    ) -> None:
+        if fusion not in ("moments", "gaussians"):
+            raise ValueError(f"fusion must be 'moments' or 'gaussians', got {fusion!r}.")
+        super().__init__(
+            in_channels, out_channels, channels, 2 ** (len(channels) - 1), input_stride, window, fusion=fusion
+        )
+        self.variational = self.auxiliary_of_all = fusion == "gaussians"
+        self.encoders = ModalityEncoders(make_encoder(channels, halve=not self.variational) for _ in range(in_channels))
+        read = [width // 2 for width in channels] if self.variational else list(channels)
+        self.decoder = UpPath(read, [width // 2 for width in channels], out_channels)
+        images = range(in_channels if self.variational else 0)
+        self.image_decoders = nn.ModuleList(UpPath(read, [width // 2 for width in channels], 1) for _ in images)
+
+    def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
+        """Encode each modality by itself; for each scale ``(B, N, C, *S)``."""
+        encoded: list[Tensor] = self.encoders.each(images, available)
+        return encoded
+
+    def fuse(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
+        """Fuse each scale ``(B, N, C, *S)``; a product of Gaussians is sampled in training."""
+        fused: list[Tensor] = []
+        for part in features:
+            if self.variational:
+                mean, variance = fuse_gaussians(part, available)
+                noise = torch.randn_like(mean) if self.training else torch.zeros_like(mean)
+                fused.append(mean + variance.sqrt() * noise)
+            else:
+                fused.append(moments(part, available))
+        return fused
+
+    def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
+        """Return logits ``(B, R, *S)``."""
+        logits: Tensor = self.decoder(self.fuse(features, available))
+        return logits
+
+    @torch.jit.unused
+    def learn(
+        self, images: Tensor, features: list[Tensor], available: Tensor, every: Tensor
+    ) -> tuple[Tensor, list[Extra]]:
+        """Return the logits; of U-HVED also the divergences between subsets and the error of decoded images."""
+        if not self.variational:
+            return self.segment(features, available), []
+        fused = self.fuse(features, available)
+        decoded = torch.cat([decode(fused) for decode in self.image_decoders], dim=1)
+        error = functional.mse_loss(decoded[every], images[every])
+        divergences = [subset_divergence(part, available, every) for part in features]
+        extras = [Extra("reconstruction", error), Extra("divergence", torch.stack(divergences).mean())]
+        return self.decoder(fused), extras
+
+    @torch.jit.unused
+    def last_layers(self) -> list[nn.Module]:
+        """Return the convolution that makes the logits."""
+        return [self.decoder.head]
+
+
+def moments(features: Tensor, available: Tensor) -> Tensor:
+    """Return mean and population variance over the available of ``(B, N, C, *S)``, concatenated ``(B, 2C, *S)``."""
+    there = spread(available, features).to(features)
+    number = there.sum(dim=1).clamp(min=1)
+    mean = (features * there).sum(dim=1) / number
+    variance = ((features - mean.unsqueeze(1)).square() * there).sum(dim=1) / number
+    return torch.cat([mean, variance], dim=1)
+
+
+def make_encoder(channels: Sequence[int], halve: bool) -> nn.ModuleList:
+    """Make an encoder: at each scale two convolutions, the second of half the width if asked; poolings between."""
+    given = [channels[0], *(width // 2 if halve else width for width in channels)]
+    blocks = []
+    for scale, width in enumerate(channels):
+        first = Conv[Conv.CONV, 3](1, width, 1) if scale == 0 else nn.MaxPool3d(2)
+        two = pre_activated(given[scale], width), pre_activated(width, given[scale + 1])
+        blocks.append(nn.Sequential(first, *two))
+    return nn.ModuleList(blocks)
+
+
+class UpPath(nn.Module):
+    """A decoder: linear interpolation, concatenation, two convolutions, at each scale but the coarsest.
+
+    Args:
+        read: width of what it reads at each scale, finest first.
+        channels: width that it has itself at each scale; the coarsest is not its own.
+        out_channels: of the last, 1x1x1 convolution.
+    """
+
+    def __init__(self, read: Sequence[int], channels: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        below = [*channels[1:-1], read[-1]]
+        steps = list(zip(read[:-1], below, channels[:-1], strict=True))[::-1]
+        self.steps = nn.ModuleList(
+            nn.Sequential(pre_activated(skip + coarser, 2 * width), pre_activated(2 * width, width))
+            for skip, coarser, width in steps
+        )
+        self.head = Conv[Conv.CONV, 3](channels[0], out_channels, 1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Decode features ``(B, C, *S)`` of each scale, finest first."""
+        x = features[-1]
+        for step, block in enumerate(self.steps):
+            skip = features[len(features) - 2 - step]
+            x = block(torch.cat([enlarge(x, skip), skip], dim=1))
+        decoded: Tensor = self.head(x)
+        return decoded

@@ -1,0 +1,95 @@
+"""ShaSpec: what all modalities share, and what each has for itself."""
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.layers import Conv
+from torch import Tensor, nn
+from torch.nn import functional
+
+from metakd_monai.equations import fill_missing
+from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders, SharedEncoder, keep
+from metakd_monai.networks.norm import VOLUME_NORM
+from metakd_monai.networks.unet_parts import make_decoder, make_encoder, make_heads
+
+NORM = (VOLUME_NORM, {"affine": True, "inplace": True})
+
+
+class ShaSpecUNet(BaselineNetwork):
+    """MetaKDUNet's encoder and decoder, and at the bottleneck a residual from an encoder of each modality's own.
+
+    An absent modality gets the mean of what the present ones share. Auxiliary losses: ``alignment``, the mean absolute
+    difference of the shared features of neighbouring present modalities, and ``modality``, the cross-entropy of
+    telling the modality from its specific features.
+
+    Args:
+        in_channels: number of modalities N.
+        out_channels: number of regions.
+        channels: width at each scale.
+        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        window: likewise.
+
+    Source: Wang et al. 2023, "Multi-modal Learning with Missing Modality via Shared-Specific Feature Modelling".
+    """
+
+    auxiliary_of_all = True
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int = 3,
+        channels: Sequence[int] = (8, 32, 64, 128, 256),
+        input_stride: int = 1,
+        window: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(in_channels, out_channels, channels, 2 ** (len(channels) - 1), input_stride, window)
+        scales = range(len(channels))
+        self.shared = SharedEncoder(make_encoder(3, channels, scales, NORM))
+        self.specific = ModalityEncoders(make_encoder(3, channels, scales, NORM) for _ in range(in_channels))
+        self.compose = Conv[Conv.CONV, 3](2 * channels[-1], channels[-1], 3, padding=1)
+        act = ("leakyrelu", {"inplace": True})
+        self.fusion = nn.ModuleList(
+            Convolution(3, in_channels * width, width, kernel_size=1, adn_ordering="NA", act=act, norm=NORM)
+            for width in channels
+        )
+        self.classify = nn.Linear(channels[-1], in_channels)
+        self.decoder = make_decoder(3, channels, NORM)
+        self.heads = make_heads(3, channels, out_channels, deep_supervision=False)
+
+    def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
+        """Return the shared features of each scale, and the specific ones of the bottleneck, ``(B, N, C, *S)``."""
+        encoded: list[Tensor] = self.shared.each(images, available)
+        encoded.append(self.specific.each(images, available)[-1])
+        return encoded
+
+    def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
+        """Return logits ``(B, R, *S)``."""
+        shared, specific = features[-2], features[-1]
+        residual = self.compose(torch.cat([shared, specific], dim=2).flatten(0, 1)).unflatten(0, list(available.shape))
+        composed = fill_missing(shared, available) + keep(residual, available)
+        fused: list[Tensor] = []
+        for scale, fuse in enumerate(self.fusion):
+            filled = composed if scale == len(features) - 2 else fill_missing(features[scale], available)
+            fused.append(fuse(filled.flatten(1, 2)))
+        x = fused[-1]
+        for step, up in enumerate(self.decoder):
+            x = up(x, fused[len(fused) - 2 - step])
+        logits: Tensor = self.heads[0](x)
+        return logits
+
+    @torch.jit.unused
+    def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
+        """Return how far shared features are apart, and whether specific ones tell their modality."""
+        shared, specific = features[-2], features[-1]
+        both = every & every.roll(-1, 1)
+        apart = (shared - shared.roll(-1, 1)).abs().flatten(2).mean(2)
+        alignment = (apart * both).sum() / both.sum().clamp(min=1)
+        told = self.classify(specific.flatten(3).mean(3)[every])
+        modality = functional.cross_entropy(told, every.nonzero()[:, 1])
+        return [Extra("alignment", alignment), Extra("modality", modality)]
+
+    @torch.jit.unused
+    def last_layers(self) -> list[nn.Module]:
+        """Return the convolution that makes the logits."""
+        return [self.heads[0].get_submodule("conv")]

@@ -1,0 +1,72 @@
+"""What all networks that segment have in common, MetaKD's and those that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from metakd_monai.networks.architecture import WINDOW, check_window, take_window
+
+
+class SegmentationNetwork(nn.Module):
+    """A network that encodes images once and decodes them for any subset of the modalities.
+
+    ``encode(x, available)`` and ``decode(features, available, importance, size, encoded)`` are as
+    :class:`~metakd_monai.networks.MetaKDUNet` has them; ``forward(x, available)`` is both.
+
+    Attributes:
+        in_channels: N.
+        channels: width at each scale, finest first.
+        factor: voxels of an image for one of the bottleneck, along each axis.
+        pooling: the ``input_stride``.
+        window: voxels of the windows that the weights are run on; None for the whole box.
+    """
+
+    if TYPE_CHECKING:  # TorchScript would read them
+        in_channels: int
+        channels: tuple[int, ...]
+        factor: int
+        pooling: int
+        encode: Any
+        decode: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window: tuple[int, int, int] | None = None
+        self.register_load_state_dict_pre_hook(take_window)
+
+    @torch.jit.unused
+    def set_window(self, window: Sequence[int] | None) -> None:
+        """Set the window that goes with the weights; raises ValueError for one that is none, see :func:`check_window`.
+
+        It is kept as floats, for that is what sites of federated learning make of whole numbers when they average.
+        """
+        self.window = check_window(window)
+        if hasattr(self, WINDOW):
+            delattr(self, WINDOW)
+        if self.window is not None:
+            device = next((parameter.device for parameter in self.parameters()), None)
+            self.register_buffer(WINDOW, torch.tensor(self.window, dtype=torch.float32, device=device))
+
+    @torch.jit.unused
+    def describe(self) -> dict[str, Any]:
+        """Return the arguments that make a network for these weights, as JSON has them."""
+        raise NotImplementedError
+
+    @torch.jit.unused
+    def last_layers(self) -> list[nn.Module]:
+        """Return the convolutions that make the logits, whose biases shift them."""
+        raise NotImplementedError
+
+    @torch.jit.unused
+    def blocks(self) -> list[nn.Module]:
+        """Return the parts that ``torch.compile`` may compile one by one; none where it would not help."""
+        return []
+
+    @torch.jit.export
+    def bytes_per_voxel(self) -> float:
+        """Estimate the memory in fp32 that prediction on a CPU needs for each voxel of a window."""
+        raise NotImplementedError
