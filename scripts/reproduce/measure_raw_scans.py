@@ -51,7 +51,10 @@ def compare(data: Path, template: Path, output: Path, strip: str, given: tuple[s
     seconds = run("predict", output / "raw", "--raw", *options)
     reference, by_others = output / f"reference_{'_'.join(given)}", data / "tcga_cc-by" / CASE
     run("predict", by_others, "--modalities", ",".join(given), "--output", reference, "--no-preview")
-    return {"seconds": round(seconds, 1), **score(results, reference, by_others, "t1ce" if "t1ce" in given else given[0])}
+    return {
+        "seconds": round(seconds, 1),
+        **score(results, reference, by_others, "t1ce" if "t1ce" in given else given[0]),
+    }
 
 
 def score(results: Path, reference: Path, by_others: Path, sequence: str) -> dict[str, object]:
