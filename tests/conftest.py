@@ -1,5 +1,6 @@
 """Small seeded things that the tests share."""
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -23,10 +24,12 @@ CHANNELS = (4, 8, 16)
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    threads = torch.get_num_threads()
+    """One seed for each test; threads and search path, in which MONAI leaves bundles that it ran, as they were."""
+    threads, path = torch.get_num_threads(), list(sys.path)
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+    sys.path[:] = path
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,12 @@ import torch
 from conftest import REPOSITORY
 from test_predict import predict
 
-from metakd_monai.apps.calibration.calibration_curve import curve_points, expected_error
-from metakd_monai.apps.calibration.cross_validated import measure_parts
+from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
+from metakd_monai.apps.calibration.calibration_curve import curve_points, draw_curves, expected_error
+from metakd_monai.apps.calibration.cross_validated import measure_case, measure_parts
 from metakd_monai.apps.calibration.input_trials import try_checks
+from metakd_monai.apps.calibration.measured_expectations import expectations_of
+from metakd_monai.apps.calibration.measurement_report import report_lines
 from metakd_monai.apps.calibration.quality_fit import MaskRow, choose_threshold, fit_region
 from metakd_monai.apps.calibration.rules_tried import TRIED, apply_rule
 from metakd_monai.apps.calibration.voxelwise import Reliability, near_borders
@@ -23,6 +26,7 @@ from metakd_monai.apps.predict.expectations import read_expectations
 from metakd_monai.apps.predict.expectations_file import publish_expectations
 from metakd_monai.apps.predict.mask_quality import FEATURES
 from metakd_monai.apps.predict.postprocessing import PostProcessing
+from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.apps.simulation.toy import simulate_cohort
 from metakd_monai.data.cases import find_cases
 from metakd_monai.transforms import labels_to_regions
@@ -149,6 +153,19 @@ def test_from_folds_to_what_predict_says(tmp_path, weights, caplog):
     assert found["subsets"]["flair+t1"]["WT"]["cases"] == 10
     assert "| `none` |" in (tmp_path / "out" / "report.md").read_text()
     assert len((tmp_path / "out" / "masks.csv").read_text().splitlines()) == 1 + 10 * 15 * 3
+    records = [
+        {**json.loads((tmp_path / "out" / "cases" / f"{case.case_id}.json").read_text()), "fold": number}
+        for number, folder in enumerate(folds)
+        for case in find_cases(folder)
+    ]
+    assert json.dumps(expectations_of(records, found["folds"], "none")) == json.dumps(found)
+    assert "\n".join(report_lines(records, found)) + "\n" == (tmp_path / "out" / "report.md").read_text()
+    draw_curves(tmp_path / "curves.png", curve_points(records))
+    assert (tmp_path / "curves.png").read_bytes() == (tmp_path / "out" / "calibration.png").read_bytes()
+    first = find_cases(folds[0])[0]
+    anew = measure_case(SubsetPredictor(Predictor(weights)), first)
+    assert anew["masks"] == records[0]["masks"]
+    assert anew["appearance"] == records[0]["appearance"]
     publish_expectations(weights, tmp_path / "out" / "expected.json", [])
     assert read_expectations(weights, checksum(weights)).models.keys() == found["masks"].keys()
 
