@@ -8,7 +8,8 @@ from scipy.ndimage import affine_transform, binary_dilation
 
 from metakd_monai.apps.raw.registration import rigid
 from metakd_monai.apps.raw.template import AFFINE, SHAPE
-from metakd_monai.apps.simulation.toy import CONTRAST, make_brain, write_volume
+from metakd_monai.apps.simulation.toy import CONTRAST, make_brain
+from metakd_monai.data.nifti import write_volume
 from metakd_monai.vocabulary import Modality
 
 HALF = (120, 120, 78)  # voxels of 2 mm that hold SRI24's grid

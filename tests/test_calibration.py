@@ -29,8 +29,8 @@ from metakd_monai.apps.predict.postprocessing import PostProcessing
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.apps.simulation.toy import simulate_cohort
 from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import checksum
 from metakd_monai.transforms import labels_to_regions
-from metakd_monai.weights.locate import checksum
 
 SUBSETS = ("flair", "t1ce", "flair+t1+t1ce+t2")
 

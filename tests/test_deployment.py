@@ -21,11 +21,11 @@ from test_predict import predict
 from metakd_monai.apps.predict.expectations import FILE
 from metakd_monai.apps.predict.label_processing import PostProcessLabelsd
 from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet, find_available
 from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality
-from metakd_monai.weights.locate import checksum
 
 LACKING = Modality.T1CE
 

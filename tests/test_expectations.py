@@ -19,11 +19,11 @@ from metakd_monai.apps.predict.input_checks import find_unusual, merge_appearanc
 from metakd_monai.apps.predict.mask_quality import FEATURES, INTERCEPT
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import checksum
 from metakd_monai.data.nifti import read_voxels
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
 from metakd_monai.weights.exports.write_export import export_network
-from metakd_monai.weights.locate import checksum
 
 MM = (1.0, 1.0, 1.0)
 DICE = {"median": 0.7, "low": 0.5, "high": 0.9, "cases": 9}

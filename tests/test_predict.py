@@ -15,18 +15,18 @@ from scipy.ndimage import label
 from test_files import assert_same_grid_for_itk, save
 
 from metakd_monai import __version__
-from metakd_monai.apps.predict.case_report import measure
 from metakd_monai.apps.predict.postprocessing import PostProcessing
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.bundle.root import SEGMENTATION_BUNDLE
 from metakd_monai.cli import main
 from metakd_monai.data.cases import find_cases
-from metakd_monai.data.nifti import read_voxels
+from metakd_monai.data.files import checksum
+from metakd_monai.data.nifti import read_voxels, region_ml
 from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
 from metakd_monai.weights.load import load_network
-from metakd_monai.weights.locate import checksum, find_weights
+from metakd_monai.weights.locate import find_weights
 
 
 def run(*arguments):
@@ -227,7 +227,7 @@ def test_volumes_go_by_the_determinant_of_the_affine():
     labels[0, :2] = 4
     sheared = torch.eye(4)
     sheared[0, 1] = 3  # edges of 1, 3.2 and 1 mm, but a volume of 1 cubic millimetre
-    assert measure(labels, sheared) == {"ET": 0.032, "TC": 0.032, "WT": 0.032}
+    assert region_ml(labels, sheared) == {"ET": 0.032, "TC": 0.032, "WT": 0.032}
 
 
 def test_two_files_for_one_modality_stop_that_case_only(tmp_path, case, cohort, weights, caplog):

@@ -13,10 +13,10 @@ from conftest import CHANNELS, REPOSITORY
 from metakd_monai.apps.predict.expectations import read_expectations
 from metakd_monai.apps.predict.expectations_file import publish_expectations
 from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.weights.load import load_network
-from metakd_monai.weights.locate import checksum
 from metakd_monai.weights.publish import publish
 
 

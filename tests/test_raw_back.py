@@ -8,12 +8,12 @@ import pytest
 from raw_heads import SCANS, write_scan
 
 from metakd_monai.apps.raw.back_transform import labels_to_case, labels_to_raw, map_to_raw
-from metakd_monai.apps.raw.carry import measure
 from metakd_monai.apps.raw.registration import rigid
 from metakd_monai.apps.raw.template import AFFINE, SHAPE
 from metakd_monai.apps.raw.transforms_file import RawGrid, read_transforms
 from metakd_monai.apps.simulation.toy import write_volume
 from metakd_monai.cli import main
+from metakd_monai.data.nifti import region_ml
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
 
@@ -37,10 +37,10 @@ def grid_of(modality=Modality.T1CE) -> RawGrid:
 @pytest.mark.parametrize("modality", list(SCANS))
 def test_volumes_stay_through_thick_slices_and_back(modality):
     labels, grid = tumour(), grid_of(modality)
-    truth = measure(labels, AFFINE)
+    truth = region_ml(labels, AFFINE)
     on_raw = labels_to_raw(labels, grid)
     assert on_raw.shape == grid.shape
-    for region, millilitres in measure(on_raw, grid.affine).items():
+    for region, millilitres in region_ml(on_raw, grid.affine).items():
         assert millilitres == pytest.approx(truth[region], rel=0.03), region
     back = labels_to_case(on_raw, grid, SHAPE)
     shared = 2 * ((back > 0) & (labels > 0)).sum() / ((back > 0).sum() + (labels > 0).sum())

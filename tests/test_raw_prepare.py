@@ -6,6 +6,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.affines import apply_affine
 from raw_heads import image_of, scan, tissues, with_skull, write_scan, write_template
 
 from metakd_monai.apps.raw import strippers
@@ -17,8 +18,9 @@ from metakd_monai.apps.raw.raw_cases import find_raw_cases, safe_name, with_mask
 from metakd_monai.apps.raw.registration import Fit, rigid
 from metakd_monai.apps.raw.template import AFFINE, SHAPE, find_template, read_template
 from metakd_monai.apps.raw.transforms_file import read_transforms
-from metakd_monai.apps.raw.volumes import Volume, apply, hash_file, read_raw
+from metakd_monai.apps.raw.volumes import Volume, read_raw
 from metakd_monai.data.cases import find_cases
+from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
 
@@ -55,21 +57,21 @@ def test_a_head_is_laid_on_the_atlas_within_a_millimetre_and_done_once(patient, 
     worker.start()
     outcome = worker.do(cases[0])
     assert not outcome.failed, outcome.line
-    inside = apply(AFFINE, np.argwhere(tissue > 0)[::997].astype(float))
+    inside = apply_affine(AFFINE, np.argwhere(tissue > 0)[::997].astype(float))
     grids = read_transforms(tmp_path / "P1")
     for modality, motion in motions.items():
-        away = np.linalg.norm(apply(grids[modality].from_case, inside) - apply(motion, inside), axis=1)
+        away = np.linalg.norm(apply_affine(grids[modality].from_case, inside) - apply_affine(motion, inside), axis=1)
         assert away.mean() < 1, (modality, away.mean())
     check_files(tmp_path / "P1", tissue)
     assert any("headers of flair and the centre disagree" in warning for warning in outcome.warnings)
-    before = hash_file(tmp_path / "P1" / "transforms.json")
+    before = checksum(tmp_path / "P1" / "transforms.json")
     again = worker.do(cases[0])
     assert "prepared before" in again.line
     assert again.warnings == outcome.warnings
     other = Preparer(Plan(tmp_path, folder / "template.nii.gz", centre=T1CE))
     other.template = worker.template
     assert "expected --overwrite" in other.do(cases[0]).line
-    assert hash_file(tmp_path / "P1" / "transforms.json") == before
+    assert checksum(tmp_path / "P1" / "transforms.json") == before
 
 
 def has_elastix() -> bool:

@@ -16,13 +16,8 @@ from metakd_monai.processes.endings import Stopped, report_end
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
 
 
-RESUMED = (
-    "prepare",
-    "predict",
-    "benchmark",
-    "study",
-    "train",
-)  # commands that go on where they were when they are started again
+# Commands that go on where they were when they are started again.
+RESUMED = ("prepare", "predict", "benchmark", "study", "train")
 
 
 class Commands(click.Group):

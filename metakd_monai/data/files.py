@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -87,6 +88,15 @@ def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write bytes, under a temporary name first."""
     write_safely(path, lambda temporary: temporary.write_bytes(content))
+
+
+def checksum(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as content:
+        for block in iter(lambda: content.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_writable(folder: Path) -> None:

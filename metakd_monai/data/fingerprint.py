@@ -58,12 +58,13 @@ TRAINING_CODE = (
 RAW_CODE = (
     "apps/predict/preview",
     "apps/raw",
-    "apps/simulation/toy",
     "data/boxes",
     "data/cases",
     "data/files",
     "data/memory_limit",
     "data/nifti",
+    "metrics/distances",
+    "metrics/region_scores",
     "vocabulary",
 )
 # What all of these import too, and what cannot change a result: how it runs, is told and is written.

@@ -1,8 +1,7 @@
-"""Where the weights are, and which they are."""
+"""Where the weights are."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from metakd_monai.bundle.root import SEGMENTATION_BUNDLE, bundle_root, shipped_bundles
@@ -28,8 +27,3 @@ def find_weights(given: str | Path | None) -> Path:
             " its own (pip install), or train yours (README, 'Train')"
         )
     return path
-
-
-def checksum(path: str | Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import torch
 
-from metakd_monai.data.files import write_bytes
+from metakd_monai.data.files import checksum, write_bytes
 from metakd_monai.errors import UserError
 from metakd_monai.inferers import WHOLE, Window
 from metakd_monai.networks import MetaKDUNet, SegmentationNetwork
 from metakd_monai.networks.architecture import WINDOW
 from metakd_monai.networks.methods import ARCHITECTURE
 from metakd_monai.weights.load import load_network, read_architecture, read_state, start_from
-from metakd_monai.weights.locate import checksum
 
 LARGEST = 25_000_000  # bytes
 

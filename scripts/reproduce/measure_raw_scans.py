@@ -17,13 +17,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+from nibabel.affines import apply_affine
 from scipy.ndimage import affine_transform
 
-from metakd_monai.apps.raw.checks import dice
 from metakd_monai.apps.raw.registration import refine, register
 from metakd_monai.apps.raw.template import AFFINE, SHAPE
-from metakd_monai.apps.raw.volumes import Volume, apply, coarse, read_raw, resample, upright_grid
+from metakd_monai.apps.raw.volumes import coarse, read_raw
 from metakd_monai.data.nifti import read_labels, read_nifti
+from metakd_monai.metrics.region_scores import count_overlap
 from metakd_monai.vocabulary import Region, split_regions
 
 CASE = "TCGA-FG-6692"
@@ -63,9 +64,11 @@ def score(results: Path, reference: Path, by_others: Path, sequence: str) -> dic
     ours = read_raw(prepared / f"{CASE}_{sequence}.nii.gz")
     theirs = read_raw(by_others / f"{CASE}_{sequence}.nii.gz")
     fit = register(coarse(theirs), coarse(ours), [np.eye(4)], 9.0)
-    matrix = refine(upright(theirs), upright(ours), fit.matrix, 2)  # half a millimetre matters to a small tumour
+    matrix = refine(
+        coarse(theirs, 1.0), coarse(ours, 1.0), fit.matrix, 2
+    )  # half a millimetre matters to a small tumour
     inside = np.argwhere(theirs.voxels > 0)[::501].astype(float)
-    pose = np.linalg.norm(apply(matrix, apply(AFFINE, inside)) - apply(AFFINE, inside), axis=1)
+    pose = np.linalg.norm(apply_affine(matrix, apply_affine(AFFINE, inside)) - apply_affine(AFFINE, inside), axis=1)
     place = np.linalg.inv(AFFINE) @ matrix @ AFFINE
 
     def aligned(mask: np.ndarray) -> np.ndarray:
@@ -73,19 +76,13 @@ def score(results: Path, reference: Path, by_others: Path, sequence: str) -> dic
         return np.asarray(moved > 0.5)
 
     found: dict[str, object] = {"pose_mm": [round(float(pose.mean()), 2), round(float(pose.max()), 2)]}
-    found["brain"] = round(dice(aligned(ours.voxels > 0), theirs.voxels > 0), 4)
+    found["brain"] = round(count_overlap(aligned(ours.voxels > 0), theirs.voxels > 0).dice, 4)
     masks = (split_regions(read_labels(folder / f"{CASE}.nii.gz")) for folder in (results, reference))
     for region, mine, other in zip(Region, *masks, strict=True):
-        found[region.value] = round(dice(aligned(mine), other), 4)
+        found[region.value] = round(count_overlap(aligned(mine), other).dice, 4)
     found["volumes_ml"] = json.loads((results / f"{CASE}_native" / "volumes.json").read_text())["volumes_ml"]
     found["case_ml"] = json.loads((results / f"{CASE}.json").read_text())["volumes_ml"]
     return found
-
-
-def upright(volume: Volume) -> Volume:
-    """Return a volume along the world's axes in cubes of 1 mm."""
-    shape, affine = upright_grid(volume, 1.0)
-    return Volume(resample(volume, shape, affine), affine)
 
 
 def read_itk(path: Path) -> np.ndarray:
@@ -108,13 +105,13 @@ def registration_errors(data: Path) -> dict[str, float]:
         mask = folder / "common_brainmask.nii.gz"
         points = np.argwhere(read_labels(mask) > 0)[::501].astype(float)
         to_flair = read_itk(folder / f"common_{study}_FLAIR_to_common_space.txt")
-        places = apply(to_flair, apply(read_nifti(mask).affine, points))
+        places = apply_affine(to_flair, apply_affine(read_nifti(mask).affine, points))
         for name in ("T1W", "T2W"):
             moving = coarse(read_raw(folder / f"{study}_{name}.nii.gz"))
             fit = register(fixed, moving, [np.eye(4)], 9.0)
-            wanted = apply(read_itk(folder / f"{study}_{name}_intrastudy_to_FLAIR.txt"), places)
+            wanted = apply_affine(read_itk(folder / f"{study}_{name}_intrastudy_to_FLAIR.txt"), places)
             errors[f"{patient} {name}"] = round(
-                float(np.linalg.norm(apply(fit.matrix, places) - wanted, axis=1).mean()), 2
+                float(np.linalg.norm(apply_affine(fit.matrix, places) - wanted, axis=1).mean()), 2
             )
     return errors
 

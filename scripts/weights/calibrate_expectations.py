@@ -27,12 +27,11 @@ from metakd_monai.apps.predict.expectations import FILE, read_expectations
 from metakd_monai.apps.predict.input_checks import Ranges, find_unusual, merge_appearances
 from metakd_monai.apps.simulation.training import load_anatomies, scan, simulate
 from metakd_monai.data.cases import find_cases
-from metakd_monai.data.files import read_json, write_json
+from metakd_monai.data.files import checksum, read_json, write_json
 from metakd_monai.data.stream import seed_of
 from metakd_monai.errors import UserError
 from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality, modality_subsets
-from metakd_monai.weights.locate import checksum
 
 GAIN = 400  # of white matter, as in files
 EDGES = ("shortest_edge", "longest_edge")

@@ -17,10 +17,10 @@ from metakd_monai.apps.predict.predictor import Predictor, Settings
 from metakd_monai.apps.predict.uncertainty import describe_uncertainty
 from metakd_monai.data.cases import Case
 from metakd_monai.data.files import mark_unfinished, write_json
-from metakd_monai.data.nifti import voxel_ml
+from metakd_monai.data.nifti import region_ml
 from metakd_monai.data.temporaries import mark_finished, refuse_folders, remove
-from metakd_monai.transforms import NOTE, labels_to_regions
-from metakd_monai.vocabulary import MODALITY_NAMES, Modality, Region
+from metakd_monai.transforms import NOTE
+from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def make_report(predictor: Predictor, case: Case, found: Segmented, settings: Se
     used = [m.value for m, there in zip(Modality, available.tolist(), strict=True) if there]
     expectations, edges = predictor.expectations, [float(edge) for edge in voxel_sizes(np.asarray(image.affine))]
     unusual = expectations.find_unusual(image.as_tensor(), available, image.affine)
-    volumes = measure(found.labels, image.affine)
+    volumes = region_ml(found.labels, image.affine)
     predicted = predict_dice(expectations.models, found.logits, found.labels, edges, used)
     warnings = warn_of(predicted, volumes) if expectations.models else []
     return {
@@ -146,9 +146,3 @@ def sum_up(predictor: Predictor, report: Mapping[str, Any]) -> str:
     took = f"{sum(report['seconds'].values()):.1f} s"
     line = f"{', '.join(list_volumes(report))} (given {given}; absent {absent}) in {took}{notes}"
     return "\n".join([line, *(f"warning: {text}" for text in report["warnings"])])
-
-
-def measure(labels: torch.Tensor, affine: torch.Tensor) -> dict[str, float]:
-    """Return the volumes of ET, TC and WT in mL of a label map ``(1, *S)`` with an affine ``(4, 4)`` in mm."""
-    each = voxel_ml(affine)
-    return {r.value: round(float(m.sum()) * each, 3) for r, m in zip(Region, labels_to_regions(labels), strict=True)}

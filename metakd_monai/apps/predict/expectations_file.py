@@ -11,9 +11,8 @@ from metakd_monai.apps.predict.expectations import FILE, read_expectations
 from metakd_monai.apps.predict.input_checks import merge_appearances
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.data.cases import find_cases
-from metakd_monai.data.files import read_json, write_json
+from metakd_monai.data.files import checksum, read_json, write_json
 from metakd_monai.errors import UserError
-from metakd_monai.weights.locate import checksum
 
 FOLDS = "folds"  # weights of a cross-validation
 MEASURED_PARTS = ("measured", FOLDS, "cases", "least_et_ml", "postprocessing", "subsets", "masks")

@@ -12,9 +12,9 @@ from monai.transforms import MapTransform
 
 from metakd_monai.apps.predict.expectations import read_expectations
 from metakd_monai.apps.predict.postprocessing import AUTO, METAKD, PLAIN, PostProcessing
+from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Label
-from metakd_monai.weights.locate import checksum
 
 
 class PostProcessLabelsd(MapTransform):

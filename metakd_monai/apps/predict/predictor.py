@@ -16,13 +16,13 @@ from metakd_monai.apps.predict.expectations import read_expectations
 from metakd_monai.apps.predict.postprocessing import AUTO, PLAIN, PostProcessing
 from metakd_monai.apps.predict.uncertainty import measure_uncertainty
 from metakd_monai.data.cases import Case
+from metakd_monai.data.files import checksum
 from metakd_monai.data.fingerprint import code_fingerprint
 from metakd_monai.errors import find_user_error
 from metakd_monai.inferers import ModalityInferer, Window, inside, paste
 from metakd_monai.transforms import LoadImageModalitiesd, regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality
 from metakd_monai.weights.exports import load_any, settle_precision, weights_checksum
-from metakd_monai.weights.locate import checksum
 
 
 @dataclass(frozen=True)

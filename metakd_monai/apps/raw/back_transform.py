@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy.ndimage import affine_transform
 
 from metakd_monai.apps.raw.template import AFFINE
 from metakd_monai.apps.raw.transforms_file import RawGrid
-from metakd_monai.apps.raw.volumes import apply, edges_of
 from metakd_monai.data.boxes import bounding_box
 from metakd_monai.data.nifti import AXES
 
@@ -32,11 +32,20 @@ def labels_to_raw(labels: np.ndarray, grid: RawGrid) -> np.ndarray:
     box = box_on(grid, labels > 0)
     if box is None:
         return found
-    values = [int(value) for value in np.unique(labels) if value]
-    shares = np.stack([mean_over_voxels((labels == value).astype(np.float32), grid, box) for value in values])
-    chosen = np.array(values, np.uint8)[shares.argmax(axis=0)]
-    found[box] = np.where(shares.sum(axis=0) >= HALF, chosen, 0)
+    found[box] = choose_labels(labels, lambda share: mean_over_voxels(share, grid, box))
     return found
+
+
+def choose_labels(labels: np.ndarray, place: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return labels on another grid: what has the largest share there, where all labels have half or more.
+
+    Args:
+        labels: ``(*S)`` uint8, some of them not 0.
+        place: brings the share of one label, ``(*S)`` float32, onto the other grid.
+    """
+    values = [int(value) for value in np.unique(labels) if value]
+    shares = np.stack([place((labels == value).astype(np.float32)) for value in values])
+    return np.where(shares.sum(axis=0) >= HALF, np.array(values, np.uint8)[shares.argmax(axis=0)], 0).astype(np.uint8)
 
 
 def map_to_raw(values: np.ndarray, grid: RawGrid) -> np.ndarray:
@@ -49,18 +58,10 @@ def labels_to_case(labels: np.ndarray, grid: RawGrid, shape: Sequence[int]) -> n
 
     A voxel of the case has the label of which most lies at its middle, interpolated, where that is half or more.
     """
-    place = np.linalg.inv(grid.affine) @ grid.from_case @ AFFINE
-    values = [int(value) for value in np.unique(labels) if value]
-    if not values:
+    if not labels.any():
         return np.zeros(shape, np.uint8)
-    shares = np.stack(
-        [
-            affine_transform((labels == v).astype(np.float32), place[:AXES, :AXES], place[:AXES, AXES], shape, order=1)
-            for v in values
-        ]
-    )
-    chosen = np.array(values, np.uint8)[shares.argmax(axis=0)]
-    return np.where(shares.sum(axis=0) >= HALF, chosen, 0).astype(np.uint8)
+    place = case_to_voxels(grid)
+    return choose_labels(labels, lambda s: affine_transform(s, place[:AXES, :AXES], place[:AXES, AXES], shape, order=1))
 
 
 def case_to_voxels(grid: RawGrid) -> np.ndarray:
@@ -73,7 +74,7 @@ def box_on(grid: RawGrid, mask: np.ndarray) -> tuple[slice, ...] | None:
     if not mask.any():
         return None
     ends = [(part.start - 1, part.stop) for part in bounding_box(mask)]
-    corners = apply(case_to_voxels(grid), np.array(list(product(*ends)), dtype=float))
+    corners = apply_affine(case_to_voxels(grid), np.array(list(product(*ends)), dtype=float))
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, grid.shape)
     return tuple(slice(a, b) for a, b in zip(low, high, strict=True)) if (high > low).all() else None
@@ -88,12 +89,12 @@ def mean_over_voxels(values: np.ndarray, grid: RawGrid, box: tuple[slice, ...]) 
         box: the part.
     """
     place = np.linalg.inv(case_to_voxels(grid))
-    counts = [max(1, int(np.ceil(edge / SAMPLE_MM - 1e-3))) for edge in edges_of(grid.affine)]
+    counts = [max(1, int(np.ceil(edge / SAMPLE_MM - 1e-3))) for edge in voxel_sizes(grid.affine)]
     start = np.array([part.start for part in box])
     shape = tuple(part.stop - part.start for part in box)
     total = np.zeros(shape, np.float32)
     steps = [(np.arange(count) + 0.5) / count - 0.5 for count in counts]
     for point in product(*steps):
-        offset = apply(place, start + np.array(point))
+        offset = apply_affine(place, start + np.array(point))
         total += affine_transform(values, place[:AXES, :AXES], offset, shape, np.float32, order=1)
     return total / float(np.prod(counts))

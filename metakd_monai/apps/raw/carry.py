@@ -12,14 +12,20 @@ import numpy as np
 from metakd_monai.apps.raw.back_transform import labels_to_case, labels_to_raw, map_to_raw
 from metakd_monai.apps.raw.template import AFFINE, SHAPE
 from metakd_monai.apps.raw.transforms_file import FILE, RawGrid, read_transforms
-from metakd_monai.apps.raw.volumes import hash_file
-from metakd_monai.apps.simulation.toy import write_volume
 from metakd_monai.data.cases import NIFTI, OWN_SUFFIXES, Case
-from metakd_monai.data.files import read_record, write_json, write_safely
-from metakd_monai.data.nifti import check_grid, read_labels, read_nifti, read_voxels, voxel_ml, write_like
+from metakd_monai.data.files import checksum, read_record, write_json, write_safely
+from metakd_monai.data.nifti import (
+    check_grid,
+    read_labels,
+    read_nifti,
+    read_voxels,
+    region_ml,
+    write_like,
+    write_volume,
+)
 from metakd_monai.data.temporaries import remove
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import Modality, Region, split_regions
+from metakd_monai.vocabulary import Modality
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +61,7 @@ def carry_labels(mask: Path, grids: Mapping[Modality, RawGrid], output: Path, st
     for modality, grid in grids.items():
         found = labels_to_raw(labels, grid)
         write_on_grid(output / f"{stem}_{modality.value}.nii.gz", found, grid)
-        volumes[modality.value] = measure(found, grid.affine)
+        volumes[modality.value] = region_ml(found, grid.affine)
     return volumes
 
 
@@ -99,7 +105,7 @@ def carry_inverse(mask: Path, grids: Mapping[Modality, RawGrid], output: Path) -
         raise UserError(f"{mask}: on the grid of {names}, which lie apart; expected --to with one of them")
     found = labels_to_case(read_labels(mask, file), grids[fitting[0]], SHAPE)
     write_volume(output / f"{NIFTI.sub('', mask.name)}_in_case.nii.gz", found, 1.0)
-    return fitting[0], measure(found, AFFINE)
+    return fitting[0], region_ml(found, AFFINE)
 
 
 def same_place(a: RawGrid, b: RawGrid) -> bool:
@@ -108,12 +114,6 @@ def same_place(a: RawGrid, b: RawGrid) -> bool:
         np.allclose(a.from_case[:3, :3], b.from_case[:3, :3], atol=1e-3)
         and np.allclose(a.from_case, b.from_case, atol=0.1)
     )
-
-
-def measure(labels: np.ndarray, affine: np.ndarray) -> dict[str, float]:
-    """Return the volumes of ET, TC and WT in mL of a label map ``(*S)``."""
-    each = voxel_ml(affine)
-    return {r.value: round(float(m.sum()) * each, 3) for r, m in zip(Region, split_regions(labels), strict=True)}
 
 
 def prepared_case(folder: Path, notes: Sequence[str]) -> Case:
@@ -137,7 +137,7 @@ def carry_case(results: Path, prepared: Path, output: Path, case_id: str) -> dic
     """
     mask = results / f"{case_id}.nii.gz"
     maps = [path for end in OWN_SUFFIXES if (path := results / f"{case_id}{end}.nii.gz").is_file()]
-    settings = {path.name: hash_file(path) for path in (mask, *maps, prepared / FILE)}
+    settings = {path.name: checksum(path) for path in (mask, *maps, prepared / FILE)}
     record = output / VOLUMES
     found = read_record(record)
     if found.get("settings") == settings and isinstance(found.get("volumes_ml"), dict):

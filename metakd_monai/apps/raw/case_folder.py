@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from metakd_monai.apps.raw.prepared import PreparationError, Prepared
 from metakd_monai.apps.raw.raw_cases import RawCase
 from metakd_monai.apps.raw.template import AFFINE, Template
 from metakd_monai.apps.raw.transforms_file import FILE
-from metakd_monai.apps.raw.volumes import Volume, hash_file
-from metakd_monai.apps.simulation.toy import write_volume
-from metakd_monai.data.files import read_record, write_json
+from metakd_monai.apps.raw.volumes import Volume
+from metakd_monai.data.files import checksum, read_record, write_json
 from metakd_monai.data.fingerprint import RAW_CODE, code_fingerprint
+from metakd_monai.data.nifti import write_volume
 from metakd_monai.data.temporaries import remove_temporaries, temporary_of
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
@@ -66,7 +66,7 @@ def settings_of(case: RawCase, plan: Plan, template: Template) -> dict[str, Any]
         "strip": plan.strip,
         "centre": plan.centre and plan.centre.value,
         "series": {modality.value: case.hash(modality) for modality in case.series},
-        "brain_mask": case.brain_mask and hash_file(case.brain_mask),
+        "brain_mask": case.brain_mask and checksum(case.brain_mask),
     }
 
 
@@ -123,7 +123,7 @@ def read_series(case: RawCase) -> tuple[dict[Modality, Volume], tuple[Modality, 
             notes.append(f"left out: {modality.value}: {error}")
     if not series:
         raise first or UserError(f"{case.case_id}: no series found; expected at least one")
-    return series, replace(case, series={m: case.series[m] for m in series}).read_mask(), notes
+    return series, case.read_mask(series), notes
 
 
 def write_folder(

@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt
 
 from metakd_monai.apps.raw.registration import Fit, centre_of_mass, register
 from metakd_monai.apps.raw.volumes import Volume, resample
+from metakd_monai.data.nifti import voxel_ml
 from metakd_monai.vocabulary import Modality
 
 LEAST_DICE = 0.85  # of the brain with the atlas' brain
@@ -53,13 +54,8 @@ def is_stripped(volume: Volume) -> bool:
     if not (corners == value).all():
         return False
     inside = voxels != value
-    millilitres = float(inside.sum()) * float(np.prod(volume.edges)) / 1000
+    millilitres = float(inside.sum()) * voxel_ml(volume.affine)
     return STRIPPED_ML[0] <= millilitres <= STRIPPED_ML[1] and 1 - inside.mean() >= STRIPPED_SHARE
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the Dice of two masks ``(*S)``; 0 where both are empty."""
-    return float(2 * np.count_nonzero(a & b) / max(1, np.count_nonzero(a) + np.count_nonzero(b)))
 
 
 def check_atlas(brain_ml: float, overlap: float, nmi: float, cover: float, centre: Modality) -> Findings:

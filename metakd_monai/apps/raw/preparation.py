@@ -8,9 +8,8 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
-from metakd_monai.apps.raw.case_folder import Outcome, Plan, prepare_folder
+from metakd_monai.apps.raw.case_folder import Outcome, Plan, prepare_folder, version_of
 from metakd_monai.apps.raw.raw_cases import RawCase
 from metakd_monai.apps.raw.template import read_template
 from metakd_monai.data.temporaries import remove_temporaries
@@ -54,12 +53,10 @@ class Preparer:
 
 def check_elastix() -> None:
     """Raise UserError when elastix is not installed."""
-    try:
-        version("itk-elastix")
-    except PackageNotFoundError:
+    if version_of("itk-elastix") is None:
         raise UserError(
             "itk-elastix is not installed, which registers raw series; expected pip install 'metakd-monai[raw]'"
-        ) from None
+        )
 
 
 def prepare_cases(

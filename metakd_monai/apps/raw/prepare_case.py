@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from nibabel.affines import apply_affine
 
 from metakd_monai.apps.raw.checks import (
     check_atlas,
     compare_fluid,
-    dice,
     fits_better_mirrored,
     is_stripped,
     judge_series,
@@ -18,9 +18,10 @@ from metakd_monai.apps.raw.prepared import Clock, PreparationError, Prepared
 from metakd_monai.apps.raw.registration import Fit, centre_of_mass, refine, register, rigid, similarity
 from metakd_monai.apps.raw.strippers import NONE, choose_stripper, find_brain
 from metakd_monai.apps.raw.template import AFFINE, SHAPE, Template
-from metakd_monai.apps.raw.volumes import Volume, apply, coarse, resample
-from metakd_monai.data.nifti import AXES
+from metakd_monai.apps.raw.volumes import Volume, coarse, resample
+from metakd_monai.data.nifti import AXES, voxel_ml
 from metakd_monai.errors import UserError
+from metakd_monai.metrics.region_scores import count_overlap
 from metakd_monai.vocabulary import Modality
 
 CENTRES = (Modality.T1CE, Modality.T1, Modality.FLAIR, Modality.T2)  # the first that is there
@@ -56,7 +57,7 @@ def prepare_case(
     chosen = choose_centre(series, centre)
     small = {modality: coarse(volume) for modality, volume in series.items()}
     clock.lap("read")
-    brain, stripper = find_mask(series, chosen, strip, mask)
+    brain, stripper, rough = find_mask(series, chosen, strip, mask)
     clock.lap("strip")
     done = Prepared(chosen, {}, np.eye(AXES + 1), {}, np.zeros(SHAPE, bool), brain, stripper)
     lay_on_atlas(done, small[chosen], template)
@@ -70,9 +71,9 @@ def prepare_case(
     clock.lap("resample")
     done.warnings += look_alike(done, template)
     done.seconds = clock.seconds
-    if stripper == "deepbet" and chosen in (Modality.FLAIR, Modality.T2):
+    if rough:
         done.warnings.append(
-            f"deepbet's mask of {chosen.value} is rough; HD-BET is made for it (metakd-monai[raw-hdbet])"
+            f"{stripper}'s mask of {chosen.value} is rough; HD-BET is made for it (metakd-monai[raw-hdbet])"
         )
     return done
 
@@ -99,16 +100,16 @@ def choose_centre(series: Mapping[Modality, Volume], centre: Modality | None) ->
 
 def find_mask(
     series: Mapping[Modality, Volume], centre: Modality, strip: str, mask: Volume | None
-) -> tuple[Volume, str]:
-    """Return the probability of brain in the centre's world, and where it is from."""
+) -> tuple[Volume, str, bool]:
+    """Return the probability of brain in the centre's world, where it is from, and whether that is rough for it."""
     volume = series[centre]
     if mask is not None:
-        return mask, "given"
+        return mask, "given", False
     if strip == NONE or is_stripped(volume):
         corner = volume.voxels.flat[0]
-        return Volume((volume.voxels != corner).astype(np.float32), volume.affine), "stripped before"
+        return Volume((volume.voxels != corner).astype(np.float32), volume.affine), "stripped before", False
     stripper = choose_stripper(strip)
-    return find_brain(volume, stripper), stripper.name
+    return find_brain(volume, stripper), stripper.name, centre in stripper.rough
 
 
 def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
@@ -123,15 +124,14 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
         nmi = similarity(atlas, brain, matrix)
         if nmi > best[1]:
             laid = resample(done.mask, atlas.voxels.shape, atlas.affine, matrix) > 0.5
-            best = (dice(laid, atlas.voxels > 0), nmi, matrix)
+            best = (count_overlap(laid, atlas.voxels > 0).dice, nmi, matrix)
         if best[0] >= ENOUGH_DICE:
             break
     done.to_centre = best[2]
     done.brain = resample(done.mask, SHAPE, AFFINE, done.to_centre) > 0.5
-    edges = done.mask.edges
-    brain_ml = float((done.mask.voxels > 0.5).sum() * np.prod(edges) / 1000)
+    brain_ml = float((done.mask.voxels > 0.5).sum()) * voxel_ml(done.mask.affine)
     cover = float(covered(image, done.to_centre)[template.brain].mean())
-    overlap = dice(done.brain, template.brain)
+    overlap = count_overlap(done.brain, template.brain).dice
     done.figures = {"brain_ml": round(brain_ml, 1), "brain_ml_in_case": round(float(done.brain.sum()) / 1000, 1)}
     done.figures |= {"atlas_dice": round(overlap, 4), "atlas_nmi": round(best[1], 4), "atlas_cover": round(cover, 4)}
     found = check_atlas(brain_ml, overlap, best[1], cover, done.centre)
@@ -143,7 +143,7 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
 def middle_of_mask(volume: Volume) -> np.ndarray:
     """Return the centre of gravity of what is above 0, in mm, ``(3,)``; the field of view's middle where nothing is."""
     inside = np.argwhere(volume.voxels > 0)
-    return apply(volume.affine, inside.mean(axis=0)) if len(inside) else volume.middle
+    return apply_affine(volume.affine, inside.mean(axis=0)) if len(inside) else volume.middle
 
 
 def covered(volume: Volume, matrix: np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
     """Find how each other series lies on the centre; those that do not fit are left out."""
     fixed = small[done.centre]
     done.fits[done.centre] = Fit(np.eye(AXES + 1), 2.0, 2.0)
-    middle = apply(done.to_centre, np.array([-119.5, 119.5, 77.0]))
+    middle = apply_affine(done.to_centre, np.array([-119.5, 119.5, 77.0]))
     mirrored = []
     for modality, moving in small.items():
         if modality is done.centre:

@@ -14,7 +14,7 @@ import numpy as np
 from metakd_monai.apps.raw.dicom_choice import StudySeries, choose_series
 from metakd_monai.apps.raw.dicom_headers import DicomSeries, find_dicom
 from metakd_monai.apps.raw.dicom_volume import load_series
-from metakd_monai.apps.raw.volumes import Volume, hash_file, read_raw
+from metakd_monai.apps.raw.volumes import Volume, read_raw
 from metakd_monai.data.cases import (
     NIFTI,
     Case,
@@ -29,6 +29,7 @@ from metakd_monai.data.cases import (
 from metakd_monai.data.cases.find import check_source
 from metakd_monai.data.cases.sequences import read_sequence
 from metakd_monai.data.cases.words import read_words
+from metakd_monai.data.files import checksum
 from metakd_monai.data.nifti import check_grid, read_labels, read_nifti
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
@@ -63,11 +64,11 @@ class RawCase:
         """Return the SHA-256 of the bytes of a series: of its file, or of its files in the order of their hashes."""
         source = self.series[modality]
         if isinstance(source, Path):
-            return hash_file(source)
-        return hashlib.sha256("".join(sorted(map(hash_file, source.files))).encode()).hexdigest()
+            return checksum(source)
+        return hashlib.sha256("".join(sorted(map(checksum, source.files))).encode()).hexdigest()
 
-    def read_mask(self) -> tuple[Modality, Volume] | None:
-        """Read the brain mask and say on which sequence's grid it is; None where there is none.
+    def read_mask(self, series: Mapping[Modality, Volume]) -> tuple[Modality, Volume] | None:
+        """Read the brain mask and say on which of the series' grids it is; None where there is none.
 
         Raises:
             UserError: when it is on no series' grid, or empty.
@@ -78,8 +79,7 @@ class RawCase:
         inside = read_labels(self.brain_mask, file) > 0
         if not inside.any():
             raise UserError(f"{self.brain_mask}: empty; expected a mask of the brain")
-        for modality in self.series:
-            volume = self.read(modality)
+        for modality, volume in series.items():
             try:
                 check_grid(self.brain_mask, file.shape, file.affine, volume.voxels.shape, volume.affine, "a series")
             except UserError:

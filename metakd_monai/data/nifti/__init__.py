@@ -1,7 +1,7 @@
 """NIfTI files: headers checked at the door, streams read to their end, masks on the very grid of an image."""
 
 from metakd_monai.data.nifti.formats import describe_file
-from metakd_monai.data.nifti.grid import check_grid, voxel_ml
+from metakd_monai.data.nifti.grid import check_grid, region_ml, voxel_ml
 from metakd_monai.data.nifti.header import AXES, NiftiFile, read_nifti
 from metakd_monai.data.nifti.sequence_files import (
     Sequences,
@@ -11,7 +11,7 @@ from metakd_monai.data.nifti.sequence_files import (
     verify_sequences,
 )
 from metakd_monai.data.nifti.values import check_image, check_labels, clear_background
-from metakd_monai.data.nifti.voxels import read_labels, read_voxels, write_like
+from metakd_monai.data.nifti.voxels import read_labels, read_voxels, write_like, write_volume
 
 __all__ = [
     "AXES",
@@ -27,8 +27,10 @@ __all__ = [
     "read_nifti",
     "read_sequences",
     "read_voxels",
+    "region_ml",
     "split_channels",
     "verify_sequences",
     "voxel_ml",
     "write_like",
+    "write_volume",
 ]

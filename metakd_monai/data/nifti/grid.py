@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from metakd_monai.data.nifti.header import AXES, show
 from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import Region, split_regions
 
 TOLERANCE = 1e-3  # mm, of each entry of an affine; below what other programs round to
 RELATIVE = 1e-5  # of an entry, for origins far away: affines are stored in 32 bits
@@ -48,6 +50,12 @@ def check_grid(
             f"{where}: affine differs by {np.abs(have - want).max():.3g} from that of {of}; {found} found, expected"
             f" {wanted}, within {TOLERANCE:g}"
         )
+
+
+def region_ml(labels: Any, affine: ArrayLike) -> dict[str, float]:
+    """Return the mL of ET, TC and WT in a label map, an array or a tensor, with an affine ``(4, 4)`` in mm."""
+    each = voxel_ml(affine)
+    return {r.value: round(float(m.sum()) * each, 3) for r, m in zip(Region, split_regions(labels), strict=True)}
 
 
 def voxel_ml(affine: ArrayLike) -> float:

@@ -115,3 +115,14 @@ def write_like(path: Path, voxels: np.ndarray, reference: str | Path) -> None:
         image.header[field] = source.header[field]
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     write_safely(path, lambda temporary: nib.save(image, temporary))
+
+
+def write_volume(path: Path, voxels: np.ndarray, spacing: float) -> None:
+    """Write voxels with BraTS' orientation: left-posterior-superior, origin at the front left bottom corner."""
+    affine = np.diag([-spacing, -spacing, spacing, 1.0])
+    affine[1, 3] = (voxels.shape[1] - 1) * spacing
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 1)
+    write_safely(path, lambda temporary: nib.save(image, temporary))

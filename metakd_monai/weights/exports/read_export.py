@@ -12,12 +12,12 @@ from monai.utils import optional_import
 from torch import Tensor
 from torch.nn import functional
 
+from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.inferers import choose_precision
 from metakd_monai.networks.geometry import crop
 from metakd_monai.weights.exports.origin import ORIGIN, Origin, load_object
 from metakd_monai.weights.load import check_finite, load_network
-from metakd_monai.weights.locate import checksum
 
 Network = Callable[..., Tensor]
 METADATA = "metadata.json"  # where MONAI puts it in TorchScript

