@@ -31,7 +31,8 @@ from metakd_monai.vocabulary import REGION_NAMES, Label, Modality
 
 Record = dict[str, Any]
 ET_LABEL = int(Label.ET)
-EXCHANGED = (0, 2, 1, 3)  # T1 and T1ce under each other's name
+UNDER_ANOTHER_NAME = {Modality.T1: Modality.T1CE, Modality.T1CE: Modality.T1}
+EXCHANGED = [list(Modality).index(UNDER_ANOTHER_NAME.get(m, m)) for m in Modality]
 
 
 def measure_once(engine: SubsetPredictor, case: Case, path: Path) -> Record:
@@ -76,8 +77,9 @@ def measure_case(engine: SubsetPredictor, case: Case) -> Record:
         labels = predictor.label(item, logits, ET_LABEL)
         box = (slice(None), *bounding_box(((logits > FAINT) | truth).any(dim=0).numpy()))
         masks.append({"subset": name_subset(subset), **measure_mask(logits[box], labels[box], truth[box], edges)})
-        reliability.add(logits[box].sigmoid(), truth[box], len(subset) == len(Modality))
-        total = total + logits.sigmoid()
+        chance = logits.sigmoid()
+        reliability.add(chance[box], truth[box], len(subset) == len(Modality))
+        total = total + chance
         full = logits if len(subset) == len(Modality) else full
         alone = logits if subset == (Modality.FLAIR,) else alone
     unsure = {
@@ -91,7 +93,7 @@ def measure_case(engine: SubsetPredictor, case: Case) -> Record:
         "reference_ml": dict(zip(REGION_NAMES, (truth.flatten(1).sum(dim=1) * each).tolist(), strict=True)),
         "masks": masks,
         "appearance": measure_appearance(image, available, item["image"].affine),
-        "exchanged": measure_appearance(image[list(EXCHANGED)], available, item["image"].affine),
+        "exchanged": measure_appearance(image[EXCHANGED], available, item["image"].affine),
         "reliability": reliability.as_dict(),
         "voxels": {name: score_voxels(*found, truth, brain, edges) for name, found in unsure.items()},
         "seconds": time.perf_counter() - start,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES
 from metakd_monai.apps.calibration.quality_fit import MaskRow, fit_region, rows_of
 from metakd_monai.metrics.conformal import summarise_range
-from metakd_monai.vocabulary import REGION_NAMES, Region, modality_subsets
+from metakd_monai.vocabulary import REGION_NAMES, Region
 
 LEAST_ET_ML = 1.0  # of a reference, for its Dice of ET to count: below, it is that of a few voxels
 Records = Sequence[Mapping[str, Any]]
@@ -44,9 +45,8 @@ def summarise_subsets(rows: Sequence[MaskRow]) -> dict[str, dict[str, dict[str, 
     for row in rows:
         if row.region != Region.ET.value or row.reference_ml >= LEAST_ET_ML:
             dice.setdefault((row.subset, row.region), {})[row.case] = row.dice
-    names = ["+".join(m.value for m in subset) for subset in modality_subsets()]
     return {
         name: {region: summarise_range(dice[name, region]) for region in REGION_NAMES if (name, region) in dice}
-        for name in names
+        for name in SUBSET_NAMES
         if any((name, region) in dice for region in REGION_NAMES)
     }

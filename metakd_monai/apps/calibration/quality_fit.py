@@ -9,17 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from metakd_monai.apps.predict.mask_quality import FEATURES, INTERCEPT, QualityModel, features_of, spread_of
+from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES
+from metakd_monai.apps.predict.mask_quality import (
+    FEATURES,
+    INTERCEPT,
+    Array,
+    QualityModel,
+    apply_weights,
+    features_of,
+    spread_of,
+)
 from metakd_monai.metrics.conformal import predictive_range
 from metakd_monai.metrics.region_scores import ratio
-from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES
+from metakd_monai.vocabulary import REGION_NAMES
 
 FEWEST_CASES = 10  # with a mask: each is left out in turn, and of the other nine there still is a range
 PENALTY = 0.01  # of squared weights of standardised features, for each mask
 FAILED = 0.5  # Dice below which a mask has failed
 FALSE_FLAG = 2.0  # what the share of good masks that are flagged weighs against that of failed ones that are not
-ALL_FOUR = "+".join(MODALITY_NAMES)
-Array = NDArray[np.float64]
+ALL_FOUR = SUBSET_NAMES[-1]
 
 
 class MaskRow(NamedTuple):
@@ -58,12 +66,6 @@ def fit_weights(features: Array, dice: Array) -> Array:
     square = scaled.T @ scaled + PENALTY * len(dice) * np.eye(features.shape[1])
     weights = np.linalg.solve(square, scaled.T @ (dice - dice.mean())) / scale
     return np.array([dice.mean() - center @ weights, *weights])
-
-
-def apply_weights(weights: Array, features: Array, highest: float) -> Array:
-    """Return the predicted Dice ``(M,)`` of features ``(M, F)``, of at most the highest."""
-    found: Array = np.clip(weights[0] + features @ weights[1:], 0, highest)
-    return found
 
 
 def leave_out(features: Array, dice: Array, cases: NDArray[np.str_]) -> Array:

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from metakd_monai.apps.predict.expectations import read_expectations
-from metakd_monai.apps.predict.postprocessing import AUTO, METAKD, PLAIN, PostProcessing
+from metakd_monai.apps.predict.postprocessing import AUTO, METAKD, PostProcessing
 from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Label
@@ -41,7 +41,7 @@ class PostProcessLabelsd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.rule, self.et_label = settle_rule(rule, Path(weights)), et_label
+        self.rule, self.et_label = PostProcessing.asked(rule) or rule_of(Path(weights)), et_label
         if self.rule.name == METAKD:
             raise UserError(f"postprocessing: {METAKD} found; expected a rule that no axis matters to")
 
@@ -55,10 +55,6 @@ class PostProcessLabelsd(MapTransform):
         return item
 
 
-def settle_rule(rule: str, weights: Path) -> PostProcessing:
-    """Return the rule of a name, or for ``"auto"`` that of the weights; raises UserError for an unknown one."""
-    if rule != AUTO:
-        return PostProcessing.parse(rule)
-    if not weights.is_file():
-        return PostProcessing(PLAIN)
-    return read_expectations(weights, checksum(weights)).postprocessing
+def rule_of(weights: Path) -> PostProcessing:
+    """Return the rule that goes with weights; none where there is no such file."""
+    return read_expectations(weights, checksum(weights)).postprocessing if weights.is_file() else PostProcessing()

@@ -17,7 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metakd_monai.data.boxes import bounding_box
@@ -31,6 +33,7 @@ LEAST_ML = 0.05  # so that the logarithm of nothing is a number
 INTERCEPT = "intercept"
 FEATURES = ("agreement", "fill", "core", "doubt", "log10_ml", "surface", *MODALITY_NAMES)
 Sums = Mapping[str, float]
+Array = NDArray[np.float64]
 
 
 class PredictedDice(NamedTuple):
@@ -60,14 +63,20 @@ class QualityModel:
 
     def predict(self, features: Mapping[str, float]) -> PredictedDice:
         """Predict the Dice of a mask from its features, see :func:`features_of`."""
-        total = self.weights[INTERCEPT] + sum(self.weights[name] * features[name] for name in FEATURES)
-        dice = min(max(total, 0.0), self.highest)
+        weights = np.array([self.weights[name] for name in (INTERCEPT, *FEATURES)])
+        dice = float(apply_weights(weights, np.array([features[name] for name in FEATURES]), self.highest))
         return PredictedDice(dice, *self.around(dice), dice < self.flag_below)
 
     def around(self, dice: float) -> tuple[float, float]:
         """Return the range around a predicted Dice."""
         low, high = (min(max(dice + end * spread_of(dice), 0.0), 1.0) for end in self.error)
         return low, high
+
+
+def apply_weights(weights: Array, features: Array, highest: float) -> Array:
+    """Return the Dice ``(...)`` that weights ``(1 + F,)``, the intercept first, predict of features ``(..., F)``."""
+    found: Array = np.clip(weights[0] + features @ weights[1:], 0, highest)
+    return found
 
 
 def spread_of(dice: float) -> float:

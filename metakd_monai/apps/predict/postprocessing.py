@@ -83,6 +83,11 @@ class PostProcessing:
         numbers: dict[str, Any] = {key.strip(): rule.read_number(key.strip(), value) for key, _, value in found}
         return replace(rule, **numbers)
 
+    @classmethod
+    def asked(cls, text: str) -> PostProcessing | None:
+        """Read a rule as :meth:`parse` does; None for ``"auto"``, which leaves it to the weights."""
+        return None if text == AUTO else cls.parse(text)
+
     def read_number(self, key: str, value: str) -> float:
         """Read one of the rule's numbers; raises UserError when it has no such number or it cannot be read."""
         allowed = PARAMETERS[self.name]

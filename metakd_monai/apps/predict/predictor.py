@@ -13,7 +13,7 @@ from monai.transforms import Compose, EnsureTyped, NormalizeIntensityd, Orientat
 
 from metakd_monai import __version__
 from metakd_monai.apps.predict.expectations import read_expectations
-from metakd_monai.apps.predict.postprocessing import AUTO, PLAIN, PostProcessing
+from metakd_monai.apps.predict.postprocessing import PLAIN, PostProcessing
 from metakd_monai.apps.predict.uncertainty import measure_uncertainty
 from metakd_monai.data.cases import Case
 from metakd_monai.data.files import checksum
@@ -89,7 +89,7 @@ class Predictor:
         optimize: str = "auto",
         postprocessing: str = PLAIN,
     ) -> None:
-        asked = None if postprocessing == AUTO else PostProcessing.parse(postprocessing)
+        asked = PostProcessing.asked(postprocessing)
         self.weights, self.device, self.et_label = Path(weights), torch.device(device), et_label
         given = compute or Compute()
         self.network = load_any(weights, device, optimize)
@@ -98,7 +98,7 @@ class Predictor:
         self.inferer = ModalityInferer(settled.window, mode="gaussian", **how)
         settled = replace(settled, window=self.inferer.window_for(self.network))
         self.expectations = read_expectations(weights, weights_checksum(self.network, weights))
-        self.postprocessing = self.expectations.postprocessing if asked is None else asked
+        self.postprocessing = asked or self.expectations.postprocessing
         self.settings = Settings(
             checksum(weights),
             tuple(m.value for m in modalities),
