@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metakd_monai.networks.architecture import WINDOW, check_window, take_window
+from metakd_monai.networks.with_features import segment_subsets
 
 
 class SegmentationNetwork(nn.Module):
@@ -50,6 +51,11 @@ class SegmentationNetwork(nn.Module):
         if self.window is not None:
             device = next((parameter.device for parameter in self.parameters()), None)
             self.register_buffer(WINDOW, torch.tensor(self.window, dtype=torch.float32, device=device))
+
+    @torch.jit.unused
+    def forward_subsets(self, x: Tensor, available: Tensor) -> tuple[Any, ...]:
+        """Segment in training from K subsets ``(B, K, N)`` of each image; see :func:`segment_subsets`."""
+        return segment_subsets(self, x, available)
 
     @torch.jit.unused
     def describe(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from metakd_monai.networks.fusion import scatter_rows
-from metakd_monai.networks.methods.baseline import BaselineNetwork
 
 
 class WithFeatures(nn.Module):
@@ -23,9 +22,9 @@ class WithFeatures(nn.Module):
             x: images ``(B, N, *S)``.
             available: ``(B, N)``, or ``(B, K, N)`` for K subsets of each, see :func:`segment_subsets`.
         """
-        if available is not None and available.dim() == 3 and not isinstance(self.network, BaselineNetwork):
-            return segment_subsets(self.network, x, available)
-        found: tuple[Any, ...] = self.network.forward_features(x, available)
+        several = available is not None and available.dim() == 3
+        forward = self.network.forward_subsets if several else self.network.forward_features
+        found: tuple[Any, ...] = forward(x, available)
         return found
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from metakd_monai.equations import spread
 from metakd_monai.networks.architecture import refuse_other_keys
 from metakd_monai.networks.availability import check_input, settle_available
-from metakd_monai.networks.fusion import scatter_rows
 from metakd_monai.networks.geometry import average, crop, interpolate, pad_to_multiple
 from metakd_monai.networks.segmentation_network import SegmentationNetwork
-from metakd_monai.networks.unet_parts import OwnEncoders
 
 ARCHITECTURE = "architecture"  # in the state dict: JSON, a byte in each number
 LONGEST, LARGEST = 1000, 4096  # bytes of it; the largest number in it
@@ -37,8 +35,9 @@ class BaselineNetwork(SegmentationNetwork):
     """A network that MetaKD is compared with.
 
     Absent modalities are zeros from the first line on (``available`` decides, never their voxels), images of any size
-    are padded with zeros, and the state dict says which network it is. A subclass has :meth:`encode_images` and
-    :meth:`segment`, and for its auxiliary losses :meth:`learn_encoded` and :meth:`learn`.
+    are padded with zeros, and the state dict says which network it is. A subclass has ``encoders`` or
+    :meth:`encode_images`, ``head`` or :meth:`last_layers`, and :meth:`segment`; for its auxiliary losses
+    :meth:`learn_encoded` and :meth:`learn`.
 
     Args:
         in_channels: number of modalities N; each is one input channel.
@@ -52,6 +51,10 @@ class BaselineNetwork(SegmentationNetwork):
     Raises:
         ValueError: for fewer than three scales, an input_stride below 1, or a window that is none.
     """
+
+    if TYPE_CHECKING:  # of a subclass, unless it has methods in their place
+        encoders: Any
+        head: Any
 
     auxiliary_of_all = False  # of (B, 2, N) the first subset is for auxiliary losses alone
 
@@ -89,8 +92,12 @@ class BaselineNetwork(SegmentationNetwork):
         return average(pad_to_multiple(keep(x, available), self.factor), self.pooling)
 
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Encode prepared images ``(B, N, *S)``; of what :meth:`segment` reads, each ``(B, N, C, *S)``."""
-        raise NotImplementedError
+        """Encode prepared images ``(B, N, *S)``; of what :meth:`segment` reads, each ``(B, N, C, *S)``.
+
+        By default each modality by itself, by ``encoders`` (:mod:`~metakd_monai.networks.methods.modality_encoders`).
+        """
+        encoded: list[Tensor] = self.encoders.each(images, available)
+        return encoded
 
     def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
         """Return logits ``(B, R, *S)`` of the size of prepared images, from a subset of what was encoded."""
@@ -168,6 +175,16 @@ class BaselineNetwork(SegmentationNetwork):
         return torch.cat(found), x.new_zeros(()), every, finished
 
     @torch.jit.unused
+    def forward_subsets(self, x: Tensor, available: Tensor) -> tuple[Any, ...]:
+        """Segment from K subsets ``(B, K, N)`` of each image, as :meth:`forward_features` does."""
+        return self.forward_features(x, available)
+
+    @torch.jit.unused
+    def last_layers(self) -> list[nn.Module]:
+        """Return the convolution that makes the logits, by default ``head``."""
+        return [self.head]
+
+    @torch.jit.unused
     def describe(self) -> dict[str, Any]:
         """Return the arguments that make a network for these weights, as JSON has them."""
         return {**self.arguments, "window": self.window}
@@ -186,36 +203,6 @@ class BaselineNetwork(SegmentationNetwork):
 def keep(features: Tensor, available: Tensor) -> Tensor:
     """Return ``(B, N, ...)`` with zeros at what is not available, ``(B, N)``."""
     return torch.where(spread(available, features), features, torch.zeros_like(features))
-
-
-def take_rows(images: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the present ones of images ``(B, N, *S)`` as rows ``(P, 1, *S)``, and which modality each is, ``(P,)``."""
-    index = available.flatten().nonzero().squeeze(1)
-    return images.flatten(0, 1).index_select(0, index).unsqueeze(1), index % available.shape[1]
-
-
-class ModalityEncoders(OwnEncoders):
-    """An encoder for each of N modalities, each a list of blocks, one for each scale."""
-
-    @torch.jit.export
-    def each(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Encode the present modalities of images ``(B, N, *S)``; for each scale ``(B, N, C, *S)``, 0 where absent."""
-        rows, modalities = take_rows(images, available)
-        return [scatter_rows([part], available) for part in self.forward(rows, modalities)]
-
-
-class SharedEncoder(nn.ModuleList):
-    """One encoder for all modalities: a block for each scale."""
-
-    @torch.jit.export
-    def each(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Encode as :meth:`ModalityEncoders.each` does."""
-        part = take_rows(images, available)[0]
-        features: list[Tensor] = []
-        for block in self:
-            part = block(part)
-            features.append(scatter_rows([part], available))
-        return features
 
 
 def refuse_other_architecture(network: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

@@ -1,6 +1,7 @@
 """Convolutions in the orders and the residual stages, decoders and joins that several of the methods are made of."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from monai.networks.blocks import ADN, Convolution
@@ -51,13 +52,12 @@ class ResidualStage(nn.Module):
 
     Args:
         first: the one.
-        second: makes the others, ``(in_channels, out_channels)``.
-        width: of all.
+        second: the two others, of its width.
     """
 
-    def __init__(self, first: nn.Module, second: Unit, width: int) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
-        self.first, self.second = first, nn.Sequential(second(width, width), second(width, width))
+        self.first, self.second = first, second
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(P, width, *S)``."""
@@ -65,11 +65,26 @@ class ResidualStage(nn.Module):
         return x + self.second(x)
 
 
-def make_residual_encoder(channels: Sequence[int]) -> nn.ModuleList:
-    """Make an encoder's stages; every one but the first halves the size."""
+def twice(unit: Unit, width: int) -> nn.Sequential:
+    """Make two convolutions of 3 voxels and one width."""
+    return nn.Sequential(unit(width, width), unit(width, width))
+
+
+TWO_POST_ACTIVATED = partial(twice, post_activated)
+
+
+def make_residual_encoder(
+    channels: Sequence[int], second: Callable[[int], nn.Module] = TWO_POST_ACTIVATED
+) -> nn.ModuleList:
+    """Make an encoder's stages; every one but the first halves the size.
+
+    Args:
+        channels: width at each scale, finest first.
+        second: makes the convolutions, of one width, whose result is added.
+    """
     widths = [1, *channels]
     return nn.ModuleList(
-        ResidualStage(post_activated(widths[scale], width, 3, 2 if scale else 1), post_activated, width)
+        ResidualStage(post_activated(widths[scale], width, 3, 2 if scale else 1), second(width))
         for scale, width in enumerate(channels)
     )
 

@@ -8,8 +8,9 @@ from monai.networks.layers import Conv
 from torch import Tensor, nn
 
 from metakd_monai.equations import fill_missing
-from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders, keep
-from metakd_monai.networks.methods.convolutions import UpDecoder, post_activated
+from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, keep
+from metakd_monai.networks.methods.convolutions import UpDecoder, make_residual_encoder, post_activated
+from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 
 
 class CorrelationUNet(BaselineNetwork):
@@ -38,7 +39,7 @@ class CorrelationUNet(BaselineNetwork):
         window: Sequence[int] | None = None,
     ) -> None:
         super().__init__(in_channels, out_channels, channels, 2 ** (len(channels) - 1), input_stride, window)
-        self.encoders = ModalityEncoders(make_encoder(channels) for _ in range(in_channels))
+        self.encoders = ModalityEncoders(make_residual_encoder(channels, dilated) for _ in range(in_channels))
         self.correlation = nn.ModuleList(
             nn.Sequential(nn.Linear(channels[-1], channels[-1]), nn.ReLU(), nn.Linear(channels[-1], in_channels))
             for _ in range(in_channels)
@@ -92,38 +93,13 @@ class CorrelationUNet(BaselineNetwork):
         error = (made - images)[available].abs().mean()
         return self.decode_filled(encoded), [Extra("reconstruction", error)]
 
-    @torch.jit.unused
-    def last_layers(self) -> list[nn.Module]:
-        """Return the convolution that makes the logits."""
-        return [self.head]
 
-
-def make_encoder(channels: Sequence[int]) -> nn.ModuleList:
-    """Make an encoder's stages; every one but the first halves the size."""
-    widths = [1, *channels]
-    return nn.ModuleList(
-        nn.Sequential(post_activated(widths[scale], width, 3, 2 if scale else 1), DilatedBlock(width))
-        for scale, width in enumerate(channels)
+def dilated(width: int) -> nn.Sequential:
+    """Make two convolutions of one width with dilations of 2 and 4."""
+    act = ("leakyrelu", {"negative_slope": 0.2})
+    return nn.Sequential(
+        *(Convolution(3, width, width, dilation=far, adn_ordering="NA", norm="instance", act=act) for far in (2, 4))
     )
-
-
-class DilatedBlock(nn.Module):
-    """Two convolutions with dilations of 2 and 4, and a residual sum.
-
-    Args:
-        width: C.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        act = ("leakyrelu", {"negative_slope": 0.2})
-        self.layers = nn.Sequential(
-            *(Convolution(3, width, width, dilation=far, adn_ordering="NA", norm="instance", act=act) for far in (2, 4))
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(P, C, *S)``."""
-        return x + self.layers(x)
 
 
 class GatedFusion(nn.Module):

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metakd_monai.equations import spread
-from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders
+from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra
 from metakd_monai.networks.methods.convolutions import enlarge, pre_activated
 from metakd_monai.networks.methods.gaussians import fuse_gaussians, subset_divergence
+from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 
 
 class HeMISUNet(BaselineNetwork):
@@ -55,11 +56,6 @@ class HeMISUNet(BaselineNetwork):
         self.decoder = UpPath(read, [width // 2 for width in channels], out_channels)
         images = range(in_channels if self.variational else 0)
         self.image_decoders = nn.ModuleList(UpPath(read, [width // 2 for width in channels], 1) for _ in images)
-
-    def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Encode each modality by itself; for each scale ``(B, N, C, *S)``."""
-        encoded: list[Tensor] = self.encoders.each(images, available)
-        return encoded
 
     def fuse(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
         """Fuse each scale ``(B, N, C, *S)``; a product of Gaussians is sampled in training."""

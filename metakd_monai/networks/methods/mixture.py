@@ -6,7 +6,8 @@ import torch
 from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 
-from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders, keep
+from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, keep
+from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 from metakd_monai.networks.methods.zero_filled import NnUNet
 
 ROUTER = (4, 4, 4, 4, 4)  # widths of its convolutions

@@ -8,7 +8,7 @@ from monai.networks.layers import Conv
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders, keep
+from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, keep
 from metakd_monai.networks.methods.convolutions import (
     ResidualStage,
     SingleDecoder,
@@ -17,7 +17,9 @@ from metakd_monai.networks.methods.convolutions import (
     join_present,
     pre_activated,
     three,
+    twice,
 )
+from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 
 GRID = (8, 8, 8)  # of learned positions: the bottleneck of 128x128x128 voxels
 
@@ -74,11 +76,6 @@ class MMFormer(BaselineNetwork):
         self.heads = nn.ModuleList(Conv[Conv.CONV, 3](width, out_channels, 1) for width in channels)
         self.single = SingleDecoder(channels, out_channels, pre_activated)
 
-    def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Return the convolutional features of each scale, and the tokens in their places, each ``(B, N, C, *S)``."""
-        encoded: list[Tensor] = self.encoders.each(images, available)
-        return encoded
-
     def fuse_tokens(self, tokens: Tensor, available: Tensor) -> Tensor:
         """Let the tokens ``(B, N, C, *S)``, zeros of absent modalities, see each other; return ``(B, N*C, *S)``."""
         size = list(tokens.shape[3:])
@@ -130,10 +127,10 @@ class MMFormer(BaselineNetwork):
 def make_stages(channels: Sequence[int]) -> list[nn.Module]:
     """Make an encoder's stages; every one but the first halves the size."""
     stages: list[nn.Module] = [
-        ResidualStage(Conv[Conv.CONV, 3](1, channels[0], 3, padding=1), pre_activated, channels[0])
+        ResidualStage(Conv[Conv.CONV, 3](1, channels[0], 3, padding=1), twice(pre_activated, channels[0]))
     ]
     for before, width in pairwise(channels):
-        stages.append(ResidualStage(pre_activated(before, width, 3, 2), pre_activated, width))
+        stages.append(ResidualStage(pre_activated(before, width, 3, 2), twice(pre_activated, width)))
     return stages
 
 

@@ -6,7 +6,7 @@ import torch
 from monai.networks.layers import Conv
 from torch import Tensor, nn
 
-from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders, keep
+from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, keep
 from metakd_monai.networks.methods.convolutions import (
     SingleDecoder,
     UpDecoder,
@@ -16,6 +16,7 @@ from metakd_monai.networks.methods.convolutions import (
     post_activated,
     three,
 )
+from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 
 
 class RFNet(BaselineNetwork):
@@ -56,11 +57,6 @@ class RFNet(BaselineNetwork):
         self.head = Conv[Conv.CONV, 3](channels[0], out_channels, 1)
         self.single = SingleDecoder(channels, out_channels, post_activated)
 
-    def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Encode each modality by itself; for each scale ``(B, N, C, *S)``."""
-        encoded: list[Tensor] = self.encoders.each(images, available)
-        return encoded
-
     def decode_all(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
         """Return the prediction's logits, then those of the region maps, coarsest first, each at its own size."""
         x = features[-1][:, 0]  # replaced at the first scale
@@ -97,11 +93,6 @@ class RFNet(BaselineNetwork):
         logits, *maps = self.decode_all(features, available)
         rows = torch.arange(len(images), device=images.device)
         return logits, [Extra("maps", enlarge(one, images), rows) for one in maps]
-
-    @torch.jit.unused
-    def last_layers(self) -> list[nn.Module]:
-        """Return the convolution that makes the logits."""
-        return [self.head]
 
 
 class RegionMap(nn.Module):

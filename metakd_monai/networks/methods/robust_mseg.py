@@ -8,8 +8,9 @@ from monai.networks.layers import Conv
 from torch import Tensor, nn
 
 from metakd_monai.networks.methods.appearance_codes import AppearanceEncoder, ImageDecoder
-from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders, keep, take_rows
+from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, keep
 from metakd_monai.networks.methods.convolutions import UpDecoder, make_residual_encoder, post_activated
+from metakd_monai.networks.methods.modality_encoders import ModalityEncoders, take_rows
 
 
 class RobustMSeg(BaselineNetwork):
@@ -51,11 +52,6 @@ class RobustMSeg(BaselineNetwork):
         self.appearance = ModalityEncoders(nn.ModuleList([AppearanceEncoder(channels)]) for _ in range(in_channels))
         self.image_decoders = nn.ModuleList(ImageDecoder(channels) for _ in range(in_channels))
 
-    def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Return the content of each modality; for each scale ``(B, N, C, *S)``."""
-        encoded: list[Tensor] = self.encoders.each(images, available)
-        return encoded
-
     def fuse(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
         """Gate and fuse each scale ``(B, N, C, *S)``."""
         fused: list[Tensor] = []
@@ -84,8 +80,3 @@ class RobustMSeg(BaselineNetwork):
             error = (image - rows[row : row + 1]).abs().mean()
             extras += [Extra("reconstruction", error), Extra("divergence", divergence)]
         return self.head(self.decoder(fused)[0]), extras
-
-    @torch.jit.unused
-    def last_layers(self) -> list[nn.Module]:
-        """Return the convolution that makes the logits."""
-        return [self.head]

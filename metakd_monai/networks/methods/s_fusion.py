@@ -8,14 +8,13 @@ from monai.networks.layers import Conv
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metakd_monai.networks.methods.baseline import BaselineNetwork, SharedEncoder, keep
-from metakd_monai.networks.norm import VOLUME_NORM
-from metakd_monai.networks.unet_parts import make_decoder, make_encoder, make_heads
+from metakd_monai.networks.methods.baseline import keep
+from metakd_monai.networks.methods.modality_encoders import SharedEncoder
+from metakd_monai.networks.methods.own_unet import NORM, OwnUNet
+from metakd_monai.networks.unet_parts import make_encoder
 
-NORM = (VOLUME_NORM, {"affine": True, "inplace": True})
 
-
-class SFusionUNet(BaselineNetwork):
+class SFusionUNet(OwnUNet):
     """MetaKDUNet's shared encoder and decoder, with an :class:`SFusionBlock` at each scale.
 
     Args:
@@ -43,33 +42,18 @@ class SFusionUNet(BaselineNetwork):
         shape = {"num_layers": num_layers, "num_heads": num_heads}
         factor = 2 ** (len(channels) - 1)
         super().__init__(in_channels, out_channels, channels, factor, input_stride, window, **shape)
-        self.encoder = SharedEncoder(make_encoder(3, channels, range(len(channels)), NORM))
+        self.encoders = SharedEncoder(make_encoder(3, channels, range(len(channels)), NORM))
         self.fusion = nn.ModuleList(
             SFusionBlock(width, 2 ** (len(channels) - 1 - scale), **shape) for scale, width in enumerate(channels)
         )
-        self.decoder = make_decoder(3, channels, NORM)
-        self.heads = make_heads(3, channels, out_channels, deep_supervision=False)
-
-    def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Encode each modality by itself; for each scale ``(B, N, C, *S)``."""
-        encoded: list[Tensor] = self.encoder.each(images, available)
-        return encoded
+        self.add_decoder(channels, out_channels)
 
     def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
         """Return logits ``(B, R, *S)``."""
         fused: list[Tensor] = []
         for scale, fuse in enumerate(self.fusion):
             fused.append(fuse(features[scale], available))
-        x = fused[-1]
-        for step, up in enumerate(self.decoder):
-            x = up(x, fused[len(fused) - 2 - step])
-        logits: Tensor = self.heads[0](x)
-        return logits
-
-    @torch.jit.unused
-    def last_layers(self) -> list[nn.Module]:
-        """Return the convolution that makes the logits."""
-        return [self.heads[0].get_submodule("conv")]
+        return self.decode_fused(fused)
 
 
 class SFusionBlock(nn.Module):

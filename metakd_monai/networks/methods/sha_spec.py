@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metakd_monai.equations import fill_missing
-from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, ModalityEncoders, SharedEncoder, keep
-from metakd_monai.networks.norm import VOLUME_NORM
-from metakd_monai.networks.unet_parts import make_decoder, make_encoder, make_heads
+from metakd_monai.networks.methods.baseline import Extra, keep
+from metakd_monai.networks.methods.modality_encoders import ModalityEncoders, SharedEncoder
+from metakd_monai.networks.methods.own_unet import NORM, OwnUNet
+from metakd_monai.networks.unet_parts import make_encoder
 
-NORM = (VOLUME_NORM, {"affine": True, "inplace": True})
 
-
-class ShaSpecUNet(BaselineNetwork):
+class ShaSpecUNet(OwnUNet):
     """MetaKDUNet's encoder and decoder, and at the bottleneck a residual from an encoder of each modality's own.
 
     An absent modality gets the mean of what the present ones share. Auxiliary losses: ``alignment``, the mean absolute
@@ -54,8 +53,7 @@ class ShaSpecUNet(BaselineNetwork):
             for width in channels
         )
         self.classify = nn.Linear(channels[-1], in_channels)
-        self.decoder = make_decoder(3, channels, NORM)
-        self.heads = make_heads(3, channels, out_channels, deep_supervision=False)
+        self.add_decoder(channels, out_channels)
 
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
         """Return the shared features of each scale, and the specific ones of the bottleneck, ``(B, N, C, *S)``."""
@@ -72,11 +70,7 @@ class ShaSpecUNet(BaselineNetwork):
         for scale, fuse in enumerate(self.fusion):
             filled = composed if scale == len(features) - 2 else fill_missing(features[scale], available)
             fused.append(fuse(filled.flatten(1, 2)))
-        x = fused[-1]
-        for step, up in enumerate(self.decoder):
-            x = up(x, fused[len(fused) - 2 - step])
-        logits: Tensor = self.heads[0](x)
-        return logits
+        return self.decode_fused(fused)
 
     @torch.jit.unused
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
@@ -88,8 +82,3 @@ class ShaSpecUNet(BaselineNetwork):
         told = self.classify(specific.flatten(3).mean(3)[every])
         modality = functional.cross_entropy(told, every.nonzero()[:, 1])
         return [Extra("alignment", alignment), Extra("modality", modality)]
-
-    @torch.jit.unused
-    def last_layers(self) -> list[nn.Module]:
-        """Return the convolution that makes the logits."""
-        return [self.heads[0].get_submodule("conv")]
