@@ -18,15 +18,13 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from metakd_monai.errors import UserError, in_one_line
+from metakd_monai.handlers.logs import LOSS_PARTS
 from metakd_monai.handlers.ranks import is_lost_peer, leave_at_once
 from metakd_monai.handlers.soundness import check_losses
 from metakd_monai.losses import DistillationLoss
 from metakd_monai.networks import WithFeatures
 
-TASK_LOSS = "task_loss"
-DISTILLATION_LOSS = "distillation_loss"
-SUBSET_LOSS = "subset_loss"
-AUXILIARY_LOSS = "auxiliary_loss"
+TASK_LOSS, DISTILLATION_LOSS, SUBSET_LOSS, AUXILIARY_LOSS = LOSS_PARTS
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -120,7 +118,7 @@ class MetaKDTrainer(SupervisedTrainer):
         """Make one step, before any handler of its completion; refuses losses that are not finite."""
         output: dict[str, Any] = super()._iteration(engine, batchdata)
         first: Any = output[0] if isinstance(output, list) else output  # MONAI has cut the batch into cases
-        watched = (CommonKeys.LOSS, TASK_LOSS, DISTILLATION_LOSS, SUBSET_LOSS, AUXILIARY_LOSS)
+        watched = (CommonKeys.LOSS, *LOSS_PARTS)
         check_losses(engine, {str(name): first[name] for name in watched if name in first}, self.optimizer)
         return output
 

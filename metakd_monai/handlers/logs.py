@@ -19,6 +19,8 @@ from metakd_monai.handlers.meta_pass import MetaPassHandler, NoMetaPassHandler
 from metakd_monai.handlers.ranks import is_follower, mean_over_ranks
 from metakd_monai.vocabulary import REGION_NAMES
 
+LOSS_PARTS = ("task_loss", "distillation_loss", "subset_loss", "auxiliary_loss")  # in the trainer's output
+
 
 class ScalarLogHandler:
     """Write numbers of a training run to ``<output_dir>/<name>.csv`` and to TensorBoard.
@@ -107,7 +109,7 @@ class LossReader:
         """Return loss and its parts, those that there are, as means over all processes, and lr."""
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
-        names = (CommonKeys.LOSS, "task_loss", "distillation_loss", "subset_loss", "auxiliary_loss")
+        names = (CommonKeys.LOSS, *LOSS_PARTS)
         found = {str(name): scalar(first[name]) for name in names if name in first}
         losses = mean_over_ranks(found, engine.state.device)
         return losses | {"lr": self.optimizer.param_groups[0]["lr"]}
