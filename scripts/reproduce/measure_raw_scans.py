@@ -63,7 +63,7 @@ def score(results: Path, reference: Path, by_others: Path, sequence: str) -> dic
     prepared = results / "prepared" / CASE
     ours = read_raw(prepared / f"{CASE}_{sequence}.nii.gz")
     theirs = read_raw(by_others / f"{CASE}_{sequence}.nii.gz")
-    fit = register(coarse(theirs), coarse(ours), [np.eye(4)], 9.0)
+    fit = register(coarse(theirs), coarse(ours), [np.eye(4)])
     matrix = refine(
         coarse(theirs, 1.0), coarse(ours, 1.0), fit.matrix, 2
     )  # half a millimetre matters to a small tumour
@@ -108,7 +108,7 @@ def registration_errors(data: Path) -> dict[str, float]:
         places = apply_affine(to_flair, apply_affine(read_nifti(mask).affine, points))
         for name in ("T1W", "T2W"):
             moving = coarse(read_raw(folder / f"{study}_{name}.nii.gz"))
-            fit = register(fixed, moving, [np.eye(4)], 9.0)
+            fit = register(fixed, moving, [np.eye(4)])
             wanted = apply_affine(read_itk(folder / f"{study}_{name}_intrastudy_to_FLAIR.txt"), places)
             errors[f"{patient} {name}"] = round(
                 float(np.linalg.norm(apply_affine(fit.matrix, places) - wanted, axis=1).mean()), 2

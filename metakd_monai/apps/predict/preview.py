@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import label as label_parts
 
 from metakd_monai.data.boxes import bounding_box
@@ -19,6 +20,10 @@ from metakd_monai.vocabulary import ET_LABELS, Label, Modality
 COLOURS = {"necrosis": (0.84, 0.37, 0.0), "oedema": (0.0, 0.62, 0.45), "enhancing": (0.94, 0.89, 0.26)}
 PLANES = ("axial", "coronal", "sagittal")
 OPACITY = 0.45
+PANEL, GAP = 218, 6  # pixels of a slice's place, and between two of them
+LEFT, TOP, BOTTOM = 28, 100, 36  # pixels around the panels
+LETTERS = 125  # of a line of the title
+WHITE, GREY = "white", "grey"
 
 
 def draw_preview(
@@ -38,29 +43,77 @@ def draw_preview(
     everything = (slice(None), *box)
     image, labels = image[everything], labels[box]
     main = largest_tumour(labels)
-    figure = Figure(figsize=(10, 9), facecolor="black")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(3, len(Modality))
+    picture = Image.new("RGB", (LEFT + PANEL * len(Modality), TOP + PANEL * len(PLANES) + BOTTOM))
     for row, plane in enumerate(PLANES):
         axis = 2 - row  # axial cuts across superior, coronal across posterior, sagittal across left
         index = busiest_slice(main, axis)
         across, down = (s for n, s in enumerate(spacing) if n != axis)
-        axes[row][0].set_ylabel(plane, color="white")
         for column, modality in enumerate(Modality):
-            panel = axes[row][column]
-            panel.set(facecolor="black", xticks=[], yticks=[])
-            if row == 0:
-                panel.set_title(modality.value, color="white")
+            corner = (LEFT + column * PANEL, TOP + row * PANEL)
             if available[column]:
-                picture = blend(cut(image[column], axis, index), cut(labels, axis, index))
-                panel.imshow(picture, aspect=down / across, interpolation="nearest")
+                colours = blend(cut(image[column], axis, index), cut(labels, axis, index))
+                paste(picture, colours, down / across, corner)
             else:
-                panel.text(0.5, 0.5, "absent", color="grey", ha="center", va="center", transform=panel.transAxes)
-    figure.suptitle(printable(title), color="white", fontsize=11, parse_math=False)
-    handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
-    figure.legend(handles=handles, loc="lower center", ncol=3, labelcolor="white", frameon=False)
-    figure.subplots_adjust(0.04, 0.05, 0.99, 0.87, 0.03, 0.03)
-    write_safely(path, lambda temporary: figure.savefig(temporary, format="png", dpi=90, facecolor="black"))
+                write(picture, "absent", (corner[0] + PANEL // 2, corner[1] + PANEL // 2), GREY)
+            if row == 0:
+                write(picture, modality.value, (corner[0] + PANEL // 2, TOP - 12))
+        write_upright(picture, plane, (LEFT // 2, TOP + row * PANEL + PANEL // 2))
+    write(picture, wrapped(title), (picture.width // 2, (TOP - 24) // 2))
+    write_legend(picture)
+    write_safely(path, lambda temporary: picture.save(temporary, format="png"))
+
+
+def paste(picture: Image.Image, colours: np.ndarray, stretch: float, corner: tuple[int, int]) -> None:
+    """Lay a slice into the middle of its panel, as large as it fits.
+
+    Args:
+        picture: that it is laid on.
+        colours: ``(rows, columns, 3)`` in 0..1.
+        stretch: height of a voxel over its width.
+        corner: of the panel, across and down.
+    """
+    rows, columns = colours.shape[0] * stretch, colours.shape[1]
+    scale = (PANEL - GAP) / max(rows, columns)
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+    panel = Image.fromarray(np.rint(colours * 255).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    picture.paste(panel, (corner[0] + (PANEL - size[0]) // 2, corner[1] + (PANEL - size[1]) // 2))
+
+
+def write(picture: Image.Image, text: str, middle: tuple[int, int], colour: str = WHITE) -> None:
+    """Write text around a point."""
+    pen = ImageDraw.Draw(picture)
+    pen.multiline_text(middle, printable(text), colour, font(), anchor="mm", align="center", spacing=5)
+
+
+def write_upright(picture: Image.Image, text: str, middle: tuple[int, int]) -> None:
+    """Write text around a point, from below to above."""
+    strip = Image.new("RGB", (PANEL, LEFT))
+    write(strip, text, (PANEL // 2, LEFT // 2))
+    picture.paste(strip.rotate(90, expand=True), (middle[0] - LEFT // 2, middle[1] - PANEL // 2))
+
+
+def write_legend(picture: Image.Image) -> None:
+    """Write what the colours say along the lower edge."""
+    pen = ImageDraw.Draw(picture)
+    y = picture.height - BOTTOM // 2
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        x = picture.width // 2 + 130 * (number - 1)
+        box = (x - 58, y - 6, x - 38, y + 6)
+        pen.rectangle(box, tuple(round(255 * part) for part in colour))
+        pen.text((x - 30, y), name, WHITE, font(), anchor="lm")
+
+
+def wrapped(text: str) -> str:
+    """Return text in lines that a picture has room for."""
+    return "\n".join(part for line in text.splitlines() for part in wrap(line, LETTERS))
+
+
+@cache
+def font() -> ImageFont.FreeTypeFont:
+    """Return the font of the texts: DejaVu Sans, which Matplotlib has, and which knows many alphabets."""
+    spec = find_spec("matplotlib")  # found, not imported: that would take longer than the drawing
+    folder = Path(next(iter(spec.submodule_search_locations or []))) if spec else Path()
+    return ImageFont.truetype(folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", 13)
 
 
 def printable(text: str) -> str:
@@ -70,7 +123,7 @@ def printable(text: str) -> str:
 
 def brain_box(image: np.ndarray, available: Sequence[bool]) -> tuple[slice, ...]:
     """Return the box around what the present modalities show."""
-    shown = (image[np.asarray(available, bool)] != 0).any(axis=0)
+    shown = np.logical_or.reduce([channel != 0 for channel, there in zip(image, available, strict=True) if there])
     return bounding_box(shown) if shown.any() else tuple(slice(0, length) for length in image.shape[1:])
 
 
@@ -92,7 +145,7 @@ def busiest_slice(mask: np.ndarray, axis: int) -> int:
 
 def cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     """Return one slice as rows and columns: anterior or superior on top, the patient's left on the right."""
-    plane = volume.take(index, axis=axis).T
+    plane = np.moveaxis(volume, axis, 0)[index].T  # a view; take would copy the whole volume first
     return plane if axis == 2 else plane[::-1]
 
 

@@ -109,13 +109,14 @@ def judge_series(modality: Modality, fit: Fit, cover: float, moved_mm: float) ->
     return None, warnings
 
 
-def fits_better_mirrored(fixed: Volume, moving: Volume, fit: Fit) -> bool:
+def fits_better_mirrored(fixed: Volume, moving: Volume, fit: Fit, brain: np.ndarray) -> bool:
     """Tell whether an image lies better on another when left and right are exchanged: the two-way test.
 
     Args:
         fixed: along the world's axes in cubes, as the other one.
         moving: the image that may be flipped.
-        fit: of it as it is.
+        fit: of it as it is, by the brain.
+        brain: of the fixed image, ``(*S)`` bool.
     """
     mirrored = Volume(np.ascontiguousarray(moving.voxels[::-1]), moving.affine)
     laid = Volume(resample(moving, fixed.voxels.shape, fixed.affine, fit.matrix), fixed.affine)
@@ -123,8 +124,8 @@ def fits_better_mirrored(fixed: Volume, moving: Volume, fit: Fit) -> bool:
     start = fit.matrix.copy()
     start[:3, :3] = np.diag([-1.0, 1, 1]) @ fit.matrix[:3, :3] @ np.diag([-1.0, 1, 1])
     start[:3, 3] = image - start[:3, :3] @ middle
-    other = register(fixed, mirrored, [start], good=0.0, resolutions=2)
-    return other.nmi > fit.nmi + MIRRORED
+    other = register(fixed, mirrored, [start], brain, resolutions=2)
+    return other.inner_nmi > fit.inner_nmi + MIRRORED
 
 
 def compare_fluid(flair: np.ndarray, t2: np.ndarray, atlas: np.ndarray) -> str | None:

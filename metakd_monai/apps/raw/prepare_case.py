@@ -27,7 +27,6 @@ from metakd_monai.vocabulary import Modality
 CENTRES = (Modality.T1CE, Modality.T1, Modality.FLAIR, Modality.T2)  # the first that is there
 PITCHES = (0.0, 20.0, -20.0, 40.0, -40.0)  # degrees around left-right that the atlas is tried at
 ENOUGH_DICE = 0.9  # of the brain with the atlas, from which on no more pitches are tried
-GOOD_NMI = 1.12  # of two series, from which on no more starts are tried
 LEAST_VALUE, MOST_VALUE = 1, 32000  # inside the brain
 FINE, COARSE = 500.0, 4000.0  # intensities below which they are spread, and up to where
 
@@ -160,7 +159,8 @@ def covered(volume: Volume, matrix: np.ndarray) -> np.ndarray:
 def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
     """Find how each other series lies on the centre; those that do not fit are left out."""
     fixed = small[done.centre]
-    done.fits[done.centre] = Fit(np.eye(AXES + 1), 2.0, 2.0)
+    brain = resample(done.mask, fixed.voxels.shape, fixed.affine) > 0.5
+    done.fits[done.centre] = Fit(np.eye(AXES + 1), 2.0, 2.0, 2.0)
     middle = apply_affine(done.to_centre, np.array([-119.5, 119.5, 77.0]))
     mirrored = []
     for modality, moving in small.items():
@@ -168,11 +168,12 @@ def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
             continue
         shift = centre_of_mass(moving) - centre_of_mass(fixed)
         starts = [np.eye(AXES + 1), rigid(shift=shift), *(rigid((p, 0, 0), shift, middle) for p in PITCHES[1:])]
-        fit = register(fixed, moving, starts, GOOD_NMI)
+        fit = register(fixed, moving, starts, brain)
         cover = float(covered(moving, fit.matrix @ done.to_centre)[done.brain].mean())
         moved = fit.shift(middle)
         done.figures[modality.value] = {
             "nmi": round(fit.nmi, 4),
+            "brain_nmi": round(fit.inner_nmi, 4),
             "header_nmi": round(fit.start_nmi, 4),
             "degrees": round(fit.degrees, 2),
             "moved_mm": round(moved, 1),
@@ -184,7 +185,7 @@ def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
             continue
         done.warnings += warnings
         done.fits[modality] = fit
-        if fits_better_mirrored(fixed, moving, fit):
+        if fits_better_mirrored(fixed, moving, fit, brain):
             mirrored.append(modality)
     warn_of_mirrored(done, mirrored)
     done.fits = {modality: done.fits[modality] for modality in Modality if modality in done.fits}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from metakd_monai.data.nifti import AXES
 BINS = 48  # of the joint histogram
 FEWEST_SHARED = 1000  # voxels that two images must share to be compared
 ITERATIONS = "300"  # of each resolution
+BRAIN_MM = 100.0  # of the cube whose corners say how far two places are apart
+AGREE_MM = 1.0  # within which two starts have come to the same place
 SETTINGS = {
     "Registration": ["MultiResolutionRegistration"],
     "Metric": ["AdvancedMattesMutualInformation"],
@@ -45,11 +48,13 @@ class Fit:
         matrix: ``(4, 4)``, from the fixed image's world to the moving one's, rigid.
         nmi: normalised mutual information there, from 1 (none) to 2.
         start_nmi: the same where the headers put the images.
+        inner_nmi: the same as ``nmi`` in the region that was registered; all of the image, unless said.
     """
 
     matrix: np.ndarray
     nmi: float
     start_nmi: float
+    inner_nmi: float = 1.0
 
     @property
     def degrees(self) -> float:
@@ -77,34 +82,47 @@ def centre_of_mass(volume: Volume) -> np.ndarray:
     return apply_affine(volume.affine, inside.mean(axis=0))
 
 
-def register(fixed: Volume, moving: Volume, starts: Iterable[np.ndarray], good: float, resolutions: int = 3) -> Fit:
+def register(
+    fixed: Volume,
+    moving: Volume,
+    starts: Iterable[np.ndarray],
+    within: np.ndarray | None = None,
+    resolutions: int = 3,
+) -> Fit:
     """Find the rigid motion that lays a moving image on a fixed one.
+
+    Starts are tried until two of them end at the same place. The best fit wins, the headers' own place among them.
 
     Args:
         fixed: along the world's axes, in cubes.
         moving: the same.
         starts: matrices ``(4, 4)`` from the fixed image's world to the moving one's.
-        good: normalised mutual information from which on no more starts are tried.
+        within: the part of the fixed image that counts, ``(*S)`` bool; None for all of it. Jaw, neck and eyes move
+            against the brain, and thick slices have places for whole heads that are wrong for the brain.
         resolutions: from coarse to fine.
-
-    Returns:
-        The best fit of all starts, the headers' own place among them.
     """
     header = np.eye(AXES + 1)
-    start_nmi = similarity(fixed, moving, header)
-    best = Fit(header, start_nmi, start_nmi)
+    found = [(header, similarity(fixed, moving, header, within))]
     for start in starts:
-        matrix = refine(fixed, moving, start, resolutions)
-        nmi = similarity(fixed, moving, matrix)
-        if nmi > best.nmi:
-            best = Fit(matrix, nmi, start_nmi)
-        if best.nmi >= good:
+        matrix = refine(fixed, moving, start, resolutions, within)
+        agreed = any(distance(fixed, matrix, other) < AGREE_MM for other, _ in found[1:])
+        found.append((matrix, similarity(fixed, moving, matrix, within)))
+        if agreed:
             break
-    return best
+    best, inner_nmi = max(found, key=lambda fit: fit[1])
+    return Fit(best, similarity(fixed, moving, best), similarity(fixed, moving, header), inner_nmi)
 
 
-def refine(fixed: Volume, moving: Volume, start: np.ndarray, resolutions: int) -> np.ndarray:
-    """Return the rigid matrix ``(4, 4)`` that elastix finds from a start; the start itself where it finds no way.
+def distance(volume: Volume, one: np.ndarray, other: np.ndarray) -> float:
+    """Return the mean distance in mm between where two matrices ``(4, 4)`` put a cube of a brain's size."""
+    corners = volume.middle + BRAIN_MM / 2 * np.array(list(product((-1, 1), repeat=AXES)))
+    return float(np.linalg.norm(apply_affine(one, corners) - apply_affine(other, corners), axis=1).mean())
+
+
+def refine(
+    fixed: Volume, moving: Volume, start: np.ndarray, resolutions: int, within: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the rigid matrix ``(4, 4)`` that elastix finds from a start, by the voxels of ``within`` alone.
 
     The start is put into the moving image's origin and directions, so that elastix begins with no motion.
     """
@@ -125,6 +143,8 @@ def refine(fixed: Volume, moving: Volume, start: np.ndarray, resolutions: int) -
     method = itk.ElastixRegistrationMethod.New(still, moved)
     method.SetParameterObject(parameters)
     method.SetLogToConsole(False)
+    if within is not None:
+        method.SetFixedMask(to_itk(Volume(within, fixed.affine), np.eye(AXES + 1), np.uint8))
     method.UpdateLargestPossibleRegion()
     found = method.GetTransformParameterObject().GetParameterMap(0)
     return start @ euler_matrix(found)
@@ -142,21 +162,21 @@ def euler_matrix(found: Any) -> np.ndarray:
     return matrix
 
 
-def to_itk(volume: Volume, motion: np.ndarray) -> Any:
+def to_itk(volume: Volume, motion: np.ndarray, dtype: Any = np.float32) -> Any:
     """Return a volume along the world's axes as an image of ITK, moved by a rigid matrix ``(4, 4)``."""
     import itk
 
-    image = itk.image_from_array(np.ascontiguousarray(volume.voxels.T, dtype=np.float32))
+    image = itk.image_from_array(np.ascontiguousarray(volume.voxels.T, dtype=dtype))
     image.SetSpacing([float(edge) for edge in volume.edges])
     image.SetOrigin([float(x) for x in apply_affine(motion, volume.affine[:AXES, AXES])])
     image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(motion[:AXES, :AXES])))
     return image
 
 
-def similarity(fixed: Volume, moving: Volume, matrix: np.ndarray) -> float:
-    """Return the normalised mutual information of two images, where both have voxels; 1 where hardly any meet."""
+def similarity(fixed: Volume, moving: Volume, matrix: np.ndarray, within: np.ndarray | None = None) -> float:
+    """Return the normalised mutual information where both images, and ``within``, are; 1 where hardly any meet."""
     moved = resample(moving, fixed.voxels.shape, fixed.affine, matrix, outside=np.nan)
-    both = np.isfinite(moved)
+    both = np.isfinite(moved) if within is None else np.isfinite(moved) & within
     if both.sum() < FEWEST_SHARED:
         return 1.0
     joint, _, _ = np.histogram2d(squeeze(fixed.voxels[both]), squeeze(moved[both]), bins=BINS)
