@@ -174,11 +174,12 @@ def test_flair_and_t2_under_each_others_names_are_seen(patient):
 @pytest.mark.parametrize(
     ("fit", "cover", "moved", "reason", "warns"),
     [
-        (Fit(np.eye(4), 1.2, 1.19), 1.0, 1.0, None, 0),
-        (Fit(np.eye(4), 1.01, 1.0), 1.0, 1.0, "does not fit the other series", 0),
-        (Fit(rigid((60, 0, 0)), 1.2, 1.0), 1.0, 1.0, "turned by 60 degrees", 0),
-        (Fit(np.eye(4), 1.2, 1.0), 0.4, 1.0, "shows 40% of the brain only", 0),
-        (Fit(np.eye(4), 1.2, 1.1), 0.9, 20.0, None, 2),
+        (Fit(np.eye(4), 1.2, 1.19, 1.05), 1.0, 1.0, None, 0),
+        (Fit(np.eye(4), 1.2, 1.19, 1.03), 1.0, 1.0, None, 1),
+        (Fit(np.eye(4), 1.2, 1.1, 1.01), 1.0, 1.0, "does not fit the other series", 0),
+        (Fit(rigid((60, 0, 0)), 1.2, 1.0, 1.05), 1.0, 1.0, "turned by 60 degrees", 0),
+        (Fit(np.eye(4), 1.2, 1.0, 1.05), 0.4, 1.0, "shows 40% of the brain only", 0),
+        (Fit(np.eye(4), 1.2, 1.1, 1.05), 0.9, 20.0, None, 2),
     ],
 )
 def test_a_series_is_judged_by_its_fit(fit, cover, moved, reason, warns):

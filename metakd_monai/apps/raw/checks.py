@@ -21,7 +21,7 @@ LEAST_NMI = 1.05  # of the brain with the atlas
 BRAIN_ML = (900.0, 2000.0)
 POOR_ML = (600.0, 2400.0)  # beyond which there is no brain
 LEAST_COVER, PARTIAL = 0.6, 0.95  # of the brain that a series shows
-LEAST_SERIES_NMI = 1.06  # of a series with the centre
+LEAST_SERIES_NMI, POOR_SERIES_NMI = 1.02, 1.035  # of a series with the centre, within the brain
 MOST_DEGREES, MOST_MM = 45.0, 120.0  # of a head between two series of one examination
 MOVED_MM, MOVED_NMI = 5.0, 0.02  # from which on headers are said to disagree
 MIRRORED = 0.004  # of NMI, by which the mirrored image has to fit better
@@ -95,13 +95,16 @@ def judge_series(modality: Modality, fit: Fit, cover: float, moved_mm: float) ->
         moved_mm: by how much the fit moves the middle of the brain.
     """
     name = modality.value
-    if fit.nmi < LEAST_SERIES_NMI:
-        return f"{name} does not fit the other series (NMI {fit.nmi:.3f}; expected {LEAST_SERIES_NMI:g} or more)", []
+    found = f"NMI {fit.inner_nmi:.3f} in the brain; expected {POOR_SERIES_NMI:g} or more"
+    if fit.inner_nmi < LEAST_SERIES_NMI:
+        return f"{name} does not fit the other series (flipped, another patient's, no head?): {found}", []
     if fit.degrees > MOST_DEGREES or moved_mm > MOST_MM:
         return f"{name} would have to be turned by {fit.degrees:.0f} degrees and moved by {moved_mm:.0f} mm", []
     if cover < LEAST_COVER:
         return f"{name} shows {cover:.0%} of the brain only", []
     warnings = []
+    if fit.inner_nmi < POOR_SERIES_NMI:
+        warnings.append(f"{name} fits the other series poorly (flipped, another patient's?): {found}")
     if cover < PARTIAL:
         warnings.append(f"{name} shows {cover:.0%} of the brain, cropped?")
     if moved_mm > MOVED_MM and fit.nmi - fit.start_nmi > MOVED_NMI:
