@@ -107,8 +107,8 @@ def rows(data: Path, template: Template, strip: str) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
 
     def note(case: str, modality: Modality, way: str, said: str, figures: Mapping[str, float]) -> None:
-        figures = {name: figures.get(name, "") for name in ("nmi", "brain_nmi", "degrees", "cover")}
-        found.append({"case": case, "sequence": modality.value, "way": way, **figures, "said": said})
+        known = {name: figures[name] if figures else "" for name in ("nmi", "brain_nmi", "degrees", "cover")}
+        found.append({"case": case, "sequence": modality.value, "way": way, **known, "said": said})
         print(found[-1], flush=True)
 
     for name, small in heads.items():
