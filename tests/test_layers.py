@@ -19,6 +19,7 @@ FLOORS = [
     {"engines"},
     {"apps.adni", "apps.avmnist", "apps.classification", "apps.evaluate", "apps.predict"} | {"apps.simulation"},
     {"apps.benchmark", "apps.calibration", "apps.cohort", "apps.raw", "apps.study", "apps.submission"},
+    {"apps.examination"},
     {"cli"},
     {"__main__"},
 ]

@@ -33,7 +33,7 @@ def load_series(series: DicomSeries) -> Volume:
             files = {frame.file: read_pixels(frame.file)}
         pixels = files[frame.file]
         if frame.index >= len(pixels) or pixels.shape[1:] != series.size:
-            raise UserError(f"{frame.file}: {pixels.shape} voxels found; expected slices of {series.size}")
+            raise UserError(f"{frame.file.name}: {pixels.shape} voxels found; expected slices of {series.size}")
         voxels[:, :, number] = pixels[frame.index].T
     check_values(series.name, voxels)
     return Volume(voxels, affine)
@@ -73,5 +73,5 @@ def read_pixels(path: Path) -> np.ndarray:
         reader.Update()
     except RuntimeError as error:
         reason = in_one_line(str(error).split("\n", 1)[-1], 100)
-        raise UserError(f"{path}: cannot be unpacked ({reason}); expected a DICOM image") from None
+        raise UserError(f"{path.name}: cannot be unpacked ({reason}); expected a DICOM image") from None
     return np.array(itk.array_view_from_image(reader.GetOutput()))
