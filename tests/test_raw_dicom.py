@@ -208,8 +208,9 @@ def test_two_studies_are_named_apart_and_a_study_always_alike(tmp_path):
 
 
 def test_nothing_that_is_printed_quotes_a_header(tmp_path, caplog, recwarn):
-    paths = write_series(tmp_path / "SMITH", VOXELS, AFFINE, PatientID="SMITH")
-    paths[0].write_bytes(paths[0].read_bytes().replace(b"SMITH ", b"SMITH\\").replace(b"20200102", b"SMITH^JO"))
+    paths = write_series(tmp_path / "SMITH", VOXELS, AFFINE, PatientID="SMITH", SeriesInstanceUID="1.2.3456")
+    for path in paths:
+        path.write_bytes(path.read_bytes().replace(b"1.2.3456", b"1.SMITH2"))
     paths[1].write_bytes(paths[1].read_bytes()[:400])
     (case,) = find_raw_cases(tmp_path)
     with pytest.raises(UserError) as caught:
