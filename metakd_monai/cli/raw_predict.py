@@ -12,7 +12,7 @@ import click
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
 
-RAW_ONLY = ("brain_mask", "centre", "series", "template")  # options that go with --raw
+RAW_ONLY = ("brain_mask", "centre", "dicom", "series", "template")  # options that go with --raw
 
 
 def check_raw_options(options: Mapping[str, Any]) -> None:
@@ -24,7 +24,7 @@ def check_raw_options(options: Mapping[str, Any]) -> None:
         given.append("patient_ids")
     if options["raw"] and any(options[m.value] for m in Modality):
         raise UserError("--raw: goes with INPUT; put the files of one patient into a folder")
-    if given and not options["raw"] and given != ["template"]:  # which the environment may name
+    if given and not options["raw"]:
         raise UserError(f"--{given[0].replace('_', '-')}: goes with --raw; INPUT is taken as it is without that")
 
 
@@ -40,6 +40,10 @@ def prepare_input(source: Path | None, options: Mapping[str, Any]) -> tuple[list
 
     if source is None:
         raise UserError("--raw: no INPUT given; expected a patient's folder, or a folder of patients")
+    if options["dicom"]:
+        from metakd_monai.apps.dicom_results.write_objects import check_highdicom
+
+        check_highdicom()
     cases = find_patients(source, options)
     plan = partial(make_plan, options)
     with logging_redirect_tqdm():
@@ -52,7 +56,7 @@ def finish(examinations: Sequence[Any], options: Mapping[str, Any]) -> None:
     from metakd_monai.apps.examination import finish_examination
 
     for examination in examinations:
-        volumes = finish_examination(examination, options["output"])
+        volumes = finish_examination(examination, options["output"], options["dicom"])
         told = "; ".join(
             f"{name} {', '.join(f'{r} {v:.1f}' for r, v in found.items())} mL" for name, found in volumes.items()
         )

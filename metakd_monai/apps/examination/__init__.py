@@ -1,5 +1,11 @@
 """One path from a patient's examination to its results: series chosen, prepared, segmented, carried back, reported."""
 
-from metakd_monai.apps.examination.steps import Examination, finish_examination, prepare_examinations
+from metakd_monai.apps.examination.steps import (
+    Examination,
+    find_examinations,
+    finish_examination,
+    prepare_examinations,
+)
+from metakd_monai.apps.raw.preparation import plan_preparation
 
-__all__ = ["Examination", "finish_examination", "prepare_examinations"]
+__all__ = ["Examination", "find_examinations", "finish_examination", "plan_preparation", "prepare_examinations"]

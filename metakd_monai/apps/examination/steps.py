@@ -10,13 +10,18 @@ from pathlib import Path
 from metakd_monai.apps.examination.readiness import take_as_is
 from metakd_monai.apps.raw.carry import carry_case, prepared_case
 from metakd_monai.apps.raw.case_folder import Outcome, Plan
+from metakd_monai.apps.raw.dicom_headers import DicomSeries
+from metakd_monai.apps.raw.dicom_values import pydicom_silenced
 from metakd_monai.apps.raw.preparation import prepare_cases
-from metakd_monai.apps.raw.raw_cases import RawCase
-from metakd_monai.data.cases import Case
+from metakd_monai.apps.raw.prepare_case import CENTRES
+from metakd_monai.apps.raw.raw_cases import RawCase, find_raw_cases
+from metakd_monai.data.cases import NIFTI, Case, recognise, walk
+from metakd_monai.data.files import read_record
+from metakd_monai.vocabulary import Modality
 
 logger = logging.getLogger(__name__)
 
-PREPARED, AS_IS, NATIVE = "prepared", "as_is", "_native"
+PREPARED, AS_IS, NATIVE, DICOM = "prepared", "as_is", "_native", "_dicom"
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,25 @@ class Examination:
     raw: RawCase
     case: Case
     prepared: Path | None
+
+
+def find_examinations(source: Path, patient_ids: bool = False) -> list[RawCase]:
+    """Find the examinations in a folder, and log what was taken for what; a 4-D file may lie in it alone.
+
+    Args:
+        source: see :func:`~metakd_monai.apps.raw.raw_cases.find_raw_cases`.
+        patient_ids: name them by PatientID.
+
+    Raises:
+        UserError: when nothing is there.
+    """
+    files = [file for folder in walk(source) for file in folder.iterdir() if file.is_file()] if source.is_dir() else []
+    alone = len(files) == 1 and NIFTI.search(files[0].name) and recognise(files[0].name) is None
+    cases = find_raw_cases(files[0] if alone else source, patient_ids=patient_ids)
+    for case in cases:
+        for note in case.notes:
+            logger.info("%s: %s", case.case_id, note)
+    return cases
 
 
 def prepare_examinations(
@@ -74,17 +98,48 @@ def prepare_examinations(
     return [made[raw.case_id] for raw in cases if raw.case_id in made]
 
 
-def finish_examination(examination: Examination, results: Path) -> dict[str, dict[str, float]]:
+def finish_examination(examination: Examination, results: Path, dicom: bool = False) -> dict[str, dict[str, float]]:
     """Bring what ``metakd predict`` wrote of a case onto its series' own grids, into ``<results>/<case>_native``.
 
     Args:
         examination: whose mask lies in ``results``.
         results: the result folder.
+        dicom: write ``<results>/<case>_dicom`` too, see :func:`write_dicom`.
 
     Returns:
         The volumes of ET, TC and WT in mL on each raw grid; nothing where the mask is on the series' grid already.
+
+    Raises:
+        UserError: for DICOM results that cannot be made.
     """
-    if examination.prepared is None:
-        return {}
     name = examination.case.case_id
-    return carry_case(results, examination.prepared, results / f"{name}{NATIVE}", name)
+    native = results / f"{name}{NATIVE}"
+    volumes = carry_case(results, examination.prepared, native, name) if examination.prepared else {}
+    if dicom:
+        write_dicom(examination, results)
+    return volumes
+
+
+def write_dicom(examination: Examination, results: Path) -> None:
+    """Write a case's mask, report and picture as DICOM of its study, into ``<results>/<case>_dicom``.
+
+    The mask is on the grid of the first series of :data:`~metakd_monai.apps.raw.prepare_case.CENTRES` that was used.
+    Of NIfTI files, which name no study, nothing is written, and that is logged.
+    """
+    from metakd_monai.apps.dicom_results.write_objects import write_results
+
+    name = examination.case.case_id
+    report = read_record(results / f"{name}.json")
+    used = {Modality(m): examination.raw.series.get(Modality(m)) for m in report["modalities"]["used"]}
+    sources = {modality: source for modality, source in used.items() if isinstance(source, DicomSeries)}
+    if not sources:
+        logger.info("%s: no DICOM series, so no DICOM results", name)
+        return
+    grid = next(modality for modality in CENTRES if modality in sources)
+    folder, mask = results / f"{name}{DICOM}", results / f"{name}.nii.gz"
+    if examination.prepared is not None:
+        mask = results / f"{name}{NATIVE}" / f"{name}_{grid.value}.nii.gz"
+    picture = results / f"{name}.png"
+    folder.mkdir(exist_ok=True)
+    with pydicom_silenced():
+        write_results(folder, mask, sources, report, grid, picture if picture.is_file() else None)
