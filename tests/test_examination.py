@@ -102,16 +102,12 @@ def test_without_the_extra_raw_input_is_refused_in_one_line(tmp_path, monkeypatc
 
 def write_study(folder, case, **values):
     """Write a case as DICOM series of one study, and the same voxels as NIfTI files; return the folders."""
-    from raw_dicom import write_series
+    from raw_dicom import SEQUENCES, write_series
 
-    told = {
-        FLAIR: {"SeriesDescription": "AX FLAIR", "RepetitionTime": 9000, "EchoTime": 120, "InversionTime": 2500},
-        T1CE: {"SeriesDescription": "AX T1 POST", "ContrastBolusAgent": "Gd"},
-    }
-    for number, modality in enumerate(told, start=1):
+    for number, modality in enumerate((FLAIR, T1CE), start=1):
         image = nib.load(case.files[modality])
         voxels = image.get_fdata().round().astype(np.uint16)
-        write_series(folder / "dicom", voxels, image.affine, str(number), **told[modality], **values)
+        write_series(folder / "dicom", voxels, image.affine, str(number), **SEQUENCES[modality], **values)
         (folder / "nifti").mkdir(exist_ok=True)
         nib.save(nib.Nifti1Image(voxels, image.affine), folder / "nifti" / f"P1_{modality.value}.nii.gz")
     return folder / "dicom", folder / "nifti"
