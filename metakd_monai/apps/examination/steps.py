@@ -11,7 +11,7 @@ from metakd_monai.apps.examination.readiness import take_as_is
 from metakd_monai.apps.raw.carry import carry_case, prepared_case
 from metakd_monai.apps.raw.case_folder import Outcome, Plan
 from metakd_monai.apps.raw.dicom_headers import DicomSeries
-from metakd_monai.apps.raw.dicom_values import pydicom_silenced
+from metakd_monai.apps.raw.dicom_values import dicom_silenced
 from metakd_monai.apps.raw.preparation import prepare_cases
 from metakd_monai.apps.raw.prepare_case import CENTRES
 from metakd_monai.apps.raw.raw_cases import RawCase, find_raw_cases
@@ -141,5 +141,5 @@ def write_dicom(examination: Examination, results: Path) -> None:
         mask = results / f"{name}{NATIVE}" / f"{name}_{grid.value}.nii.gz"
     picture = results / f"{name}.png"
     folder.mkdir(exist_ok=True)
-    with pydicom_silenced():
+    with dicom_silenced():
         write_results(folder, mask, sources, report, grid, picture if picture.is_file() else None)

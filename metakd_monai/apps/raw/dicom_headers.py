@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metakd_monai.apps.raw.dicom_values import Groups, as_list, floats, group, pydicom_silenced
+from metakd_monai.apps.raw.dicom_values import Groups, as_list, floats, group, dicom_silenced
 from metakd_monai.data.cases import NIFTI, walk
 from metakd_monai.data.nifti import AXES
 from metakd_monai.errors import UserError
@@ -136,7 +136,7 @@ def read_pieces(path: Path) -> list[DicomSeries]:
     import pydicom
 
     try:
-        with pydicom_silenced():
+        with dicom_silenced():
             data = pydicom.dcmread(path, stop_before_pixels=True)
             if str(data.get("SOPClassUID", "")) not in IMAGE_CLASSES:
                 return []

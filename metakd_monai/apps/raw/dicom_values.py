@@ -12,17 +12,21 @@ import numpy as np
 
 
 @contextmanager
-def pydicom_silenced() -> Iterator[None]:
-    """Keep pydicom from warning of values that it doubts: it quotes them, a patient's name among them."""
-    log = logging.getLogger("pydicom")
-    before = log.disabled
+def dicom_silenced() -> Iterator[None]:
+    """Keep pydicom from warning of values that it doubts, as it quotes them, a patient's name among them.
+
+    And highdicom from telling what it copies.
+    """
+    logs = {log: log.level for log in map(logging.getLogger, ("pydicom", "highdicom"))}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        log.disabled = True
+        for log in logs:
+            log.setLevel(logging.CRITICAL)
         try:
             yield
         finally:
-            log.disabled = before
+            for log, level in logs.items():
+                log.setLevel(level)
 
 
 def group(groups: list[Any], name: str) -> Any:
