@@ -13,7 +13,7 @@ from raw_heads import write_scan
 from metakd_monai.apps.cohort import predict_cases
 from metakd_monai.apps.examination import (
     find_examinations,
-    finish_examination,
+    finish_examinations,
     plan_preparation,
     prepare_examinations,
     steps,
@@ -41,7 +41,7 @@ def test_what_is_ready_is_taken_as_it_is(cohort, tmp_path):
     assert examination.case.files == find_cases(cohort / "Simulated_000")[0].files
     assert examination.prepared is None
     assert examination.case.notes == ("no skull and one grid: taken as it is",)
-    assert finish_examination(examination, tmp_path) == {}
+    assert finish_examinations([examination], tmp_path) == []
     assert not list(tmp_path.iterdir())
 
 

@@ -11,7 +11,7 @@ import torch
 from monai.deploy.core import Operator
 
 from metakd_monai.apps.cohort import predict_cases
-from metakd_monai.apps.examination import find_examinations, finish_examination, plan_preparation, prepare_examinations
+from metakd_monai.apps.examination import find_examinations, finish_examinations, plan_preparation, prepare_examinations
 from metakd_monai.apps.predict.outputs import Outputs
 from metakd_monai.apps.predict.predictor import Predictor
 
@@ -71,5 +71,5 @@ class ResultsOperator(Operator):
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
         """Write."""
-        for examination in op_input.receive("segmented"):
-            finish_examination(examination, self.output, self.dicom)
+        failed = finish_examinations(op_input.receive("segmented"), self.output, self.dicom)
+        self.fragment.unfinished += len(failed)

@@ -19,7 +19,7 @@ from metakd_monai.cli.base import (
 )
 from metakd_monai.cli.many_cases import cohort_options, read_engine
 from metakd_monai.cli.prepare_raw import raw_options
-from metakd_monai.cli.raw_predict import check_raw_options, finish, prepare_input
+from metakd_monai.cli.raw_predict import check_raw_options, prepare_input
 from metakd_monai.errors import UserError
 from metakd_monai.processes.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, parse_modalities
@@ -137,7 +137,11 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
         print_notes(cases)
     own = ctx.find_root().obj == OWN_PROCESS
     failed = segment(cases, modalities, options, own_process=own) if cases else []
-    finish([examination for examination in examinations if examination.case.case_id not in failed], options)
+    if options["raw"]:
+        from metakd_monai.apps.examination import finish_examinations
+
+        done = [examination for examination in examinations if examination.case.case_id not in failed]
+        failed += finish_examinations(done, options["output"], options["dicom"])
     click.echo(f"{len(cases) - len(failed)} of {len(cases) + unprepared} cases done; results in {options['output']}")
     ctx.exit(1 if failed or unprepared else 0)
 

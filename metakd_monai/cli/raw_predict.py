@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import click
 
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
@@ -49,15 +47,3 @@ def prepare_input(source: Path | None, options: Mapping[str, Any]) -> tuple[list
     with logging_redirect_tqdm():
         ready = prepare_examinations(cases, options["output"], plan, options["jobs"] or 1, progress_of(cases))
     return ready, len(cases) - len(ready)
-
-
-def finish(examinations: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Bring masks and maps onto the series that they came from, and print the volumes there."""
-    from metakd_monai.apps.examination import finish_examination
-
-    for examination in examinations:
-        volumes = finish_examination(examination, options["output"], options["dicom"])
-        told = "; ".join(
-            f"{name} {', '.join(f'{r} {v:.1f}' for r, v in found.items())} mL" for name, found in volumes.items()
-        )
-        click.echo(f"{examination.case.case_id}: on the raw grids: {told}")

@@ -3,9 +3,9 @@
 from metakd_monai.apps.examination.steps import (
     Examination,
     find_examinations,
-    finish_examination,
+    finish_examinations,
     prepare_examinations,
 )
 from metakd_monai.apps.raw.preparation import plan_preparation
 
-__all__ = ["Examination", "find_examinations", "finish_examination", "plan_preparation", "prepare_examinations"]
+__all__ = ["Examination", "find_examinations", "finish_examinations", "plan_preparation", "prepare_examinations"]

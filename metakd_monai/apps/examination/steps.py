@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from metakd_monai.apps.raw.prepare_case import CENTRES
 from metakd_monai.apps.raw.raw_cases import RawCase, find_raw_cases
 from metakd_monai.data.cases import NIFTI, Case, recognise, walk
 from metakd_monai.data.files import read_record
+from metakd_monai.errors import explain
 from metakd_monai.vocabulary import Modality
 
 logger = logging.getLogger(__name__)
@@ -98,26 +99,38 @@ def prepare_examinations(
     return [made[raw.case_id] for raw in cases if raw.case_id in made]
 
 
-def finish_examination(examination: Examination, results: Path, dicom: bool = False) -> dict[str, dict[str, float]]:
-    """Bring what ``metakd predict`` wrote of a case onto its series' own grids, into ``<results>/<case>_native``.
+def finish_examinations(examinations: Iterable[Examination], results: Path, dicom: bool = False) -> list[str]:
+    """Bring what ``metakd predict`` wrote of cases onto their series' own grids, into ``<results>/<case>_native``.
+
+    The volumes there are logged. Nothing is carried where the mask is on the series' grid already.
 
     Args:
-        examination: whose mask lies in ``results``.
+        examinations: whose masks lie in ``results``.
         results: the result folder.
         dicom: write ``<results>/<case>_dicom`` too, see :func:`write_dicom`.
 
     Returns:
-        The volumes of ET, TC and WT in mL on each raw grid; nothing where the mask is on the series' grid already.
-
-    Raises:
-        UserError: for DICOM results that cannot be made.
+        The ids of those that failed; each failure is logged as one line.
     """
-    name = examination.case.case_id
-    native = results / f"{name}{NATIVE}"
-    volumes = carry_case(results, examination.prepared, native, name) if examination.prepared else {}
-    if dicom:
-        write_dicom(examination, results)
-    return volumes
+    failed = []
+    for examination in examinations:
+        name = examination.case.case_id
+        try:
+            if examination.prepared is not None:
+                volumes = carry_case(results, examination.prepared, results / f"{name}{NATIVE}", name)
+                logger.info("%s: on the raw grids: %s", name, "; ".join(map(describe_volumes, volumes.items())))
+            if dicom:
+                write_dicom(examination, results)
+        except Exception as error:  # whatever is wrong with one case, the others are done
+            logger.error("%s: failed: %s", name, explain(error))
+            logger.debug("traceback of %s", name, exc_info=True)
+            failed.append(name)
+    return failed
+
+
+def describe_volumes(grid: tuple[str, Mapping[str, float]]) -> str:
+    """Return the volumes on one grid for a user."""
+    return f"{grid[0]} {', '.join(f'{region} {volume:.1f}' for region, volume in grid[1].items())} mL"
 
 
 def write_dicom(examination: Examination, results: Path) -> None:

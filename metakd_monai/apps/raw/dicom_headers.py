@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metakd_monai.apps.raw.dicom_values import Groups, as_list, floats, group, dicom_silenced
+from metakd_monai.apps.raw.dicom_values import Groups, as_list, dicom_silenced, floats, group
 from metakd_monai.data.cases import NIFTI, walk
 from metakd_monai.data.nifti import AXES
 from metakd_monai.errors import UserError
