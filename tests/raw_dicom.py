@@ -129,3 +129,27 @@ def write_enhanced(path: Path, voxels: np.ndarray, affine: np.ndarray, **values)
     data.PixelData = np.stack([voxels[:, :, n].T for n in order]).astype("<u2").tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     data.save_as(path, enforce_file_format=True)
+
+
+def pack(path: Path, kind: str) -> None:
+    """Write a slice anew with its pixels compressed without loss: ``JPEG``, ``JPEG2000`` or ``RLE``."""
+    import itk
+    import pydicom
+    from pydicom.uid import RLELossless
+
+    data = pydicom.dcmread(path)
+    if kind == "RLE":
+        data.compress(RLELossless, generate_instance_uid=False)
+        data.save_as(path)
+        return
+    image, packed = itk.image_from_array(data.pixel_array), path.with_suffix(".packed")
+    packer = itk.GDCMImageIO.New()
+    packer.SetCompressionType(getattr(itk.GDCMImageIOEnums, f"Compression_{kind}"))
+    writer = itk.ImageFileWriter[type(image)].New(Input=image, FileName=str(packed), ImageIO=packer)
+    writer.UseCompressionOn()
+    writer.Update()
+    found = pydicom.dcmread(packed)
+    packed.unlink()
+    data.file_meta.TransferSyntaxUID, data.PixelData = found.file_meta.TransferSyntaxUID, found.PixelData
+    data["PixelData"].is_undefined_length = True
+    data.save_as(path)

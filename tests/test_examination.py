@@ -108,9 +108,16 @@ def write_study(folder, case, **values):
         image = nib.load(case.files[modality])
         voxels = image.get_fdata().round().astype(np.uint16)
         write_series(folder / "dicom", voxels, image.affine, str(number), **SEQUENCES[modality], **values)
-        (folder / "nifti").mkdir(exist_ok=True)
+        (folder / "nifti").mkdir(parents=True, exist_ok=True)
         nib.save(nib.Nifti1Image(voxels, image.affine), folder / "nifti" / f"P1_{modality.value}.nii.gz")
     return folder / "dicom", folder / "nifti"
+
+
+def segmented(source, out, weights):
+    """Return the examinations in a folder, segmented as they are."""
+    found = prepare_examinations(find_examinations(source), out, no_plan, keep_ready=True)
+    assert predict_cases(partial(Predictor, weights), [examination.case for examination in found], Outputs(out)) == []
+    return found
 
 
 def test_ready_dicom_has_the_mask_of_the_same_voxels_as_nifti(cohort, weights, tmp_path):
@@ -118,13 +125,49 @@ def test_ready_dicom_has_the_mask_of_the_same_voxels_as_nifti(cohort, weights, t
     masks = []
     for source in write_study(tmp_path, find_cases(cohort)[0]):
         out = tmp_path / f"out_{source.name}"
-        (examination,) = prepare_examinations(find_examinations(source), out, no_plan, keep_ready=True)
-        assert predict_cases(partial(Predictor, weights), [examination.case], Outputs(out)) == []
+        (examination,) = segmented(source, out, weights)
         masks.append(np.asarray(nib.load(out / f"{examination.case.case_id}.nii.gz").dataobj))
         report = json.loads((out / f"{examination.case.case_id}.json").read_text())
     assert np.array_equal(*masks)
     assert len(np.unique(masks[0])) > 1
     assert report["modalities"]["used"] == ["flair", "t1ce"]
+
+
+def test_dicom_results_of_dicom_and_none_of_nifti(cohort, weights, tmp_path, caplog):
+    hd = pytest.importorskip("highdicom", reason="needs metakd-monai[dicom]")
+    dicom, nifti = write_study(tmp_path, find_cases(cohort)[0], PatientID="../../x")
+    out = tmp_path / "in" / "out"
+    found = segmented(dicom, out, weights)
+    assert finish_examinations(found, out, dicom=True) == []
+    name = found[0].case.case_id
+    written = sorted(path.name for path in (out / f"{name}_dicom").iterdir())
+    assert written == ["picture.dcm", "report.dcm", "segmentation.dcm"]
+    whole = hd.seg.segread(out / f"{name}_dicom" / "segmentation.dcm").get_volume().array[..., 2] > 0
+    assert whole.sum() == (np.asarray(nib.load(out / f"{name}.nii.gz").dataobj) > 0).sum() > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dicom", "in", "model.pt", "nifti"]
+    with caplog.at_level(logging.INFO):
+        assert finish_examinations(segmented(nifti, out, weights), out, dicom=True) == []
+    assert "P1: no DICOM series, so no DICOM results" in caplog.text
+
+
+def test_results_that_cannot_be_made_fail_one_case_in_one_line(cohort, weights, tmp_path, caplog):
+    pytest.importorskip("highdicom", reason="needs metakd-monai[dicom]")
+    import pydicom
+
+    for number in "12":
+        write_study(tmp_path / number, find_cases(cohort)[0], StudyInstanceUID=f"1.2.{number}", PatientID="SMITH")
+    for path in (tmp_path / "1" / "dicom").iterdir():
+        data = pydicom.dcmread(path)
+        del data.FrameOfReferenceUID
+        data.save_as(path)
+    found = segmented(tmp_path, tmp_path / "out", weights)
+    bad = next(one.case.case_id for one in found if one.raw.series[FLAIR].study_uid == "1.2.1")
+    assert finish_examinations(found, tmp_path / "out", dicom=True) == [bad]
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert line.startswith(f"{bad}: failed: ")
+    assert "no FrameOfReferenceUID found" in line
+    assert "SMITH" not in caplog.text
+    assert len(list((tmp_path / "out").glob("*_dicom/*.dcm"))) == 3
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 Usage: python scripts/deploy/lay_out_map.py ROOT MODELS
 
-MODELS is a folder with the bundle's folder in it. The packager's own code (holoscan-cli 4.0.0, whose later versions do
-not package) reads ``app.yaml``, finds the models and makes ``etc/holoscan/app.json``, whose paths and environment are
+MODELS is a folder with the bundle's folder in it. The packager's own code (holoscan-cli 4.0.0; 5.0.0 has none)
+reads ``app.yaml``, finds the models and makes ``etc/holoscan/app.json``, whose paths and environment are
 then those of a container, with ROOT in front.
 """
 

@@ -85,7 +85,7 @@ def read_header(path: Path) -> Any:
     header = pydicom.dcmread(path, stop_before_pixels=True)
     missing = [name for name in NEEDED if not header.get(name)]
     if missing:
-        raise UserError(f"{path}: no {missing[0]} found; expected one, as results refer to it")
+        raise UserError(f"{path.name}: no {missing[0]} found; expected one, as results refer to it")
     for name in MAY_BE_EMPTY:
         setattr(header, name, sound(name, header.get(name)))
     return header

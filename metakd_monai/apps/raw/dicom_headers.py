@@ -101,7 +101,13 @@ def find_dicom(folder: Path) -> dict[str, list[DicomSeries]]:
     stacks: dict[tuple[Any, ...], list[DicomSeries]] = {}
     for path in dicom_files(folder):
         for piece in read_pieces(path):
-            key = (piece.series_uid, piece.size, *np.round(piece.orientation, 2), piece.numbers.get("te"))
+            key = (
+                piece.study_uid,
+                piece.series_uid,
+                piece.size,
+                *np.round(piece.orientation, 2),
+                piece.numbers.get("te"),
+            )
             stacks.setdefault((*key, piece.texts.get("image_type")), []).append(piece)
     studies: dict[str, list[DicomSeries]] = {}
     for pieces in stacks.values():
