@@ -100,6 +100,19 @@ def test_without_the_extra_raw_input_is_refused_in_one_line(tmp_path, monkeypatc
     assert not (tmp_path / "out").exists()
 
 
+def test_a_case_with_a_problem_fails_by_itself(cohort, tmp_path, caplog):
+    whole, names = find_cases(cohort)[0], ("P1_t1.nii.gz", "P1_t1_b.nii.gz")
+    for name in names:
+        (tmp_path / "P1").mkdir(exist_ok=True)
+        (tmp_path / "P1" / name).write_bytes(whole.files[T1].read_bytes())
+    (tmp_path / "P2").mkdir()
+    (tmp_path / "P2" / "P2_t1.nii.gz").write_bytes(whole.files[T1].read_bytes())
+    found = find_examinations(tmp_path)
+    made = prepare_examinations(found, tmp_path / "out", no_plan, keep_ready=True)
+    assert [one.case.case_id for one in made] == ["P2"]
+    assert "P1: failed: " in caplog.text
+
+
 def write_study(folder, case, **values):
     """Write a case as DICOM series of one study, and the same voxels as NIfTI files; return the folders."""
     from raw_dicom import SEQUENCES, write_series

@@ -25,8 +25,6 @@ def take_as_is(raw: RawCase, folder: Path) -> Case | str:
     """
     if raw.stacked is not None:
         return Case(raw.case_id, raw.stacked, notes=raw.notes)
-    if raw.problem is not None:
-        return raw.problem
     try:
         volumes = {modality: raw.read(modality) for modality in raw.series}
     except UserError as error:

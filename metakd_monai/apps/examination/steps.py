@@ -12,7 +12,7 @@ from metakd_monai.apps.raw.carry import carry_case, prepared_case
 from metakd_monai.apps.raw.case_folder import Outcome, Plan
 from metakd_monai.apps.raw.dicom_headers import DicomSeries
 from metakd_monai.apps.raw.dicom_values import dicom_silenced
-from metakd_monai.apps.raw.preparation import prepare_cases
+from metakd_monai.apps.raw.preparation import prepare_cases, tell
 from metakd_monai.apps.raw.prepare_case import CENTRES
 from metakd_monai.apps.raw.raw_cases import RawCase, find_raw_cases
 from metakd_monai.data.cases import NIFTI, Case, recognise, walk
@@ -83,13 +83,16 @@ def prepare_examinations(
     made: dict[str, Examination] = {}
     rest: list[RawCase] = []
     for raw in cases:
-        found = take_as_is(raw, output / AS_IS / raw.case_id) if keep_ready else "to be prepared"
+        if raw.problem is not None and not (keep_ready and raw.stacked):
+            tell(Outcome(raw.case_id, raw.problem, failed=True))
+            continue
+        found = take_as_is(raw, output / AS_IS / raw.case_id) if keep_ready else None
         if isinstance(found, Case):
             made[raw.case_id] = Examination(raw, found, None)
             continue
-        rest.append(raw)
-        if keep_ready:
+        if found is not None:
             logger.info("%s: is prepared first (%s)", raw.case_id, found)
+        rest.append(raw)
     folder = output / PREPARED
     done = prepare_cases(rest, make_plan(folder), jobs, progress) if rest else []
     for raw, outcome in zip(rest, done, strict=True):
