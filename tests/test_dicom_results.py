@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ pytest.importorskip("itk")
 import highdicom as hd
 import nibabel as nib
 import pydicom
+from dicom_tools import fetch, free_port, orthanc, said, server, tool
 from PIL import Image
 from raw_dicom import UIDS, write_enhanced, write_series
 
@@ -31,7 +30,6 @@ AFFINE = np.diag([-4.0, -3.5, 5.0, 1.0]) + np.outer([70, 60, -40, 0], [0, 0, 0, 
 OTHER = np.diag([-3.0, -3.0, 6.0, 1.0]) + np.outer([75, 62, -41, 0], [0, 0, 0, 1])
 FLAIR_TIMES = {"RepetitionTime": 9000, "EchoTime": 120, "InversionTime": 2500}
 WORDS = {"SeriesDescription": "AX FLAIR", **FLAIR_TIMES}
-PROGRAMS = Path(sys.executable).parent
 REPORTED = {
     "settings": {"weights_sha256": "ab" * 32},
     "modalities": {"used": ["flair", "t1ce"], "missing": ["t1", "t2"]},
@@ -45,20 +43,6 @@ REPORTED = {
 
 def noise(*shape) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 900, shape).astype(np.uint16)
-
-
-def tool(name: str) -> str:
-    """Return where a program is, of Debian or of the environment's Python; skip the test where it is not."""
-    found = shutil.which(name) or shutil.which(name, path=str(PROGRAMS))
-    if found is None:
-        pytest.skip(f"{name} is not installed (Debian's dicom3tools, PyPI's dcmqi)")
-    return found
-
-
-def said(*command) -> str:
-    """Run a program; return all that it says, which is what those of dicom3tools are judged by."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=120)
-    return done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -284,3 +268,32 @@ def test_series_of_other_frames_of_reference_are_sources_too(study):
     data = pydicom.dcmread(results(study) / SEGMENTATION)
     assert len(data.ReferencedSeriesSequence) == 2
     assert data.FrameOfReferenceUID == f"{UIDS}4"
+
+
+def test_dcmtk_sends_and_takes_results_unchanged(study, tmp_path):
+    send, take, port, folder = tool("storescu"), tool("storescp"), free_port(), results(study)
+    (tmp_path / "taken").mkdir()
+    with server([take, "--output-directory", tmp_path / "taken", port], port, tmp_path / "log.txt"):
+        assert "E:" not in said(send, "-R", "127.0.0.1", port, *folder.iterdir())
+    sent, taken = (
+        {d.SOPInstanceUID: d for d in map(pydicom.dcmread, f.iterdir())} for f in (folder, tmp_path / "taken")
+    )
+    assert sent == taken
+
+
+def test_orthanc_keeps_results_in_the_study_and_gives_them_back_unchanged(study, tmp_path):
+    send, folder = tool("storescu"), results(study)
+    with orthanc(tmp_path) as (http, dicom):
+        for _ in range(2):  # what is stored again is no duplicate
+            assert "E:" not in said(send, "-R", "127.0.0.1", dicom, *study.iterdir(), *folder.iterdir())
+        (kept,) = json.loads(fetch(http, "/studies?expand"))
+        found = json.loads(fetch(http, f"/studies/{kept['ID']}/series?expand"))
+        kinds = {one["MainDicomTags"]["Modality"]: one["Instances"] for one in found}
+        assert {kind: len(instances) for kind, instances in kinds.items() if kind != "MR"} == {
+            "SEG": 1,
+            "SR": 1,
+            "OT": 1,
+        }
+        for kind, name in (("SEG", SEGMENTATION), ("SR", REPORT), ("OT", PICTURE)):
+            (tmp_path / name).write_bytes(fetch(http, f"/instances/{kinds[kind][0]}/file"))
+            assert pydicom.dcmread(tmp_path / name) == pydicom.dcmread(folder / name)
