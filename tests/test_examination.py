@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from raw_heads import write_scan
 
 from metakd_monai.apps.cohort import predict_cases
@@ -23,6 +24,7 @@ from metakd_monai.apps.predict.outputs import Outputs
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.apps.raw import preparation
 from metakd_monai.apps.raw.case_folder import Outcome
+from metakd_monai.cli import main
 from metakd_monai.data.cases import Case, find_cases
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
@@ -181,6 +183,20 @@ def test_results_that_cannot_be_made_fail_one_case_in_one_line(cohort, weights, 
     assert "no FrameOfReferenceUID found" in line
     assert "SMITH" not in caplog.text
     assert len(list((tmp_path / "out").glob("*_dicom/*.dcm"))) == 3
+
+
+@pytest.mark.parametrize("option", ["--dicom", "--patient-ids"])
+def test_options_of_examinations_go_with_raw(option, cohort, tmp_path):
+    done = CliRunner().invoke(main, ["predict", str(cohort / "Simulated_000"), option, "-o", str(tmp_path / "out")])
+    assert (done.exit_code, f"{option}: goes with --raw" in done.output) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_dicom_results_without_highdicom_are_refused_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("metakd_monai.apps.dicom_results.write_objects.find_spec", lambda name: None)
+    done = CliRunner().invoke(main, ["predict", str(tmp_path), "--raw", "--dicom", "-o", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert "highdicom is not installed; expected pip install 'metakd-monai[dicom]'" in done.output
 
 
 @pytest.fixture
