@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ pytest.importorskip("itk")
 import highdicom as hd
 import nibabel as nib
 import pydicom
-from dicom_tools import fetch, free_port, orthanc, said, server, tool
+from dicom_servers import fetch, free_port, orthanc, server
 from PIL import Image
 from raw_dicom import UIDS, write_enhanced, write_series
 
@@ -39,6 +41,28 @@ REPORTED = {
     },
     "warnings": ["the skull seems to be there"],
 }
+
+
+PACKAGES = {
+    **dict.fromkeys(("dciodvfy", "dcentvfy"), "Debian's dicom3tools"),
+    **dict.fromkeys(("storescu", "storescp"), "Debian's dcmtk"),
+    **dict.fromkeys(("segimage2itkimage", "tid1500reader"), "PyPI's dcmqi"),
+    "Orthanc": "Debian's orthanc and orthanc-dicomweb",
+}
+
+
+def tool(name: str) -> str:
+    """Return where a program is; skip the test, and say what to install, where it is not."""
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if found is None:
+        pytest.skip(f"{name} is not installed: {PACKAGES[name]}")
+    return found
+
+
+def said(*command) -> str:
+    """Run a program; return all that it says, which is what those of dicom3tools are judged by."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=120)
+    return done.stdout + done.stderr
 
 
 def noise(*shape) -> np.ndarray:
@@ -283,7 +307,7 @@ def test_dcmtk_sends_and_takes_results_unchanged(study, tmp_path):
 
 def test_orthanc_keeps_results_in_the_study_and_gives_them_back_unchanged(study, tmp_path):
     send, folder = tool("storescu"), results(study)
-    with orthanc(tmp_path) as (http, dicom):
+    with orthanc(tmp_path, tool("Orthanc")) as (http, dicom):
         for _ in range(2):  # what is stored again is no duplicate
             assert "E:" not in said(send, "-R", "127.0.0.1", dicom, *study.iterdir(), *folder.iterdir())
         (kept,) = json.loads(fetch(http, "/studies?expand"))
