@@ -117,16 +117,16 @@ def serve(port: int, state: Path, predict: list[str], count: int) -> None:
     found = modalities(port)
     check("nothing is stored twice", found == before)
     for path in sorted(state.glob("*/*.json")):
-        print(f"     {path.parent.name}: {path.read_text().split(chr(10), 1)[1].strip()}")
+        print(f"     {path.parent.name}: {json.dumps(json.loads(path.read_text()))}")
     complete = [p for p, kinds in found.items() if {k: n for k, n in kinds.items() if k != "MR"} == RESULTS]
     untouched = [p for p, kinds in found.items() if set(kinds) == {"MR"}]
     check(f"{complete} have one segmentation, one report, one picture each", len(complete) == records("done"))
     check(f"{untouched} failed and have none", len(untouched) == records("failed") == 1)
     check("no images are left", not list(state.glob("work/*")))
-    check_results(port)
+    check_results(port, state)
 
 
-def check_results(port: int) -> None:
+def check_results(port: int, folder: Path) -> None:
     """Let dciodvfy judge what came back out of the PACS."""
     if shutil.which("dciodvfy") is None:
         print("     dicom3tools are not installed: results not judged by dciodvfy")
@@ -134,8 +134,9 @@ def check_results(port: int) -> None:
     for series in json.loads(fetch(port, "/series?expand")):
         kind = series["MainDicomTags"]["Modality"]
         if kind in RESULTS:
-            file = fetch(port, f"/instances/{series['Instances'][0]}/file")
-            told = subprocess.run(["dciodvfy"], input=file, capture_output=True, check=False).stderr
+            file = folder / f"{series['ID']}.dcm"
+            file.write_bytes(fetch(port, f"/instances/{series['Instances'][0]}/file"))
+            told = subprocess.run(["dciodvfy", file], capture_output=True, check=False).stderr
             errors = re.findall("^(?:Error|Abort).*", told.decode(errors="replace"), re.MULTILINE)
             check(f"dciodvfy finds no error in {kind}", not errors, errors)
 
