@@ -15,6 +15,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +68,14 @@ def wait_for(what: str, holds: Callable[[], Any], longest: float = LONGEST) -> N
     check(what, bool(holds()), f"not within {longest:g} s")
 
 
-def listen(port: int, state: Path, options: list[str]) -> subprocess.Popen[bytes]:
-    """Start the listener in a process group of its own."""
+def listen(port: int, state: Path, options: list[str], started: ExitStack) -> subprocess.Popen[bytes]:
+    """Start the listener in a process group of its own; it ends with ``started``."""
     command = [sys.executable, str(ROOT / "examples" / "pacs" / "listen.py")]
     command += [f"http://127.0.0.1:{port}/dicom-web", "--state", str(state), "--since", "20200101"]
     command += ["--stable", "2", "--poll", "1", "--attempts", "2", "--", *options]
-    return subprocess.Popen(command, start_new_session=True)
+    listener = subprocess.Popen(command, start_new_session=True)
+    started.callback(listener.terminate)
+    return listener
 
 
 def use(work: Path, studies: Path | None, template: Path | None, options: str) -> None:
@@ -85,11 +89,13 @@ def use(work: Path, studies: Path | None, template: Path | None, options: str) -
             command = ["storescu", "+sd", "+r", "127.0.0.1", str(dicom), str(folder)]
             sent = subprocess.run(command, capture_output=True, check=False)
             check(f"study {folder.name} sent by storescu", sent.returncode == 0, sent.stderr[-300:])
-        serve(http, work / "state", predict, len(list(studies.iterdir())))
+        with ExitStack() as started:
+            serve(http, work / "state", partial(listen, http, work / "state", predict, started))
 
 
-def serve(port: int, state: Path, predict: list[str], count: int) -> None:
+def serve(port: int, state: Path, start: Callable[[], subprocess.Popen[bytes]]) -> None:
     """Let the listener work, kill it, and look at what is in the PACS and in the records."""
+    count = len(modalities(port))
 
     def running() -> bool:
         return bool(list(state.glob("work/*/out/prepared")))
@@ -97,18 +103,18 @@ def serve(port: int, state: Path, predict: list[str], count: int) -> None:
     def records(kind: str) -> int:
         return len(list(state.glob(f"{kind}/*.json")))
 
-    first = listen(port, state, predict)
+    first = start()
     wait_for("the first study is being prepared", running)
     first.kill()
     first.wait()
     print("ok   listener killed, what it had started lives on; another is started at once", flush=True)
-    second = listen(port, state, predict)
+    second = start()
     wait_for("a study is done", lambda: records("done") + records("failed") > 0)
     wait_for("the next is being prepared", lambda: running() or records("done") + records("failed") == count)
     os.killpg(second.pid, signal.SIGKILL)
     second.wait()
     print("ok   listener killed with all that it had started", flush=True)
-    third = listen(port, state, predict)
+    third = start()
     wait_for("all studies are done or have failed", lambda: records("done") + records("failed") == count)
     before = modalities(port)
     time.sleep(5)
