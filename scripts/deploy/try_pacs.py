@@ -10,13 +10,13 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ from deployment_checks import check
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 
+from dicom_servers import fetch, orthanc
 from raw_dicom import SEQUENCES, write_series
 from raw_heads import SCANS, image_of, scan, tissues, write_template
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGURATION = ROOT / "examples" / "pacs" / "orthanc.json"
 LONGEST = 1800  # seconds for all studies
 RESULTS = {"SEG": 1, "SR": 1, "OT": 1}
 
@@ -49,47 +49,13 @@ def write_studies(folder: Path, template: Path) -> None:
         write_series(folder / "BAD", noise, np.diag([1.5, 1.5, 5.0, 1.0]), str(number), **said)
 
 
-class Orthanc:
-    """Orthanc on free ports of the loopback, its store in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.http, self.dicom = free_port(), free_port()
-        settings = json.loads(CONFIGURATION.read_text())
-        folder.mkdir(parents=True)
-        places = {name: str(folder / "storage") for name in ("StorageDirectory", "IndexDirectory")}
-        settings |= {"HttpPort": self.http, "DicomPort": self.dicom, **places}
-        (folder / "orthanc.json").write_text(json.dumps(settings))
-        with open(folder / "orthanc.log", "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(["Orthanc", folder / "orthanc.json"], stdout=log, stderr=log)
-        wait_for("Orthanc answers", self.answers, 60)
-
-    def answers(self) -> bool:
-        """Tell whether it has started."""
-        try:
-            self.get("/system")
-        except OSError:
-            return False
-        return True
-
-    def get(self, path: str) -> Any:
-        """Return what it answers as JSON."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=30) as answer:
-            return json.load(answer)
-
-    def modalities(self) -> dict[str, Counter[str]]:
-        """Return how many objects of each modality each patient has."""
-        found: dict[str, Counter[str]] = {}
-        for series in self.get("/series?expand"):
-            patient = self.get(f"/series/{series['ID']}/patient")["MainDicomTags"]["PatientID"]
-            found.setdefault(patient, Counter())[series["MainDicomTags"]["Modality"]] += len(series["Instances"])
-        return found
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def modalities(port: int) -> dict[str, Counter[str]]:
+    """Return how many objects of each modality each patient has in Orthanc."""
+    found: dict[str, Counter[str]] = {}
+    for series in json.loads(fetch(port, "/series?expand")):
+        patient = json.loads(fetch(port, f"/series/{series['ID']}/patient"))["MainDicomTags"]["PatientID"]
+        found.setdefault(patient, Counter())[series["MainDicomTags"]["Modality"]] += len(series["Instances"])
+    return found
 
 
 def wait_for(what: str, holds: Callable[[], Any], longest: float = LONGEST) -> None:
@@ -102,12 +68,14 @@ def wait_for(what: str, holds: Callable[[], Any], longest: float = LONGEST) -> N
     check(what, bool(holds()), f"not within {longest:g} s")
 
 
-def listen(server: Orthanc, state: Path, options: list[str]) -> subprocess.Popen[bytes]:
-    """Start the listener in a process group of its own."""
+def listen(port: int, state: Path, options: list[str], started: ExitStack) -> subprocess.Popen[bytes]:
+    """Start the listener in a process group of its own; it ends with ``started``."""
     command = [sys.executable, str(ROOT / "examples" / "pacs" / "listen.py")]
-    command += [f"http://127.0.0.1:{server.http}/dicom-web", "--state", str(state), "--since", "20200101"]
+    command += [f"http://127.0.0.1:{port}/dicom-web", "--state", str(state), "--since", "20200101"]
     command += ["--stable", "2", "--poll", "1", "--attempts", "2", "--", *options]
-    return subprocess.Popen(command, start_new_session=True)
+    listener = subprocess.Popen(command, start_new_session=True)
+    started.callback(listener.terminate)
+    return listener
 
 
 def use(work: Path, studies: Path | None, template: Path | None, options: str) -> None:
@@ -116,22 +84,18 @@ def use(work: Path, studies: Path | None, template: Path | None, options: str) -
         studies, template = work / "studies", work / "template.nii.gz"
         write_studies(studies, template)
     predict = [*(["--template", str(template.absolute())] if template else []), *shlex.split(options)]
-    patients = sorted(path.name for path in studies.iterdir())
-    server = Orthanc(work / "orthanc")
-    try:
+    with orthanc(work / "orthanc") as (http, dicom):
         for folder in sorted(studies.iterdir()):
-            sent = subprocess.run(
-                ["storescu", "+sd", "+r", "127.0.0.1", str(server.dicom), folder], capture_output=True, check=False
-            )
+            command = ["storescu", "+sd", "+r", "127.0.0.1", str(dicom), str(folder)]
+            sent = subprocess.run(command, capture_output=True, check=False)
             check(f"study {folder.name} sent by storescu", sent.returncode == 0, sent.stderr[-300:])
-        serve(server, work / "state", predict, len(patients))
-    finally:
-        server.process.terminate()
-        server.process.wait()
+        with ExitStack() as started:
+            serve(http, work / "state", partial(listen, http, work / "state", predict, started))
 
 
-def serve(server: Orthanc, state: Path, predict: list[str], count: int) -> None:
+def serve(port: int, state: Path, start: Callable[[], subprocess.Popen[bytes]]) -> None:
     """Let the listener work, kill it, and look at what is in the PACS and in the records."""
+    count = len(modalities(port))
 
     def running() -> bool:
         return bool(list(state.glob("work/*/out/prepared")))
@@ -139,46 +103,46 @@ def serve(server: Orthanc, state: Path, predict: list[str], count: int) -> None:
     def records(kind: str) -> int:
         return len(list(state.glob(f"{kind}/*.json")))
 
-    first = listen(server, state, predict)
+    first = start()
     wait_for("the first study is being prepared", running)
     first.kill()
     first.wait()
     print("ok   listener killed, what it had started lives on; another is started at once", flush=True)
-    second = listen(server, state, predict)
+    second = start()
     wait_for("a study is done", lambda: records("done") + records("failed") > 0)
     wait_for("the next is being prepared", lambda: running() or records("done") + records("failed") == count)
     os.killpg(second.pid, signal.SIGKILL)
     second.wait()
     print("ok   listener killed with all that it had started", flush=True)
-    third = listen(server, state, predict)
+    third = start()
     wait_for("all studies are done or have failed", lambda: records("done") + records("failed") == count)
-    before = server.modalities()
+    before = modalities(port)
     time.sleep(5)
     third.terminate()
     third.wait()
-    found = server.modalities()
+    found = modalities(port)
     check("nothing is stored twice", found == before)
     for path in sorted(state.glob("*/*.json")):
-        print(f"     {path.parent.name}: {path.read_text().split(chr(10), 1)[1].strip()}")
+        print(f"     {path.parent.name}: {json.dumps(json.loads(path.read_text()))}")
     complete = [p for p, kinds in found.items() if {k: n for k, n in kinds.items() if k != "MR"} == RESULTS]
     untouched = [p for p, kinds in found.items() if set(kinds) == {"MR"}]
     check(f"{complete} have one segmentation, one report, one picture each", len(complete) == records("done"))
     check(f"{untouched} failed and have none", len(untouched) == records("failed") == 1)
     check("no images are left", not list(state.glob("work/*")))
-    check_results(server)
+    check_results(port, state)
 
 
-def check_results(server: Orthanc) -> None:
+def check_results(port: int, folder: Path) -> None:
     """Let dciodvfy judge what came back out of the PACS."""
     if shutil.which("dciodvfy") is None:
         print("     dicom3tools are not installed: results not judged by dciodvfy")
         return
-    for series in server.get("/series?expand"):
+    for series in json.loads(fetch(port, "/series?expand")):
         kind = series["MainDicomTags"]["Modality"]
         if kind in RESULTS:
-            file = f"http://127.0.0.1:{server.http}/instances/{series['Instances'][0]}/file"
-            with urllib.request.urlopen(file, timeout=30) as answer:
-                told = subprocess.run(["dciodvfy"], input=answer.read(), capture_output=True, check=False).stderr
+            file = folder / f"{series['ID']}.dcm"
+            file.write_bytes(fetch(port, f"/instances/{series['Instances'][0]}/file"))
+            told = subprocess.run(["dciodvfy", file], capture_output=True, check=False).stderr
             errors = re.findall("^(?:Error|Abort).*", told.decode(errors="replace"), re.MULTILINE)
             check(f"dciodvfy finds no error in {kind}", not errors, errors)
 

@@ -28,6 +28,7 @@ fi
 pip install --quiet --disable-pip-version-check --no-deps "$root"
 
 say "The PACS and the listener"
+mkdir -p "$root/.deployment"
 cd "$root/.deployment" # far from the checkout's package
 python "$root/scripts/deploy/try_pacs.py" pacs ${studies:+--studies "$studies" --template "$template"} \
     --options="${PACS_OPTIONS:-}"
