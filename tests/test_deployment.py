@@ -205,9 +205,11 @@ def fp16(value):
 
 
 @pytest.mark.deployment
-@pytest.mark.parametrize("system", ["label", "deploy"])
-def test_the_real_system(system):
-    script = REPOSITORY / "scripts" / "deploy" / f"try_monai_{system}.sh"
+@pytest.mark.parametrize(
+    ("system", "name"), [("label", "try_monai_label.sh"), ("deploy", "try_monai_deploy.sh"), ("pacs", "try_pacs.sh")]
+)
+def test_the_real_system(system, name):
+    script = REPOSITORY / "scripts" / "deploy" / name
     default = REPOSITORY / ".deployment" / f"{system}-env"
     environment = os.environ.get(f"{system.upper()}_ENV", str(default))
     if not os.path.exists(os.path.join(environment, "installed")):

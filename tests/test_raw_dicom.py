@@ -1,5 +1,6 @@
 """Which DICOM series is which sequence, and that its voxels and its place come out as they went in."""
 
+import re
 import shutil
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 pytest.importorskip("pydicom", reason="needs metakd-monai[raw]")
 pytest.importorskip("itk")
 
-from raw_dicom import UIDS, write_enhanced, write_series
+import pydicom
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
+from raw_dicom import UIDS, pack, write_enhanced, write_series
 
 from metakd_monai.apps.raw.dicom_choice import choose_series, tell
 from metakd_monai.apps.raw.dicom_headers import DicomSeries, Frame, find_dicom
 from metakd_monai.apps.raw.dicom_volume import load_series
 from metakd_monai.apps.raw.raw_cases import find_raw_cases
+from metakd_monai.data.cases import check_case_id
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
 
@@ -112,7 +116,7 @@ def test_a_mixed_folder_is_sorted_out_and_a_prior_study_is_a_case_of_its_own(tmp
     prior = {"StudyInstanceUID": f"{UIDS}77", "StudyDate": "20190101"}
     write_series(tmp_path, VOXELS, AFFINE, "3", SeriesDescription="AX T2", RepetitionTime=5000, EchoTime=99, **prior)
     (tmp_path / "notes.txt").write_text("no image")
-    cases = {case.case_id: case for case in find_raw_cases(tmp_path)}
+    cases = {case.case_id: case for case in find_raw_cases(tmp_path, patient_ids=True)}
     assert set(cases) == {"P1_20200102", "P1_20190101"}
     assert set(cases["P1_20200102"].series) == {T1, FLAIR}
     assert any(note.startswith("flair: ax flair") for note in cases["P1_20200102"].notes)
@@ -179,3 +183,50 @@ def test_copies_of_a_slice_are_passed_over_with_a_word(tmp_path):
     (case,) = find_raw_cases(tmp_path)
     assert (case.read(T1).voxels == VOXELS).all()
     assert any("1 copies of slices passed over" in note for note in case.notes)
+
+
+@pytest.mark.parametrize("patient", ["../../x", "12/345", "", None, "A" * 300, "a\nb", "SMITH^JOHN"])
+def test_names_of_results_are_safe_and_say_nothing_of_the_patient_unless_asked_for(patient, tmp_path):
+    for path in write_series(tmp_path, VOXELS, AFFINE):
+        data = pydicom.dcmread(path)
+        data.PatientID = patient
+        if patient is None:
+            del data.PatientID, data.StudyDate
+        data.save_as(path)
+    (hidden,), (shown,) = find_raw_cases(tmp_path), find_raw_cases(tmp_path, patient_ids=True)
+    assert re.fullmatch("study_[0-9a-f]{10}", hidden.case_id)
+    assert check_case_id(hidden.case_id)
+    assert check_case_id(shown.case_id)
+    assert shown.case_id.startswith((patient or UIDS)[:2].strip("./")[:1])
+
+
+def test_two_studies_are_named_apart_and_a_study_always_alike(tmp_path):
+    write_series(tmp_path / "a", VOXELS, AFFINE, "1")
+    write_series(tmp_path / "b", VOXELS, AFFINE, "2", StudyInstanceUID=f"{UIDS}77")
+    names = [case.case_id for case in find_raw_cases(tmp_path)]
+    assert len(set(names)) == 2
+    assert [case.case_id for case in find_raw_cases(tmp_path / "a")] == names[:1]
+
+
+def test_nothing_that_is_printed_quotes_a_header(tmp_path, caplog, recwarn):
+    paths = write_series(tmp_path / "SMITH", VOXELS, AFFINE, PatientID="SMITH", SeriesInstanceUID="1.2.3456")
+    for path in paths:
+        path.write_bytes(path.read_bytes().replace(b"1.2.3456", b"1.SMITH2"))
+    paths[1].write_bytes(paths[1].read_bytes()[:400])
+    (case,) = find_raw_cases(tmp_path)
+    with pytest.raises(UserError) as caught:
+        case.read(T1)
+    said = [caplog.text, str(caught.value), case.case_id, *case.notes, *(str(w.message) for w in recwarn)]
+    assert not any("SMITH" in text for text in said)
+    assert "IM1_0001.dcm: passed over, no sound DICOM file" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "syntax"), [("JPEG", JPEGLosslessSV1), ("JPEG2000", JPEG2000Lossless), ("RLE", RLELossless)]
+)
+def test_compressed_series_are_read(kind, syntax, tmp_path):
+    for path in write_series(tmp_path, VOXELS, AFFINE):
+        pack(path, kind)
+        assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == syntax
+    (case,) = find_raw_cases(tmp_path)
+    assert (case.read(T1).voxels == VOXELS).all()

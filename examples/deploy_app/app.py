@@ -5,31 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from monai.deploy.conditions import CountCondition
-from monai.deploy.core import Application, Image, IOType
-from monai.deploy.operators.monai_bundle_inference_operator import IOMapping, MonaiBundleInferenceOperator
-from operators import MaskWriterOperator, StudyReaderOperator
+from monai.deploy.core import Application
+from operators import PrepareOperator, ResultsOperator, SegmentOperator
+
+from metakd_monai.weights.locate import find_weights
+
+CONFIG = Path(__file__).with_name("app.yaml")  # HOLOSCAN_CONFIG_PATH names another one
 
 
 class SegmentationApp(Application):
-    """Read a study, segment it with a MONAI bundle, write the mask.
+    """Prepare the examinations in a folder, segment them, write masks, reports and DICOM results.
 
-    Options are the SDK's: ``--input`` folder, ``--output`` folder, ``--model`` bundle folder or TorchScript bundle.
+    Options are the SDK's: ``--input``, ``--output``, ``--model``, or what stands for them in a container's environment.
+    What this application can be told beyond that is the part ``metakd`` of ``app.yaml``.
     """
 
+    unfinished = 0  # examinations without results
+
     def compose(self) -> None:
-        """Connect reader, bundle and writer."""
+        """Connect the operators."""
         context = Application.init_app_context(self.argv)
-        context.models = None  # found by the SDK's own rules in --model; the operator knows bundles better
-        reader = StudyReaderOperator(self, CountCondition(self, 1), source=Path(context.input_path), name="reader")
-        bundle = MonaiBundleInferenceOperator(
-            self,
-            app_context=context,
-            input_mapping=[IOMapping("image", Image, IOType.IN_MEMORY)],
-            output_mapping=[IOMapping("pred", Image, IOType.IN_MEMORY)],
-            bundle_path=context.model_path,
-            name="bundle",
+        settings = self.kwargs("metakd")
+        output = Path(context.output_path)
+        weights = find_weights(context.model_path)
+        source = Path(context.input_path)
+        prepare = PrepareOperator(
+            self, CountCondition(self, 1), source=source, output=output, settings=settings, name="prepare"
         )
-        writer = MaskWriterOperator(self, output=Path(context.output_path), name="writer")
-        self.add_flow(reader, bundle, {("image", "image")})
-        self.add_flow(reader, writer, {("study", "study")})
-        self.add_flow(bundle, writer, {("pred", "pred")})
+        segment = SegmentOperator(self, weights=weights, output=output, name="segment")
+        results = ResultsOperator(self, output=output, dicom=settings["dicom"], name="results")
+        self.add_flow(prepare, segment, {("examinations", "examinations")})
+        self.add_flow(segment, results, {("segmented", "segmented")})

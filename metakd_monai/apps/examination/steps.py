@@ -1,0 +1,161 @@
+"""Before and after a network: examinations made into cases, and masks brought onto the series that they came from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from metakd_monai.apps.examination.readiness import take_as_is
+from metakd_monai.apps.raw.carry import carry_case, prepared_case
+from metakd_monai.apps.raw.case_folder import Outcome, Plan
+from metakd_monai.apps.raw.dicom_headers import DicomSeries
+from metakd_monai.apps.raw.dicom_values import dicom_silenced
+from metakd_monai.apps.raw.preparation import prepare_cases, tell
+from metakd_monai.apps.raw.prepare_case import CENTRES
+from metakd_monai.apps.raw.raw_cases import RawCase, find_raw_cases
+from metakd_monai.data.cases import NIFTI, Case, recognise, walk
+from metakd_monai.data.files import read_record
+from metakd_monai.errors import explain
+from metakd_monai.vocabulary import Modality
+
+logger = logging.getLogger(__name__)
+
+PREPARED, AS_IS, NATIVE, DICOM = "prepared", "as_is", "_native", "_dicom"
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A patient's series, and the case that a network segments.
+
+    Attributes:
+        raw: as they came, with what was chosen and why.
+        case: what is segmented; its notes stand in the report.
+        prepared: the case's folder in SRI24; None where the series were taken as they are.
+    """
+
+    raw: RawCase
+    case: Case
+    prepared: Path | None
+
+
+def find_examinations(source: Path, patient_ids: bool = False) -> list[RawCase]:
+    """Find the examinations in a folder, and log what was taken for what; a 4-D file may lie in it alone.
+
+    Args:
+        source: see :func:`~metakd_monai.apps.raw.raw_cases.find_raw_cases`.
+        patient_ids: name them by PatientID.
+
+    Raises:
+        UserError: when nothing is there.
+    """
+    files = [file for folder in walk(source) for file in folder.iterdir() if file.is_file()] if source.is_dir() else []
+    alone = len(files) == 1 and NIFTI.search(files[0].name) and recognise(files[0].name) is None
+    cases = find_raw_cases(files[0] if alone else source, patient_ids=patient_ids)
+    for case in cases:
+        for note in case.notes:
+            logger.info("%s: %s", case.case_id, note)
+    return cases
+
+
+def prepare_examinations(
+    cases: Sequence[RawCase],
+    output: Path,
+    make_plan: Callable[[Path], Plan],
+    jobs: int = 1,
+    progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
+    keep_ready: bool = False,
+) -> list[Examination]:
+    """Make cases of raw series; what became of each is logged, and those that cannot be prepared are left out.
+
+    Args:
+        cases: of one or several patients.
+        output: the result folder, which gets ``prepared/<case>`` and ``as_is/<case>``.
+        make_plan: says how to prepare into a folder; called when there is something to prepare.
+        jobs: processes that prepare.
+        progress: wraps the outcomes, to show how far it is.
+        keep_ready: take series without skull and on one grid as they are.
+
+    Raises:
+        UserError: when nothing can be prepared, such as for want of the extra ``raw`` or of the template.
+    """
+    made: dict[str, Examination] = {}
+    rest: list[RawCase] = []
+    for raw in cases:
+        if raw.problem is not None and not (keep_ready and raw.stacked):
+            tell(Outcome(raw.case_id, raw.problem, failed=True))
+            continue
+        found = take_as_is(raw, output / AS_IS / raw.case_id) if keep_ready else None
+        if isinstance(found, Case):
+            made[raw.case_id] = Examination(raw, found, None)
+            continue
+        if found is not None:
+            logger.info("%s: is prepared first (%s)", raw.case_id, found)
+        rest.append(raw)
+    folder = output / PREPARED
+    done = prepare_cases(rest, make_plan(folder), jobs, progress) if rest else []
+    for raw, outcome in zip(rest, done, strict=True):
+        if not outcome.failed:
+            place = folder / raw.case_id
+            made[raw.case_id] = Examination(raw, prepared_case(place, (*raw.notes, *outcome.warnings)), place)
+    return [made[raw.case_id] for raw in cases if raw.case_id in made]
+
+
+def finish_examinations(examinations: Iterable[Examination], results: Path, dicom: bool = False) -> list[str]:
+    """Bring what ``metakd predict`` wrote of cases onto their series' own grids, into ``<results>/<case>_native``.
+
+    The volumes there are logged. Nothing is carried where the mask is on the series' grid already.
+
+    Args:
+        examinations: whose masks lie in ``results``.
+        results: the result folder.
+        dicom: write ``<results>/<case>_dicom`` too, see :func:`write_dicom`.
+
+    Returns:
+        The ids of those that failed; each failure is logged as one line.
+    """
+    failed = []
+    for examination in examinations:
+        name = examination.case.case_id
+        try:
+            if examination.prepared is not None:
+                volumes = carry_case(results, examination.prepared, results / f"{name}{NATIVE}", name)
+                logger.info("%s: on the raw grids: %s", name, "; ".join(map(describe_volumes, volumes.items())))
+            if dicom:
+                write_dicom(examination, results)
+        except Exception as error:  # whatever is wrong with one case, the others are done
+            logger.error("%s: failed: %s", name, explain(error))
+            logger.debug("traceback of %s", name, exc_info=True)
+            failed.append(name)
+    return failed
+
+
+def describe_volumes(grid: tuple[str, Mapping[str, float]]) -> str:
+    """Return the volumes on one grid for a user."""
+    return f"{grid[0]} {', '.join(f'{region} {volume:.1f}' for region, volume in grid[1].items())} mL"
+
+
+def write_dicom(examination: Examination, results: Path) -> None:
+    """Write a case's mask, report and picture as DICOM of its study, into ``<results>/<case>_dicom``.
+
+    The mask is on the grid of the first series of :data:`~metakd_monai.apps.raw.prepare_case.CENTRES` that was used.
+    Of NIfTI files, which name no study, nothing is written, and that is logged.
+    """
+    from metakd_monai.apps.dicom_results.write_objects import write_results
+
+    name = examination.case.case_id
+    report = read_record(results / f"{name}.json")
+    used = {Modality(m): examination.raw.series.get(Modality(m)) for m in report["modalities"]["used"]}
+    sources = {modality: source for modality, source in used.items() if isinstance(source, DicomSeries)}
+    if not sources:
+        logger.info("%s: no DICOM series, so no DICOM results", name)
+        return
+    grid = next(modality for modality in CENTRES if modality in sources)
+    folder, mask = results / f"{name}{DICOM}", results / f"{name}.nii.gz"
+    if examination.prepared is not None:
+        mask = results / f"{name}{NATIVE}" / f"{name}_{grid.value}.nii.gz"
+    picture = results / f"{name}.png"
+    folder.mkdir(exist_ok=True)
+    with dicom_silenced():
+        write_results(folder, mask, sources, report, grid, picture if picture.is_file() else None)
