@@ -32,9 +32,10 @@ from dicomweb_client import DICOMwebClient
 from metakd_monai.apps.dicom_results.write_objects import check_highdicom
 from metakd_monai.cli.predict import predict as predict_command
 from metakd_monai.data.files import write_json
-from metakd_monai.errors import in_one_line
+from metakd_monai.errors import UserError, explain, in_one_line
 
 logger = logging.getLogger("listen")
+TROUBLE = (OSError, UserError)  # of network, PACS and disk
 FIXED = ("--raw", "--dicom")  # options of metakd predict
 
 
@@ -62,7 +63,7 @@ class Desk:
         """Segment a study and store its results; what fails as often as it may is recorded as failed.
 
         Raises:
-            OSError: when the PACS or the disk is in trouble, which is no matter of the study.
+            OSError, UserError: when the PACS or the disk is in trouble, which is no matter of the study.
         """
         work = self.state / "work" / study.key
         try:
@@ -77,6 +78,10 @@ class Desk:
             if error.response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             reason = in_one_line(error)
+        except TROUBLE:
+            raise
+        except Exception as error:  # whatever is wrong with one study of many
+            reason = explain(error)
         with open(work / "failures.txt", "a+", encoding="utf-8") as failures:
             failures.write(f"{reason}\n")
             failures.seek(0)
@@ -117,7 +122,7 @@ def listen(pacs: Pacs, desk: Desk, since: str, stable: float, poll: float) -> No
         try:
             studies = pacs.studies(since)
             desk.tidy(studies)
-        except OSError as error:
+        except TROUBLE as error:
             logger.warning(trouble, "the PACS", poll, in_one_line(error))
         for study in studies:
             now = time.monotonic()
@@ -126,7 +131,7 @@ def listen(pacs: Pacs, desk: Desk, since: str, stable: float, poll: float) -> No
             next_turn.pop(study.key)
             try:
                 desk.handle(pacs, study)
-            except OSError as error:
+            except TROUBLE as error:
                 logger.warning(trouble, study.key, stable + poll, in_one_line(error))
         time.sleep(poll)
 
