@@ -13,8 +13,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged, Transform
 
-from metakd_monai.data.cases import check_case_id, find_cases, name_sequences
-from metakd_monai.data.nifti import Sequences, read_sequences, split_channels, write_like
+from metakd_monai.data.cases import check_case_id, files_of_image, find_cases, name_sequences
+from metakd_monai.data.nifti import AXES, Sequences, read_nifti, read_sequences, split_channels, write_like
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality, parse_modalities, parse_modality
 
@@ -23,13 +23,17 @@ logger = logging.getLogger(__name__)
 REFERENCE = "reference"  # meta key: the file whose grid and header the image has
 NOTE = "note"  # meta key: a line on what was changed in the image, or nothing
 CASE_ID = "case_id"
+BY_NAME = "by name"  # stands for no choice of a sequence
+SEQUENCE, SIBLINGS = "sequence", "siblings"  # keys of an item: what one 3-D image is, and whether it comes alone
 
 
 class LoadImageModalitiesd(Transform):
     """Load the sequences of a case as one channel-first image, and say which of them are there.
 
     The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), one
-    4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
+    4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. It may be one 3-D file too,
+    where its name or the item's ``sequence`` says what it is; the others of its case beside it are taken along, unless
+    the item's ``siblings`` is false. Adds ``available`` ``(N,)``
     bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel
     that is 0 or NaN all over is absent. A background other than 0 becomes 0, see
     :func:`~metakd_monai.data.nifti.clear_background`.
@@ -63,7 +67,7 @@ class LoadImageModalitiesd(Transform):
         """Return the item with ``image`` ``(N, *S)`` float32 and ``available`` ``(N,)``."""
         source = data[self.key]
         is_array = isinstance(source, (np.ndarray, torch.Tensor))
-        loaded = self.split(source) if is_array else self.read(source)
+        loaded = self.split(source) if is_array else self.read(source, data)
         if loaded.note and self.log:
             logger.warning("%s: %s", loaded.where, loaded.note)
         empty = np.zeros(loaded.shape, np.float32)
@@ -89,14 +93,40 @@ class LoadImageModalitiesd(Transform):
         affine = source.affine if isinstance(source, MetaTensor) else np.eye(voxels.ndim)
         return split_channels(voxels, affine, self.key, self.modalities)
 
-    def read(self, source: Any) -> Sequences:
+    def read(self, source: Any, data: Mapping[Hashable, Any]) -> Sequences:
         """Return what is in the files that an item may name as its image."""
-        is_stack = isinstance(source, (str, Path)) and not Path(source).is_dir()
-        return read_sequences(Path(source) if is_stack else files_of(source), self.modalities, self.memory_limit)
+        files = files_of(source, told_sequence(data.get(SEQUENCE)), bool(data.get(SIBLINGS, True)))
+        return read_sequences(files, self.modalities, self.memory_limit)
 
 
-def files_of(source: Mapping[str, str] | Iterable[str] | str | Path) -> dict[Modality, Path]:
-    """Say which file is which sequence, for the forms that a datalist may use."""
+def told_sequence(choice: Any) -> Modality | None:
+    """Return the sequence that a client's user chose.
+
+    Args:
+        choice: a name; or what MONAI Label hands on where nothing was chosen, all choices, of which the first says so.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    return parse_modality(choice) if isinstance(choice, str) and choice != BY_NAME else None
+
+
+def files_of(
+    source: Mapping[str, str] | Iterable[str] | str | Path, sequence: Modality | None = None, siblings: bool = True
+) -> dict[Modality, Path] | Path:
+    """Say which file is which sequence, for the forms that a datalist may use.
+
+    Args:
+        source: see :class:`LoadImageModalitiesd`.
+        sequence: what one 3-D file is, whatever its name says.
+        siblings: whether to take along what lies beside one 3-D file.
+
+    Returns:
+        The file of each sequence, or the one 4-D file.
+    """
+    if isinstance(source, (str, Path)) and not Path(source).is_dir():
+        one = len(read_nifti(source).shape) == AXES
+        return files_of_image(Path(source), sequence, siblings) if one else Path(source)
     if isinstance(source, (str, Path)):
         cases = find_cases(source)
         if len(cases) > 1 or isinstance(cases[0].files, Path):
