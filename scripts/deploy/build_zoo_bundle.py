@@ -5,8 +5,10 @@ along, as ``scripts.metakd_monai``: its imports, and the names in the configurat
 its requirements, at the versions of constraints.txt, stand in its place. Start MONAI in the bundle's own folder: from
 elsewhere ``scripts`` cannot be imported.
 
-Usage: build_zoo_bundle.py OUTPUT.zip [--weights model.pt]
-Without weights the zip has no models/model.pt.
+The rest is what ``metakd bundle`` writes: weights, expectations, documentation and all licences. The zoo takes files of
+up to 25 MB as they are; a larger one would need an address in ``large_files.yml``, so it is refused.
+
+Usage: build_zoo_bundle.py OUTPUT.zip
 """
 
 import argparse
@@ -17,12 +19,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from metakd_monai.bundle.root import SEGMENTATION_BUNDLE
+from metakd_monai.bundle.root import FILES, SEGMENTATION_BUNDLE
 from metakd_monai.data.files import write_safely
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "metakd_monai"
 HOME = "scripts"  # the folder that MONAI lets bundles import from
+LARGEST = 25 * 2**20  # bytes of a file
 STATED_APART = {"monai", "numpy", "torch"}  # have keys of their own in the metadata
 
 
@@ -45,12 +48,13 @@ def rewrite(path: Path) -> None:
     path.write_text(re.sub(rf"\b{PACKAGE}\b", f"{HOME}.{PACKAGE}", text), encoding="utf-8")
 
 
-def assemble(bundle: Path, weights: Path | None) -> None:
-    """Write the files of the bundle into an empty folder."""
+def assemble(bundle: Path) -> None:
+    """Write the files of the bundle to a new folder."""
     source = REPOSITORY / "bundles" / SEGMENTATION_BUNDLE
-    for name in ("configs", "docs"):
-        shutil.copytree(source / name, bundle / name)
-    shutil.copy(source / "LICENSE", bundle)
+    for path in (path for pattern in FILES for path in source.glob(pattern) if path.is_file()):
+        target = bundle / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
     code = bundle / HOME / PACKAGE
     shutil.copytree(REPOSITORY / PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     (bundle / HOME / "__init__.py").touch()
@@ -60,23 +64,26 @@ def assemble(bundle: Path, weights: Path | None) -> None:
     content = json.loads(metadata.read_text(encoding="utf-8"))
     content["required_packages_version"] = pinned_requirements()
     metadata.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
-    if weights is not None:
-        (bundle / "models").mkdir()
-        shutil.copy(weights, bundle / "models" / "model.pt")
+
+
+def find_large(bundle: Path) -> Path | None:
+    """Return a file that is too large for the zoo's repository; None where there is none."""
+    return next((path for path in bundle.rglob("*") if path.is_file() and path.stat().st_size > LARGEST), None)
 
 
 def main() -> None:
     """Build the zip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--weights", type=Path, help="goes into the zip as models/model.pt")
     options = parser.parse_args()
     if options.output.suffix != ".zip":
         parser.error(f"{options.output} found; expected a name that ends with .zip")
-    if options.weights is not None and not options.weights.is_file():
-        parser.error(f"{options.weights}: no such file; expected weights such as model.pt")
     with tempfile.TemporaryDirectory() as folder:
-        assemble(Path(folder, SEGMENTATION_BUNDLE), options.weights)
+        bundle = Path(folder, SEGMENTATION_BUNDLE)
+        assemble(bundle)
+        large = find_large(bundle)
+        if large is not None:
+            parser.error(f"{large.relative_to(bundle)}: more than 25 MB found; expected smaller files")
         write_safely(
             options.output.absolute(),
             lambda path: shutil.make_archive(str(path.with_suffix("")), "zip", folder, SEGMENTATION_BUNDLE),
