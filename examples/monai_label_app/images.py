@@ -10,6 +10,7 @@ from siblings import choose_siblings
 
 from metakd_monai.data.cases import Case, safe_case_id
 from metakd_monai.data.cases.sequences import NIFTI
+from metakd_monai.errors import UserError
 from metakd_monai.transforms.images import SEQUENCE, SIBLINGS, files_of, told_sequence
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,17 @@ class Images:
             chosen = choose_siblings(path, folder, told, self.fetch_others(folder.name) if siblings else {})
             return Case(name, chosen.files, notes=chosen.notes)
         return Case(name, files_of(path, told, siblings))
+
+    def labelled_files(self) -> set[Path]:
+        """Return all files of cases of which an image is labelled; none of a DICOMweb server's: it fetches no study."""
+        files: set[Path] = set()
+        for image in [] if self.client is not None else self.datastore.get_labeled_images():
+            try:
+                found = self.case_of({"image": self.datastore.get_image_uri(image)}).files
+            except UserError:
+                continue
+            files.update([found] if isinstance(found, Path) else found.values())
+        return files
 
     def fetch_others(self, uid: str) -> dict[Path, Path]:
         """Fetch the other MR series of a series' study; return the image of each by the folder of its DICOM files."""

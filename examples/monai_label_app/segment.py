@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from images import Images
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.transform.writer import Writer
@@ -47,7 +46,7 @@ class Segment(InferTask):
             description=metadata["description"],
             config={**choices, "device": device_list()},
         )
-        self.loaded: tuple[Any, Predictor] | None = None
+        self.loaded: tuple[tuple[int, str], Predictor] | None = None
 
     def is_valid(self) -> bool:
         """Tell whether there are weights."""
@@ -58,26 +57,26 @@ class Segment(InferTask):
         path = self.bundle / "models" / "model.pt"
         return str(path) if path.is_file() or not validate else None
 
-    def predictor(self, device: torch.device | str = "cpu") -> Predictor:
-        """Return what segments, with the weights as they are now."""
-        path = self.bundle / "models" / "model.pt"
-        state = (path.stat().st_mtime_ns, str(device))
+    def predictor(self, device: Any = None) -> Predictor:
+        """Return what segments, with the weights as they are now; on a device that MONAI Label names, or the first."""
+        path, name = self.bundle / "models" / "model.pt", name_to_device(device)
+        state = (path.stat().st_mtime_ns, name)
         if self.loaded is None or self.loaded[0] != state:
-            predictor = Predictor(path, device, et_label=int(Label.ET_2023), postprocessing="auto")
+            predictor = Predictor(path, name, et_label=int(Label.ET_2023), postprocessing="auto")
             self.loaded = (state, predictor)
         return self.loaded[1]
 
-    def find(self, request: dict[str, Any], uncertainty: bool = False) -> tuple[Case, Segmented, dict[str, Any]]:
-        """Segment the case of a request's image; return it, what became of it, and the report."""
-        device = name_to_device(request.get("device") or device_list()[0])
-        predictor, case = self.predictor(device), self.images.case_of(request)
+    def find(self, case: Case, device: Any = None, uncertainty: bool = False) -> tuple[Segmented, dict[str, Any]]:
+        """Segment a case; return what became of it, and the report."""
+        predictor = self.predictor(device)
         settings = predictor.settings_for(case)
         found = segment_case(predictor, case, Outputs(Path(), uncertainty=uncertainty), settings, predictor.read)
-        return case, found, make_report(predictor, case, found, settings)
+        return found, make_report(predictor, case, found, settings)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
         """Segment; return the mask's file and what a client is told of it."""
-        _, found, report = self.find({**self.config(), **request})
+        asked = {**self.config(), **request}
+        found, report = self.find(self.images.case_of(asked), asked["device"])
         for line in (*report["notes"], *report["warnings"]):
             logger.warning("%s: %s", report["case"], line)
         grid = read_nifti(found.item["image"].meta[REFERENCE])
