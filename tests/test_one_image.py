@@ -73,7 +73,7 @@ def test_a_name_of_two_readings_is_refused_with_both(tmp_path):
 
 def test_one_file_of_a_case_is_loaded_as_the_case(cohort):
     case = find_cases(cohort)[0]
-    load = LoadImageModalitiesd()
+    load = LoadImageModalitiesd(one_file=True)
     whole, one = load(case.as_item()), load({"image": str(case.files[T1CE]), SEQUENCE: CHOICES, SIBLINGS: True})
     assert torch.equal(one["image"], whole["image"])
     assert one["available"].tolist() == whole["available"].tolist() == [True] * 4
@@ -82,10 +82,15 @@ def test_one_file_of_a_case_is_loaded_as_the_case(cohort):
     assert torch.equal(alone["image"][2], whole["image"][2])
 
 
+def test_elsewhere_one_file_has_all_channels(cohort):
+    with pytest.raises(UserError, match=r"expected a 4-D file with 4 channels"):
+        LoadImageModalitiesd()({"image": str(find_cases(cohort)[0].files[T2])})
+
+
 def test_an_upload_is_loaded_by_what_its_sender_chose(cohort, tmp_path):
     case = find_cases(cohort)[0]
     upload = shutil.copy(case.files[T2], tmp_path / "tmp3k2x9.nii.gz")
-    load = LoadImageModalitiesd()
+    load = LoadImageModalitiesd(one_file=True)
     assert load({"image": str(upload), SEQUENCE: "t2"})["available"].tolist() == [False, False, False, True]
     with pytest.raises(UserError, match=r"tmp3k2x9.nii.gz: one 3-D image, its name tells no sequence"):
         load({"image": str(upload), SEQUENCE: CHOICES})

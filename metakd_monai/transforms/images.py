@@ -31,9 +31,7 @@ class LoadImageModalitiesd(Transform):
     """Load the sequences of a case as one channel-first image, and say which of them are there.
 
     The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), one
-    4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. It may be one 3-D file too,
-    where its name or the item's ``sequence`` says what it is; the others of its case beside it are taken along, unless
-    the item's ``siblings`` is false. Adds ``available`` ``(N,)``
+    4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
     bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel
     that is 0 or NaN all over is absent. A background other than 0 becomes 0, see
     :func:`~metakd_monai.data.nifti.clear_background`.
@@ -45,6 +43,8 @@ class LoadImageModalitiesd(Transform):
         key: of the image in the item.
         modalities: use only these; None for all that are there.
         memory_limit: GiB of the process, which the case must fit into; None for what is free.
+        one_file: whether the image may be one 3-D file too. Its name or the item's ``sequence`` says what it is; the
+            others of its case beside it are taken along, unless the item's ``siblings`` is false.
         log: whether to log a warning where a background was set to 0; its line is in the image's meta data anyway.
 
     Raises:
@@ -57,11 +57,12 @@ class LoadImageModalitiesd(Transform):
         key: str = "image",
         modalities: str | Iterable[str] | None = None,
         memory_limit: float | None = None,
+        one_file: bool = False,
         log: bool = True,
     ) -> None:
         self.key = key
         self.modalities = parse_modalities(modalities)
-        self.memory_limit, self.log = memory_limit, log
+        self.memory_limit, self.one_file, self.log = memory_limit, one_file, log
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with ``image`` ``(N, *S)`` float32 and ``available`` ``(N,)``."""
@@ -95,7 +96,9 @@ class LoadImageModalitiesd(Transform):
 
     def read(self, source: Any, data: Mapping[Hashable, Any]) -> Sequences:
         """Return what is in the files that an item may name as its image."""
-        files = files_of(source, told_sequence(data.get(SEQUENCE)), bool(data.get(SIBLINGS, True)))
+        is_file = isinstance(source, (str, Path)) and not Path(source).is_dir()
+        told, siblings = told_sequence(data.get(SEQUENCE)), bool(data.get(SIBLINGS, True))
+        files = Path(source) if is_file and not self.one_file else files_of(source, told, siblings)
         return read_sequences(files, self.modalities, self.memory_limit)
 
 
