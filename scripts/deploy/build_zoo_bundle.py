@@ -5,8 +5,8 @@ along, as ``scripts.metakd_monai``: its imports, and the names in the configurat
 its requirements, at the versions of constraints.txt, stand in its place. Start MONAI in the bundle's own folder: from
 elsewhere ``scripts`` cannot be imported.
 
-The rest is what ``metakd bundle`` writes: weights, expectations, documentation and all licences. The zoo takes files of
-up to 25 MB as they are; a larger one would need an address in ``large_files.yml``, so it is refused.
+The rest is what ``metakd bundle`` writes: weights, expectations, documentation and all licences. All files are below
+the 25 MB that the zoo takes as they are, so there is no ``large_files.yml``.
 
 Usage: build_zoo_bundle.py OUTPUT.zip
 """
@@ -25,7 +25,6 @@ from metakd_monai.data.files import write_safely
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "metakd_monai"
 HOME = "scripts"  # the folder that MONAI lets bundles import from
-LARGEST = 25 * 2**20  # bytes of a file
 STATED_APART = {"monai", "numpy", "torch"}  # have keys of their own in the metadata
 
 
@@ -66,11 +65,6 @@ def assemble(bundle: Path) -> None:
     metadata.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
 
 
-def find_large(bundle: Path) -> Path | None:
-    """Return a file that is too large for the zoo's repository; None where there is none."""
-    return next((path for path in bundle.rglob("*") if path.is_file() and path.stat().st_size > LARGEST), None)
-
-
 def main() -> None:
     """Build the zip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -79,11 +73,7 @@ def main() -> None:
     if options.output.suffix != ".zip":
         parser.error(f"{options.output} found; expected a name that ends with .zip")
     with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder, SEGMENTATION_BUNDLE)
-        assemble(bundle)
-        large = find_large(bundle)
-        if large is not None:
-            parser.error(f"{large.relative_to(bundle)}: more than 25 MB found; expected smaller files")
+        assemble(Path(folder, SEGMENTATION_BUNDLE))
         write_safely(
             options.output.absolute(),
             lambda path: shutil.make_archive(str(path.with_suffix("")), "zip", folder, SEGMENTATION_BUNDLE),
