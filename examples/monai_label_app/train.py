@@ -15,6 +15,9 @@ from monailabel.tasks.train.bundle import BundleTrainTask
 class Train(BundleTrainTask):
     """Train the bundle, each case once, whichever of its images is labelled.
 
+    Unless ``pretrained`` is off, the network is that of the weights in use: those that the bundle ships have other
+    widths than the one that ``train.json`` begins anew.
+
     Args:
         bundle: its folder.
         images: of the datastore.
@@ -31,6 +34,15 @@ class Train(BundleTrainTask):
         with tempfile.TemporaryDirectory() as folder:
             self.made = Path(folder)
             return super().__call__(request, datastore)
+
+    def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list[Any]) -> None:
+        """Leave the weights to ``init_weights``, which builds their network too."""
+        self.start = model_pytorch if pretrained else None
+
+    def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Say which weights the training begins with."""
+        overrides["init_weights"] = self.start
+        return overrides
 
     def _fetch_datalist(self, request: dict[str, Any], datastore: Any) -> list[dict[str, Any]]:
         """Return a datalist: of each case a mapping from sequence to file, and its label map."""

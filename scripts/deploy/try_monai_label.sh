@@ -37,12 +37,15 @@ model=$work/apps/monaibundle/model/$bundle
 metakd bundle "$model"
 python scripts/weights/make_test_weights.py "$work/cohort/Simulated_000" "$model/models/model.pt"
 # The only change to the bundle, as anyone makes it whose machine is small: training crops of the cases' size.
-python - "$model/configs/train.json" <<'PYTHON'
+crop() {  # bundle, length of edges
+    python - "$1/configs/train.json" "$2" <<'PYTHON'
 import json, sys
 config = json.load(open(sys.argv[1]))
-config["roi_size"] = [48, 56, 48]
+config["roi_size"] = json.loads(sys.argv[2])
 json.dump(config, open(sys.argv[1], "w"), indent=4)
 PYTHON
+}
+crop "$model" "[48, 56, 48]"
 python scripts/deploy/try_monai_label.py prepare "$work"
 
 start() {  # app, studies
@@ -69,6 +72,7 @@ stop
 export MONAI_LABEL_AUTO_UPDATE_SCORING=false MONAI_LABEL_SESSION_PATH=$work/sessions
 metakd simulate "$work/whole" --cases 3 --seed 0 --shape 96,112,96 --spacing 1.5
 cp -r examples/monai_label_app "$work/app"
+mkdir -p "$work/app/model" && metakd bundle "$work/app/model/$bundle" && crop "$work/app/model/$bundle" "[64, 64, 64]"
 python scripts/deploy/try_label_app.py prepare "$work"
 start "$work/app" "$work/files"
 python scripts/deploy/try_label_app.py files "$work" --url "http://127.0.0.1:$port"
