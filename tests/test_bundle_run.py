@@ -140,7 +140,8 @@ def test_a_loss_that_is_not_finite_ends_the_command_with_a_line(cohort, tmp_path
 def test_inference_writes_masks_equal_to_metakd_predict(trained, cohort, tmp_path):
     arguments = ["--dataset_dir", cohort, "--output_dir", tmp_path / "a", "--weights", trained / "model.pt", *NETWORK]
     bundle(str(CONFIGS / "inference.json"), *arguments, "--modalities", "flair,t1ce", cwd=tmp_path)
-    result = predict(cohort, tmp_path / "b", trained / "model.pt", "--modalities", "flair,t1ce", "--no-preview")
+    options = ["--modalities", "flair,t1ce", "--et-label", "3", "--no-preview"]
+    result = predict(cohort, tmp_path / "b", trained / "model.pt", *options)
     assert result.exit_code == 0, result.output
     cases = find_cases(cohort)
     assert len(list((tmp_path / "a").iterdir())) == len(cases)
@@ -247,9 +248,8 @@ def test_the_bundle_runs_with_the_weights_that_it_ships(shipped, cohort, tmp_pat
     """As given: no option names the network."""
     arguments = ["--dataset_dir", cohort, "--device", "cpu", "--modalities", "flair,t1ce"]
     bundle("configs/inference.json", *arguments, "--output_dir", tmp_path / "a", cwd=shipped)
-    result = predict(
-        cohort, tmp_path / "b", shipped / "models" / "model.pt", "--modalities", "flair,t1ce", "--no-preview"
-    )
+    options = ["--modalities", "flair,t1ce", "--et-label", "3", "--no-preview"]
+    result = predict(cohort, tmp_path / "b", shipped / "models" / "model.pt", *options)
     assert result.exit_code == 0, result.output
     masks = [sorted(folder.glob("*.nii.gz")) for folder in (tmp_path / "a", tmp_path / "b")]
     assert len(masks[0]) == len(masks[1]) == len(find_cases(cohort))

@@ -58,10 +58,11 @@ def weights(cohort, network, tmp_path):
 @pytest.fixture
 def expected(case, weights, tmp_path):
     others = ",".join(m.value for m in Modality if m is not LACKING)
-    result = predict(case, tmp_path / "out", weights, "--modalities", others, "--no-preview")
+    options = ["--modalities", others, "--et-label", "3", "--no-preview"]
+    result = predict(case, tmp_path / "out", weights, *options)
     assert result.exit_code == 0, result.output
     mask = nib.load(tmp_path / "out" / "case.nii.gz")
-    assert set(np.unique(mask.dataobj)) == {0, 1, 2, 4}
+    assert set(np.unique(mask.dataobj)) == {0, 1, 2, 3}
     return mask
 
 
@@ -148,7 +149,8 @@ def test_all_take_the_rule_that_goes_with_the_weights(case, weights, tmp_path, r
     weights.with_name(FILE).write_text(json.dumps(content))
     masks = {}
     for name, options in (("as is", ["--postprocessing", "none"]), ("auto", [])):
-        result = predict(case, tmp_path / name, weights, "--modalities", others, "--no-preview", *options)
+        asked = ["--modalities", others, "--et-label", "3", "--no-preview", *options]
+        result = predict(case, tmp_path / name, weights, *asked)
         assert result.exit_code == 0, result.output
         masks[name] = np.asarray(nib.load(tmp_path / name / "case.nii.gz").dataobj)
     assert json.loads((tmp_path / "auto" / "case.json").read_text())["settings"]["postprocessing"] == rule

@@ -174,7 +174,7 @@ def make_part(
 
 def leave_out_damaged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the items that can be read, label map and grid too; each other one is named in a warning."""
-    load = Compose([LoadImageModalitiesd(log=False), LoadLabeld("label", allow_missing_keys=True)])
+    load = Compose([LoadImageModalitiesd(one_file=True, log=False), LoadLabeld("label", allow_missing_keys=True)])
     readable = []
     for item in tqdm(items, desc="checking files", unit="case", disable=None):
         try:

@@ -13,8 +13,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged, Transform
 
-from metakd_monai.data.cases import check_case_id, find_cases, name_sequences
-from metakd_monai.data.nifti import Sequences, read_sequences, split_channels, write_like
+from metakd_monai.data.cases import check_case_id, files_of_image, find_cases, name_sequences
+from metakd_monai.data.nifti import AXES, Sequences, read_nifti, read_sequences, split_channels, write_like
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality, parse_modalities, parse_modality
 
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 REFERENCE = "reference"  # meta key: the file whose grid and header the image has
 NOTE = "note"  # meta key: a line on what was changed in the image, or nothing
 CASE_ID = "case_id"
+BY_NAME = "by name"  # stands for no choice of a sequence
+SEQUENCE, SIBLINGS = "sequence", "siblings"  # keys of an item: what one 3-D image is, and whether it comes alone
 
 
 class LoadImageModalitiesd(Transform):
@@ -41,6 +43,8 @@ class LoadImageModalitiesd(Transform):
         key: of the image in the item.
         modalities: use only these; None for all that are there.
         memory_limit: GiB of the process, which the case must fit into; None for what is free.
+        one_file: whether the image may be one 3-D file too. Its name or the item's ``sequence`` says what it is; the
+            others of its case beside it are taken along, unless the item's ``siblings`` is false.
         log: whether to log a warning where a background was set to 0; its line is in the image's meta data anyway.
 
     Raises:
@@ -53,17 +57,18 @@ class LoadImageModalitiesd(Transform):
         key: str = "image",
         modalities: str | Iterable[str] | None = None,
         memory_limit: float | None = None,
+        one_file: bool = False,
         log: bool = True,
     ) -> None:
         self.key = key
         self.modalities = parse_modalities(modalities)
-        self.memory_limit, self.log = memory_limit, log
+        self.memory_limit, self.one_file, self.log = memory_limit, one_file, log
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with ``image`` ``(N, *S)`` float32 and ``available`` ``(N,)``."""
         source = data[self.key]
         is_array = isinstance(source, (np.ndarray, torch.Tensor))
-        loaded = self.split(source) if is_array else self.read(source)
+        loaded = self.split(source) if is_array else self.read(source, data)
         if loaded.note and self.log:
             logger.warning("%s: %s", loaded.where, loaded.note)
         empty = np.zeros(loaded.shape, np.float32)
@@ -89,14 +94,42 @@ class LoadImageModalitiesd(Transform):
         affine = source.affine if isinstance(source, MetaTensor) else np.eye(voxels.ndim)
         return split_channels(voxels, affine, self.key, self.modalities)
 
-    def read(self, source: Any) -> Sequences:
+    def read(self, source: Any, data: Mapping[Hashable, Any]) -> Sequences:
         """Return what is in the files that an item may name as its image."""
-        is_stack = isinstance(source, (str, Path)) and not Path(source).is_dir()
-        return read_sequences(Path(source) if is_stack else files_of(source), self.modalities, self.memory_limit)
+        is_file = isinstance(source, (str, Path)) and not Path(source).is_dir()
+        told, siblings = told_sequence(data.get(SEQUENCE)), bool(data.get(SIBLINGS, True))
+        files = Path(source) if is_file and not self.one_file else files_of(source, told, siblings)
+        return read_sequences(files, self.modalities, self.memory_limit)
 
 
-def files_of(source: Mapping[str, str] | Iterable[str] | str | Path) -> dict[Modality, Path]:
-    """Say which file is which sequence, for the forms that a datalist may use."""
+def told_sequence(choice: Any) -> Modality | None:
+    """Return the sequence that a client's user chose.
+
+    Args:
+        choice: a name; or what MONAI Label hands on where nothing was chosen, all choices, of which the first says so.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    return parse_modality(choice) if isinstance(choice, str) and choice != BY_NAME else None
+
+
+def files_of(
+    source: Mapping[str, str] | Iterable[str] | str | Path, sequence: Modality | None = None, siblings: bool = True
+) -> dict[Modality, Path] | Path:
+    """Say which file is which sequence, for the forms that a datalist may use.
+
+    Args:
+        source: see :class:`LoadImageModalitiesd`.
+        sequence: what one 3-D file is, whatever its name says.
+        siblings: whether to take along what lies beside one 3-D file.
+
+    Returns:
+        The file of each sequence, or the one 4-D file.
+    """
+    if isinstance(source, (str, Path)) and not Path(source).is_dir():
+        one = len(read_nifti(source).shape) == AXES
+        return files_of_image(Path(source), sequence, siblings) if one else Path(source)
     if isinstance(source, (str, Path)):
         cases = find_cases(source)
         if len(cases) > 1 or isinstance(cases[0].files, Path):

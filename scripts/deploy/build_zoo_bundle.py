@@ -5,8 +5,10 @@ along, as ``scripts.metakd_monai``: its imports, and the names in the configurat
 its requirements, at the versions of constraints.txt, stand in its place. Start MONAI in the bundle's own folder: from
 elsewhere ``scripts`` cannot be imported.
 
-Usage: build_zoo_bundle.py OUTPUT.zip [--weights model.pt]
-Without weights the zip has no models/model.pt.
+The rest is what ``metakd bundle`` writes: weights, expectations, documentation and all licences. All files are below
+the 25 MB that the zoo takes as they are, so there is no ``large_files.yml``.
+
+Usage: build_zoo_bundle.py OUTPUT.zip
 """
 
 import argparse
@@ -17,7 +19,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from metakd_monai.bundle.root import SEGMENTATION_BUNDLE
+from metakd_monai.bundle.root import FILES, SEGMENTATION_BUNDLE
 from metakd_monai.data.files import write_safely
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,12 +47,13 @@ def rewrite(path: Path) -> None:
     path.write_text(re.sub(rf"\b{PACKAGE}\b", f"{HOME}.{PACKAGE}", text), encoding="utf-8")
 
 
-def assemble(bundle: Path, weights: Path | None) -> None:
-    """Write the files of the bundle into an empty folder."""
+def assemble(bundle: Path) -> None:
+    """Write the files of the bundle to a new folder."""
     source = REPOSITORY / "bundles" / SEGMENTATION_BUNDLE
-    for name in ("configs", "docs"):
-        shutil.copytree(source / name, bundle / name)
-    shutil.copy(source / "LICENSE", bundle)
+    for path in (path for pattern in FILES for path in source.glob(pattern) if path.is_file()):
+        target = bundle / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
     code = bundle / HOME / PACKAGE
     shutil.copytree(REPOSITORY / PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     (bundle / HOME / "__init__.py").touch()
@@ -60,23 +63,17 @@ def assemble(bundle: Path, weights: Path | None) -> None:
     content = json.loads(metadata.read_text(encoding="utf-8"))
     content["required_packages_version"] = pinned_requirements()
     metadata.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
-    if weights is not None:
-        (bundle / "models").mkdir()
-        shutil.copy(weights, bundle / "models" / "model.pt")
 
 
 def main() -> None:
     """Build the zip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--weights", type=Path, help="goes into the zip as models/model.pt")
     options = parser.parse_args()
     if options.output.suffix != ".zip":
         parser.error(f"{options.output} found; expected a name that ends with .zip")
-    if options.weights is not None and not options.weights.is_file():
-        parser.error(f"{options.weights}: no such file; expected weights such as model.pt")
     with tempfile.TemporaryDirectory() as folder:
-        assemble(Path(folder, SEGMENTATION_BUNDLE), options.weights)
+        assemble(Path(folder, SEGMENTATION_BUNDLE))
         write_safely(
             options.output.absolute(),
             lambda path: shutil.make_archive(str(path.with_suffix("")), "zip", folder, SEGMENTATION_BUNDLE),

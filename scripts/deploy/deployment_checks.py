@@ -22,10 +22,10 @@ def stack(case: Any) -> nib.Nifti1Image:
 
 
 def predict(case: Path, output: Path, weights: Path, modalities: list[str]) -> nib.Nifti1Image:
-    """Return the mask of ``metakd predict``."""
+    """Return the mask of ``metakd predict``, with the values that the bundle writes."""
     shutil.rmtree(output, ignore_errors=True)
     command = ["metakd", "predict", str(case), "--output", str(output), "--weights", str(weights)]
-    options = ["--modalities", ",".join(modalities), "--no-preview", "--device", "cpu"]
+    options = ["--modalities", ",".join(modalities), "--et-label", "3", "--no-preview", "--device", "cpu"]
     subprocess.run([*command, *options], check=True, capture_output=True)
     return read(next(output.glob("*.nii.gz")))
 

@@ -33,6 +33,7 @@ def prepare(work: Path) -> None:
     number = list(Modality).index(LACKING)
     zeroed = voxels.copy()
     zeroed[..., number] = 0
+    shutil.copy(cases[0].files[Modality.T2], inputs / "unnamed.nii.gz")
     for name, content in {
         "zeroed": zeroed,
         "three_channels": np.delete(voxels, number, axis=-1),
@@ -49,18 +50,20 @@ class Session:
     Args:
         work: folder that ``prepare`` filled.
         url: of the server.
+        app: the server's, in that folder.
+        cohort: of cases in that folder, the first of which is asked for.
     """
 
-    def __init__(self, work: Path, url: str) -> None:
+    def __init__(self, work: Path, url: str, app: str = "apps/monaibundle", cohort: str = "cohort") -> None:
         from monailabel.client import MONAILabelClient
 
         self.work, self.url = work, url
         downloads = work / "downloads"  # in /tmp, a server on the same machine would remove them as its own
         downloads.mkdir(exist_ok=True)
         self.client = MONAILabelClient(url, str(downloads))
-        self.models = work / "apps" / "monaibundle" / "model" / BUNDLE / "models"
-        self.case = find_cases(work / "cohort")[0]
-        self.folder = work / "cohort" / self.case.case_id
+        self.models = work / app / "model" / BUNDLE / "models"
+        self.case = find_cases(work / cohort)[0]
+        self.folder = work / cohort / self.case.case_id
 
     def infer(self, where: str = "", file: str | None = None, **options: Any) -> nib.Nifti1Image:
         """Return the mask of one request, of an image on the server or of a file to upload."""
@@ -146,6 +149,12 @@ def infer(session: Session) -> None:
     same("POST /infer, folder of three files", session.infer(str(inputs / "three")), incomplete)
     files = [str(path) for path in sorted((inputs / "three").glob("*.nii.gz")) if "seg" not in path.name]
     same("POST /infer, list of three files", session.infer("list", image=files), incomplete)
+    one = session.folder / f"{session.case.case_id}_{LACKING.value}.nii.gz"
+    same("POST /infer, one 3-D file with its siblings", session.infer(str(one)), complete)
+    alone = session.infer(str(one), siblings=False)
+    same("POST /infer, one 3-D file alone", alone, session.expected([LACKING.value]))
+    unnamed = session.infer(file=str(inputs / "unnamed.nii.gz"), sequence="t2")
+    same("POST /infer, one 3-D file uploaded, sequence t2 chosen", unnamed, session.expected(["t2"]))
 
 
 def batch(session: Session) -> None:
@@ -161,6 +170,7 @@ def bad_input(session: Session) -> None:
     inputs = session.work / "inputs"
     session.refused("unknown model", "no model 'unknown'", model="unknown", file=str(inputs / "zeroed.nii.gz"))
     session.refused("three channels", "expected a 4-D file with 4 channels", file=str(inputs / "three_channels.nii.gz"))
+    session.refused("3-D, no name", "expected a choice of sequence (flair,", file=str(inputs / "unnamed.nii.gz"))
     session.refused("empty volume", "no modality left", file=str(inputs / "empty.nii.gz"))
     import torch
 

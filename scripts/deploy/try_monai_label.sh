@@ -18,7 +18,7 @@ if [ "$(cat "$env/installed" 2>/dev/null || true)" != "$(cksum < scripts/deploy/
     [ -x "$env/bin/python" ] || python3 -m venv "$env"
     # The constraints hold for the isolated build of sam2 too, which would fetch another PyTorch.
     PIP_CONSTRAINT=$root/scripts/deploy/constraints-monailabel.txt pip install --quiet --disable-pip-version-check \
-        monailabel "dicomweb-client[gcp]" "$root"
+        monailabel "dicomweb-client[gcp]" dcmqi "$root"
     cksum < scripts/deploy/constraints-monailabel.txt > "$env/installed"
 fi
 pip install --quiet --disable-pip-version-check --no-deps "$root"
@@ -37,29 +37,66 @@ model=$work/apps/monaibundle/model/$bundle
 metakd bundle "$model"
 python scripts/weights/make_test_weights.py "$work/cohort/Simulated_000" "$model/models/model.pt"
 # The only change to the bundle, as anyone makes it whose machine is small: training crops of the cases' size.
-python - "$model/configs/train.json" <<'PYTHON'
+crop() {  # bundle, length of edges
+    python - "$1/configs/train.json" "$2" <<'PYTHON'
 import json, sys
 config = json.load(open(sys.argv[1]))
-config["roi_size"] = [48, 56, 48]
+config["roi_size"] = json.loads(sys.argv[2])
 json.dump(config, open(sys.argv[1], "w"), indent=4)
 PYTHON
+}
+crop "$model" "[48, 56, 48]"
 python scripts/deploy/try_monai_label.py prepare "$work"
 
-say "Server on 127.0.0.1:$port"
-monailabel start_server --app "$work/apps/monaibundle" --studies "$work/studies" \
-    --host 127.0.0.1 --port "$port" --conf models "$bundle" --conf sam2 false > "$work/server.log" 2>&1 &
-server=$!
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null || true' EXIT
-for _ in $(seq 300); do
-    curl -fs "http://127.0.0.1:$port/info/" > /dev/null && break
-    kill -0 $server 2>/dev/null || { tail -n 20 "$work/server.log"; echo "label: the server did not start" >&2; exit 1; }
-    sleep 1
-done
+start() {  # app, studies
+    say "Server on 127.0.0.1:$port: $(basename "$1"), $2"
+    monailabel start_server --app "$1" --studies "$2" --host 127.0.0.1 --port "$port" \
+        --conf models "$bundle" --conf sam2 false > "$work/server.log" 2>&1 &
+    server=$!
+    for _ in $(seq 300); do
+        curl -fs "http://127.0.0.1:$port/info/" > /dev/null && return
+        kill -0 $server 2>/dev/null || { tail -n 20 "$work/server.log"; echo "label: the server did not start" >&2; exit 1; }
+        sleep 1
+    done
+}
 
-say "Client"
+stop() { for process in $server $orthanc; do kill "$process" 2>/dev/null && wait "$process" 2>/dev/null || true; done; }
+server='' orthanc=''
+trap stop EXIT
+
+start "$work/apps/monaibundle" "$work/studies"
 python scripts/deploy/try_monai_label.py use "$work" --url "http://127.0.0.1:$port" ${real:+--real-case "$real"}
+stop
 
-say "Stopping the server (process $server)"
-kill $server && wait $server || true
-trap - EXIT
+# Our own app, with the weights that the bundle ships.
+export MONAI_LABEL_AUTO_UPDATE_SCORING=false MONAI_LABEL_SESSION_PATH=$work/sessions
+metakd simulate "$work/whole" --cases 3 --seed 0 --shape 96,112,96 --spacing 1.5
+cp -r examples/monai_label_app "$work/app"
+mkdir -p "$work/app/model" && metakd bundle "$work/app/model/$bundle" && crop "$work/app/model/$bundle" "[64, 64, 64]"
+python scripts/deploy/try_label_app.py prepare "$work"
+start "$work/app" "$work/files"
+python scripts/deploy/try_label_app.py files "$work" --url "http://127.0.0.1:$port"
+stop
+
+plugin=/usr/share/orthanc/plugins/libOrthancDicomWeb.so
+if command -v Orthanc > /dev/null && [ -e $plugin ] && command -v itkimage2segimage > /dev/null; then
+    # An examination as DICOM; pydicom of today writes it, that of MONAI Label is older.
+    pip install --quiet --disable-pip-version-check --no-deps --target "$work/pydicom3" "pydicom>=3"
+    PYTHONPATH=$work/pydicom3 python scripts/deploy/make_dicom_series.py "$work/whole/Simulated_000" "$work/dicom" \
+        --nifti "$work/dicom_nifti"
+    say "Orthanc on 127.0.0.1:18042"
+    cat > "$work/orthanc.json" <<JSON
+{"Name": "TRIAL", "StorageDirectory": "$work/orthanc", "IndexDirectory": "$work/orthanc", "HttpPort": 18042,
+ "DicomServerEnabled": false, "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": ["$plugin"]}
+JSON
+    Orthanc "$work/orthanc.json" > "$work/orthanc.log" 2>&1 &
+    orthanc=$!
+    until curl -fs http://127.0.0.1:18042/system > /dev/null; do kill -0 $orthanc; sleep 1; done
+    export MONAI_LABEL_DICOMWEB_SEARCH_FILTER='{"Modality": "MR"}' MONAI_LABEL_DICOMWEB_CACHE_PATH=$work/cache
+    rm -rf "$work/app" && cp -r examples/monai_label_app "$work/app"
+    start "$work/app" http://127.0.0.1:18042/dicom-web
+    python scripts/deploy/try_label_app.py dicom "$work" --url "http://127.0.0.1:$port"
+else
+    echo "skipped: DICOMweb (needs Debian's orthanc and orthanc-dicomweb, and dcmqi of PyPI in the environment)"
+fi
 echo "done"

@@ -8,6 +8,7 @@ from metakd_monai.data.cases.ids import OWN_SUFFIXES, check_case_id, safe_case_i
 from metakd_monai.data.cases.label_names import is_label, read_label
 from metakd_monai.data.cases.name_table import NameTable, read_name_table
 from metakd_monai.data.cases.naming import name_files
+from metakd_monai.data.cases.one_image import files_of_image
 from metakd_monai.data.cases.sequences import NIFTI, Ambiguous, recognise
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Case",
     "NameTable",
     "check_case_id",
+    "files_of_image",
     "find_cases",
     "find_labelled",
     "group_names",

@@ -1,0 +1,77 @@
+"""From an image of MONAI Label's datastore to the case that it belongs to."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from siblings import choose_siblings
+
+from metakd_monai.data.cases import Case, safe_case_id
+from metakd_monai.data.cases.sequences import NIFTI
+from metakd_monai.errors import UserError
+from metakd_monai.transforms.images import SEQUENCE, SIBLINGS, files_of, told_sequence
+
+logger = logging.getLogger(__name__)
+
+
+class Images:
+    """The images of a datastore, each with its case.
+
+    Args:
+        datastore: of files, or of a DICOMweb server, whose images are series.
+    """
+
+    def __init__(self, datastore: Any) -> None:
+        self.datastore = datastore
+        self.client = getattr(datastore, "_client", None)  # of DICOMweb
+
+    def case_of(self, request: dict[str, Any]) -> Case:
+        """Return the case of a request's image.
+
+        Args:
+            request: ``image``, a file, a folder or a list of files; and what the user chose, if anything: ``sequence``,
+                which the image is, and ``siblings``, whether the others of its case are taken along.
+
+        Raises:
+            UserError: where nobody says which sequence an image is.
+        """
+        image, told = request["image"], told_sequence(request.get(SEQUENCE))
+        siblings = bool(request.get(SIBLINGS, True))
+        if not isinstance(image, str):
+            return Case("list", files_of(image))
+        path = Path(image)
+        name = safe_case_id(NIFTI.sub("", path.name))
+        folder = path.with_name(NIFTI.sub("", path.name))
+        if self.client is not None and folder.is_dir():  # where the datastore keeps the series' DICOM files
+            chosen = choose_siblings(path, folder, told, self.fetch_others(folder.name) if siblings else {})
+            return Case(name, chosen.files, notes=chosen.notes)
+        return Case(name, files_of(path, told, siblings))
+
+    def labelled_files(self) -> set[Path]:
+        """Return all files of cases of which an image is labelled; none of a DICOMweb server's: it fetches no study."""
+        files: set[Path] = set()
+        for image in [] if self.client is not None else self.datastore.get_labeled_images():
+            try:
+                found = self.case_of({"image": self.datastore.get_image_uri(image)}).files
+            except UserError:
+                continue
+            files.update([found] if isinstance(found, Path) else found.values())
+        return files
+
+    def fetch_others(self, uid: str) -> dict[Path, Path]:
+        """Fetch the other MR series of a series' study; return the image of each by the folder of its DICOM files."""
+        study = self.datastore.get_image_info(uid)["StudyInstanceUID"]
+        found = self.client.search_for_series(study_instance_uid=study, search_filters={"Modality": "MR"})
+        fetched = {}
+        for other in sorted(str(series["0020000E"]["Value"][0]) for series in found):
+            if other == uid:
+                continue
+            try:
+                image = Path(self.datastore.get_image_uri(other))
+            except RuntimeError as error:  # ITK's, of what is no volume
+                logger.warning("series %s: passed over, no volume (%s)", other, str(error).strip().splitlines()[-1])
+                continue
+            fetched[image.with_name(NIFTI.sub("", image.name))] = image
+        return fetched

@@ -1,0 +1,75 @@
+"""One series of a study, and which of the others go with it. No MONAI Label is needed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metakd_monai.apps.raw.dicom_choice import choose_series, tell
+from metakd_monai.apps.raw.dicom_headers import DicomSeries, find_dicom
+from metakd_monai.data.nifti import check_grid, read_nifti
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import MODALITY_NAMES, Modality
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The image of each sequence, and what was taken for what, passed over, left out, and why."""
+
+    files: dict[Modality, Path]
+    notes: tuple[str, ...]
+
+
+def choose_siblings(image: Path, folder: Path, sequence: Modality | None, others: Mapping[Path, Path]) -> Chosen:
+    """Say which sequence a series is, and choose the other sequences of its study on its grid.
+
+    Args:
+        image: the series as NIfTI.
+        folder: of its DICOM files.
+        sequence: what it is, whatever its description says; None to go by that.
+        others: images of the study's other series, by the folders of their DICOM files.
+
+    Raises:
+        UserError: where nobody says which sequence the series is.
+    """
+    own = read_series(folder)
+    found = sequence or name_series(own)
+    study = [own, *(read_series(other) for other in others)]
+    chosen = choose_series(study, {found: own.series_uid})
+    images = {own.series_uid: image, **{other.name: path for other, path in others.items()}}
+    files, notes = {}, list(chosen.notes)
+    for modality, series in chosen.series.items():
+        if on_grid_of(image, images[series.series_uid]):
+            files[modality] = images[series.series_uid]
+        else:
+            notes.append(f"{modality.value}: {series.name} left out, it is on another grid than the image")
+    return Chosen(files, tuple(notes))
+
+
+def read_series(folder: Path) -> DicomSeries:
+    """Read the headers of the one series in a folder; raises UserError for what is none."""
+    found = [series for study in find_dicom(folder).values() for series in study]
+    if not found:
+        raise UserError(f"{folder}: no MR series found; expected the DICOM files of one")
+    return max(found, key=lambda series: len(series.frames))
+
+
+def name_series(series: DicomSeries) -> Modality:
+    """Return which sequence a series is; raises UserError where its description and parameters do not say."""
+    kinship = tell(series)
+    if kinship.found is None:
+        raise UserError(
+            f"series {series.name!r}: {kinship.reason}; expected a choice of sequence ({', '.join(MODALITY_NAMES)})"
+        )
+    return kinship.found
+
+
+def on_grid_of(image: Path, other: Path) -> bool:
+    """Tell whether two NIfTI files are on one grid."""
+    first, second = read_nifti(image), read_nifti(other)
+    try:
+        check_grid(other, second.shape, second.affine, first.shape, first.affine, "the image")
+    except UserError:
+        return False
+    return True

@@ -1,0 +1,62 @@
+"""From one image to its case: which sequence it is, and the others of its case that lie beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metakd_monai.data.cases.case_folders import nifti_names
+from metakd_monai.data.cases.groups import group_names
+from metakd_monai.data.cases.label_names import is_label
+from metakd_monai.data.cases.sequences import NIFTI, Ambiguous, read_sequence, recognise
+from metakd_monai.data.cases.shared import clean
+from metakd_monai.errors import UserError
+from metakd_monai.vocabulary import MODALITY_NAMES, Modality
+
+
+def files_of_image(path: Path, sequence: Modality | None = None, siblings: bool = True) -> dict[Modality, Path]:
+    """Say which sequence an image is, and which files beside it are the other sequences of its case.
+
+    Siblings are those whose names begin as the image's does, up to the words on the sequence; other patients' images
+    may lie in the folder. An image whose name tells no sequence has none.
+
+    Args:
+        path: of a 3-D image.
+        sequence: what it is, whatever its name says; None to go by that.
+        siblings: whether to take the others along.
+
+    Raises:
+        UserError: where nobody says which sequence it is, or it is not clear which its siblings are.
+    """
+    found = sequence or read(path)
+    beside = find_siblings(path) if siblings else {}
+    files = {**beside, found: path}
+    return {modality: files[modality] for modality in Modality if modality in files}
+
+
+def find_siblings(path: Path) -> dict[Modality, Path]:
+    """Return the other sequences of an image's case that lie beside it; none of a copy, such as ``A_flair_bias``."""
+    beginning = begin(path.name)
+    groups = group_names([name for name in nifti_names(path.parent) if begin(name) == beginning])
+    problem = next((group.problem for group in groups if group.problem), None)
+    if problem is not None:
+        raise UserError(f"{path.parent}: {problem}; or the image without its siblings")
+    chosen = next((group.files for group in groups if path.name in group.files.values()), {})
+    return {modality: path.parent / name for modality, name in chosen.items() if name != path.name}
+
+
+def begin(name: str) -> str:
+    """Return what stands in a file's name before the words on its sequence: the case's part."""
+    stem = NIFTI.sub("", name)
+    return clean(stem[: read_sequence(stem).start])
+
+
+def read(path: Path) -> Modality:
+    """Return the sequence that an image's own name tells; raises UserError where it tells none, or several."""
+    named = None if is_label(path.name) else recognise(path.name)
+    if isinstance(named, Modality):
+        return named
+    said = f"may be {named} by its name" if isinstance(named, Ambiguous) else "its name tells no sequence"
+    raise UserError(
+        f"{path}: one 3-D image, {said}; expected a choice of sequence ({', '.join(MODALITY_NAMES)}), a name such as"
+        f" <case>_flair.nii.gz, or a 4-D file with {len(Modality)} channels"
+    )
