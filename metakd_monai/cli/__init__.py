@@ -24,10 +24,12 @@ from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.prepare_raw import prepare
+from metakd_monai.cli.report import report
 from metakd_monai.cli.simulate import simulate
 from metakd_monai.cli.study import study
 from metakd_monai.cli.submission import submission
 from metakd_monai.cli.train import train
+from metakd_monai.cli.view import view
 from metakd_monai.errors import UserError
 from metakd_monai.processes.endings import DEBUG
 
@@ -58,6 +60,8 @@ SEGMENTATION = (
     train,
     prepare,
     predict,
+    report,
+    view,
     back,
     export,
     evaluate,
