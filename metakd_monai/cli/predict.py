@@ -61,9 +61,7 @@ def file_option(modality: Modality) -> Any:
 @click.option("--save-probabilities", is_flag=True, help="Also write ET, TC and WT probabilities (4-D NIfTI).")
 @click.option("--save-uncertainty", is_flag=True, help="Also write a map of uncertainty in bits, 0 to 1 (NIfTI).")
 @click.option("--no-preview", is_flag=True, help="Write no PNG.")
-@click.option(
-    "--report", is_flag=True, help="Write a page with a viewer for each case, and index.html (metakd report)."
-)
+@click.option("--report", is_flag=True, help="Write a page with a viewer for each case (metakd report).")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
 @choice_option(
     "--precision",

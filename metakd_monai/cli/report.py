@@ -44,7 +44,5 @@ def make_report(results: Sequence[CaseResult], jobs: int) -> bool:
     for page in told:
         click.echo(f"{page.case_id}: {'no page' if page.failed else 'page without viewer'}: {page.problem}", err=True)
     failed = sum(page.failed for page in told)
-    click.echo(
-        f"{len(results) - failed} of {len(results)} pages; {index} lists them (metakd view {results[0].directory})"
-    )
+    click.echo(f"{len(results) - failed} of {len(results)} pages; {index} lists them")
     return not failed

@@ -91,7 +91,7 @@ def render(result: CaseResult, volumes: Volumes | None, problem: str | None, sou
         room = MOST_BYTES - TEXT_BYTES - len(pack_niivue()) - sum(len(text or "") for text in pictures.values())
         view = describe_view(volumes, cutout, room)
         shown = describe_shown(view["levels"], cutout.step)
-        thumbnail = draw_slice(volumes, next(iter(view["images"])))
+        thumbnail = draw_slice(volumes, cutout)
     warnings = [*report["warnings"], *([f"No viewer: {problem}"] if problem else [])]
     return (
         templates()
@@ -175,9 +175,10 @@ def describe_shown(levels: int, step: int) -> str:
     return f"The viewer shows {levels + 1} shades of grey{coarse}; the mask was made from the whole files."
 
 
-def draw_slice(volumes: Volumes, name: str) -> str:
-    """Return a thumbnail: the axial slice with most of the largest tumour."""
+def draw_slice(volumes: Volumes, cutout: Cutout) -> str:
+    """Return a thumbnail: the axial slice with most of the largest tumour, in the first sequence."""
     turn = ornt_transform(io_orientation(volumes.affine), axcodes2ornt(WORKING_AXES))
-    image, labels = (apply_orientation(volume, turn) for volume in (volumes.images[name], volumes.labels))
+    shown = next(iter(volumes.images.values())), volumes.labels
+    image, labels = (apply_orientation(volume[cutout.part], turn) for volume in shown)
     index = busiest_slice(largest_tumour(labels), 2)
     return draw_thumbnail(blend(cut(image, 2, index), cut(labels, 2, index)))

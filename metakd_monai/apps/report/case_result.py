@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from metakd_monai.data.cases import check_case_id
 from metakd_monai.data.files import read_record
 from metakd_monai.data.nifti import read_label_of, read_nifti, read_sequences, read_voxels
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import ET_LABELS, Label, parse_modalities, parse_modality
 
-NEEDED = {"case": str, "files": (str, dict), "modalities": dict, "notes": list, "volumes_ml": dict, "warnings": list}
+NEEDED: dict[str, Any] = {
+    "case": str,
+    "files": (str, dict),
+    "modalities": dict,
+    "notes": list,
+    "volumes_ml": dict,
+    "warnings": list,
+}
 ET_SHOWN = int(Label.ET_2023)  # values of a shown mask are 1, 2 and 3
 
 
@@ -68,9 +74,7 @@ def find_results(folder: Path) -> list[CaseResult]:
     found = [read_result(file) for file in sorted(folder.glob("*.json"))]
     results = [result for result in found if result is not None]
     if not results:
-        raise UserError(
-            f"{folder}: no case found; expected a folder in which metakd predict wrote CASE.json and CASE.nii.gz"
-        )
+        raise UserError(f"{folder}: no case found; expected CASE.json and CASE.nii.gz, as metakd predict writes them")
     return results
 
 
@@ -79,7 +83,6 @@ def read_result(file: Path) -> CaseResult | None:
     report = read_record(file)
     if any(not isinstance(report.get(name), kind) for name, kind in NEEDED.items()):
         return None
-    check_case_id(report["case"], str(file))
     result = CaseResult(file.parent, report)
     return result if f"{result.case_id}.json" == file.name and result.beside(".nii.gz").is_file() else None
 

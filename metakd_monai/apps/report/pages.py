@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from metakd_monai.apps.report.case_page import write_case_page
 from metakd_monai.apps.report.case_result import CaseResult
-from metakd_monai.apps.report.cohort_page import write_cohort_page
 from metakd_monai.errors import explain
 from metakd_monai.processes.workers import Dispatcher, Processes
 
@@ -32,6 +30,8 @@ class PageWriter:
 
     def do(self, task: CaseResult, following: CaseResult | None = None) -> Written:
         """Write a case's page; whatever is wrong with it is told, not raised."""
+        from metakd_monai.apps.report.case_page import write_case_page  # a lean process starts without matplotlib
+
         try:
             return Written(task.case_id, write_case_page(task))
         except Exception as error:  # whatever is wrong with one case, the others are done
@@ -56,6 +56,8 @@ def write_pages(
     Raises:
         UserError: when the cohort's page cannot be written.
     """
+    from metakd_monai.apps.report.cohort_page import write_cohort_page  # as above
+
     with closing(write_each(results, jobs)) as written:
         told = [page for page in progress(written) if page.problem]
     failed = {page.case_id for page in told if page.failed}
