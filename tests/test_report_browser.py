@@ -115,7 +115,7 @@ def test_toggles_and_sliders_change_what_is_shown(case, heard):
     move(case, "opacity", 100)
     filled = coloured(look(case))
     case.get_by_label("Outline only").check()
-    assert none < coloured(look(case)) < 0.8 * filled
+    assert none < coloured(look(case)) < 0.95 * filled
     case.get_by_label("Show, dark red to white").check()
     assert coloured(look(case)) > 2 * whole
     assert heard == []

@@ -20,6 +20,8 @@ from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
 from metakd_monai.cli.bundle import bundle
 from metakd_monai.cli.datalist import datalist
+from metakd_monai.cli.demo import demo
+from metakd_monai.cli.doctor import doctor
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
@@ -55,6 +57,7 @@ def check_working_folder() -> None:
 
 
 SEGMENTATION = (
+    demo,
     simulate,
     datalist,
     train,
@@ -70,6 +73,7 @@ SEGMENTATION = (
     tune_postprocessing,
     submission,
     bundle,
+    doctor,
 )
 CLASSIFICATION = (avmnist, adni_prepare, adni_simulate)
 
