@@ -71,7 +71,4 @@ def serve_page(page: Path, port: int) -> None:
     with open_server(page.parent, port) as server:
         host, found = server.server_address[:2]
         click.echo(f"http://{host!s}:{found}/{quote(page.name)} (Ctrl-C ends it)")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            click.echo("ended")
+        server.serve_forever()

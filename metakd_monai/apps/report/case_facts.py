@@ -69,7 +69,7 @@ def list_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Code (SHA-256)": settings.get("code_sha256", UNKNOWN),
         "Weights": Path(report.get("weights", UNKNOWN)).name,
         "Weights (SHA-256)": settings.get("weights_sha256", UNKNOWN),
-        "Dice of these sequences": expected.get("measured", expected.get("note", UNKNOWN)),
+        "Expected Dice from": expected.get("measured", expected.get("note", UNKNOWN)),
         "Computed": "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in compute.items()),
         "Post-processing": settings.get("postprocessing", UNKNOWN),
         "Label of enhancing tumour in the file": settings.get("et_label", UNKNOWN),
