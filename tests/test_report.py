@@ -247,13 +247,11 @@ def test_the_picture_of_a_raw_preparation_is_in_the_page(out, cohort, tmp_path):
 
 
 def test_view_finds_the_page(out):
-    results = find_results(out)
-    assert choose_page(out, results) == out / "index.html"
-    assert choose_page(out, results[:1]) == out / "A.html"
+    assert choose_page(out) == out / "index.html"
     for name in ("B", "B.json", "B.nii.gz", "B.html"):
-        assert choose_page(out / name, results) == out / "B.html"
+        assert choose_page(out / name) == out / "B.html"
     with pytest.raises(UserError, match=r"nobody: no such case; expected one of .*A\.json"):
-        choose_page(out / "nobody", results)
+        choose_page(out / "nobody")
 
 
 def ask(port, path, host="127.0.0.1"):
@@ -282,3 +280,33 @@ def test_only_pages_are_served_and_only_to_this_machine(out):
         with pytest.raises(UserError, match=f"port {port}: cannot be used"):
             open_server(out, port)
         server.shutdown()
+
+
+def test_a_benchmark_has_its_pictures_and_its_worst_cases_first(tmp_path):
+    lines = ["case,subset,region,postprocessing,metric,value"]
+    for case, dice in (("good", 0.9), ("<b>bad", 0.2), ("fair", 0.5)):
+        lines += [f"{case},{subset},WT,none,Dice,{dice}" for subset in ("flair", "flair+t1ce")]
+        lines += [f"{case},flair,WT,other,Dice,0", f"{case},flair,WT,none,Hausdorff95,7"]
+    (tmp_path / "scores.csv").write_text("\n".join([*lines, ""]))
+    (tmp_path / "heatmap.png").write_bytes(b"\x89PNG")
+    (tmp_path / "good.html").touch()
+    result = run("report", tmp_path)
+    assert result.exit_code == 0, result.output
+    page = Reader(tmp_path / "index.html")
+    cells = [cell["data-value"] for cell in page.of("td")]
+    assert cells[::4] == ["<b>bad", "fair", "good", "flair", "flair+t1ce"]
+    assert cells[3::4] == ["0.200", "0.500", "0.900", "0.533", "0.533"]
+    assert [link["href"] for link in page.of("a")] == ["good.html"]
+    assert [image["alt"] for image in page.of("img")] == ["Mean Dice of each subset"]
+
+
+def test_a_training_has_its_curves(tmp_path):
+    rows = [f"{n},{1 / n},{0.5 if n % 2 else ''}" for n in range(1, 201)]
+    (tmp_path / "training.csv").write_text("\n".join(["iteration,loss,lr", *rows, ""]))
+    assert run("report", tmp_path).exit_code == 0
+    page = Reader(tmp_path / "index.html")
+    assert [image["alt"] for image in page.of("img")] == ["training.csv"]
+    (tmp_path / "training.csv").write_text("iteration,loss\n1,x\n")
+    result = run("report", tmp_path)
+    assert result.exit_code == 2
+    assert "training.csv: 'x' found (loss); expected numbers" in result.output

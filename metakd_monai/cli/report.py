@@ -21,14 +21,24 @@ def report(ctx: click.Context, output: Path, jobs: int) -> None:
     """Write a page with a viewer for each case of OUTPUT, the folder of metakd predict, and index.html for all of them.
 
     Each page is one file that needs no network and no server. The images are read where metakd predict found them.
-    Pages that are there from the same results stay as they are.
+    Pages that are there from the same results stay as they are. Of a folder of metakd benchmark, study or train,
+    index.html shows the tables, the pictures and the worst cases.
     """
     ctx.exit(0 if report_folder(output, jobs) else 1)
 
 
 def report_folder(folder: Path, jobs: int) -> bool:
-    """Write the pages of all cases of a folder, see :func:`make_report`; raises UserError when there are none."""
+    """Write all pages of a folder, and say where they are; return whether all were written.
+
+    Raises:
+        UserError: for a folder without results.
+    """
     from metakd_monai.apps.report.case_result import find_results
+    from metakd_monai.apps.report.results_page import has_results, write_results_page
+
+    if has_results(folder):
+        click.echo(f"results in {write_results_page(folder)}")
+        return True
 
     return make_report(find_results(folder), jobs)
 

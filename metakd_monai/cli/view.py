@@ -6,15 +6,11 @@ import os
 import sys
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from metakd_monai.cli.report import make_report
+from metakd_monai.cli.report import report_folder
 from metakd_monai.errors import UserError
-
-if TYPE_CHECKING:
-    from metakd_monai.apps.report.case_result import CaseResult
 
 
 @click.command()
@@ -23,16 +19,13 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="To serve on; 0: any.")
 @click.pass_context
 def view(ctx: click.Context, path: Path, serve: bool, port: int) -> None:
-    """Open the report of OUTPUT: a folder of metakd predict, or a case in it, as OUT/CASE or OUT/CASE.json.
+    """Open the report of OUTPUT: what metakd report takes, or a case in it, as OUT/CASE or OUT/CASE.json.
 
     Pages that metakd report would write are written first. Where there is no display, they are served on the loopback
     address until Ctrl-C; from another machine, see them through: ssh -L 8765:127.0.0.1:8765 HOST
     """
-    from metakd_monai.apps.report.case_result import find_results
-
-    results = find_results(path if path.is_dir() else path.parent)
-    page = choose_page(path, results)
-    all_written = make_report(results, jobs=1)
+    all_written = report_folder(path if path.is_dir() else path.parent, jobs=1)
+    page = choose_page(path)
     if not page.is_file():
         raise UserError(f"{page}: no page; see above for the reason")
     if serve or not open_page(page):
@@ -40,12 +33,14 @@ def view(ctx: click.Context, path: Path, serve: bool, port: int) -> None:
     ctx.exit(0 if all_written else 1)
 
 
-def choose_page(path: Path, results: list[CaseResult]) -> Path:
-    """Return the page to open; raises UserError when no case has the name of a file."""
+def choose_page(path: Path) -> Path:
+    """Return the page to open, of a folder or a case in it; raises UserError when there is no such case."""
     from metakd_monai.apps.report.case_page import INDEX
+    from metakd_monai.apps.report.case_result import find_results
 
     if path.is_dir():
-        return results[0].page if len(results) == 1 else path / INDEX
+        return path / INDEX
+    results = find_results(path.parent)
     names = ("", ".json", ".nii.gz", ".png", ".html")
     named = [result.page for result in results if path.name in [f"{result.case_id}{end}" for end in names]]
     if not named:

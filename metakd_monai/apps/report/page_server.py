@@ -1,4 +1,4 @@
-"""The pages of a folder, served to the browsers of this machine alone."""
+"""The pages and pictures of a folder, served to the browsers of this machine alone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from metakd_monai.apps.report.case_page import INDEX
 from metakd_monai.errors import UserError
 
 LOOPBACK = "127.0.0.1"
+TYPES = {".html": "text/html; charset=utf-8", ".png": "image/png"}
 HOSTS = (LOOPBACK, "localhost")  # that a browser may ask for: another name that leads here is someone else's page
 
 
 class PageHandler(BaseHTTPRequestHandler):
-    """Answers with the pages of a folder, and with nothing else that lies there."""
+    """Answers with the pages and pictures of a folder, and with nothing else that lies there."""
 
     def __init__(self, *arguments: Any, directory: Path, **others: Any) -> None:
         self.directory = directory
@@ -25,25 +26,26 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send a page."""
-        content = self.find_page()
-        if content is None:
+        page = self.find_page()
+        if page is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
+        content = page.read_bytes()
         self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", TYPES[page.suffix])
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(content)
 
-    def find_page(self) -> bytes | None:
-        """Return the page that is asked for; None where there is none."""
+    def find_page(self) -> Path | None:
+        """Return the file that is asked for; None where there is none."""
         name = unquote(urlsplit(self.path).path).removeprefix("/") or INDEX
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         page = self.directory / name
-        if host not in HOSTS or name != page.name or page.suffix != ".html" or not page.is_file():
+        if host not in HOSTS or name != page.name or page.suffix not in TYPES or not page.is_file():
             return None
-        return page.read_bytes()
+        return page
 
     def log_message(self, *arguments: Any) -> None:
         """Say nothing."""
