@@ -20,6 +20,7 @@ def test_the_demo_case_is_small_whole_and_carries_its_licence(tmp_path):
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_100_000
     assert "CC BY 4.0" in (FOLDER / "license.txt").read_text()
     files, reference = write_demo_case(tmp_path)
+    assert (tmp_path / "license.txt").read_text() == (FOLDER / "license.txt").read_text()
     read = read_sequences(files)
     assert list(read.channels) == list(Modality)
     assert read.shape == reference.shape == SHAPE

@@ -12,6 +12,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from metakd_monai.apps.predict.preview import COLOURS, blend, busiest_slice, cut, largest_tumour, printable
+from metakd_monai.apps.raw.case_folder import PICTURE
 from metakd_monai.apps.report.case_facts import MEANING, NAMES, list_facts, list_names, list_regions
 from metakd_monai.apps.report.case_result import CaseResult, Volumes, read_volumes
 from metakd_monai.apps.report.packed_volume import BITS, Cutout, choose_cutout, pack_bits, pack_images, pack_labels
@@ -22,6 +23,7 @@ from metakd_monai.apps.report.page_parts import (
     draw_thumbnail,
     pack_niivue,
     picture_file,
+    read_asset,
     read_safe,
     templates,
 )
@@ -39,7 +41,6 @@ PARTS = {
     "oedema": "Oedema and infiltration (WT without TC)",
 }
 SOURCE = '<meta name="metakd-source" content="'
-CHECK_PICTURE = "check.png"  # of metakd prepare, in the folder of the images
 
 
 def write_case_page(result: CaseResult) -> str | None:
@@ -104,6 +105,7 @@ def render(result: CaseResult, volumes: Volumes | None, problem: str | None, sou
             css=read_safe("page.css"),
             script=read_safe("viewer.js"),
             niivue=pack_niivue(),
+            notice=read_asset("niivue.license.txt"),
             names=NAMES,
             given=list_names(report["modalities"].get("used", [])),
             absent=list_names(report["modalities"].get("missing", [])) or "none",
@@ -144,7 +146,7 @@ def check_picture(report: Mapping[str, Any]) -> Path:
     """Return where the picture of a raw preparation would lie."""
     files = report["files"]
     first = files if isinstance(files, str) else next(iter(files.values()), "")
-    return Path(first).with_name(CHECK_PICTURE) if first else Path(CHECK_PICTURE)
+    return Path(first).parent / PICTURE
 
 
 def describe_view(volumes: Volumes, cutout: Cutout, most_bytes: int) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def describe_view(volumes: Volumes, cutout: Cutout, most_bytes: int) -> dict[str
 
 def describe_shown(levels: int, step: int) -> str:
     """Say how the images of the viewer differ from the files."""
-    coarse = "" if step == 1 else f" and every {step}th voxel along each axis"
+    coarse = "" if step == 1 else f" and one voxel in {step} along each axis"
     return f"The viewer shows {levels + 1} shades of grey{coarse}; the mask was made from the whole files."
 
 

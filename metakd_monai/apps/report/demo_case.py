@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from metakd_monai.data.files import write_text
 from metakd_monai.data.nifti import write_volume
 from metakd_monai.vocabulary import Modality
 
 FOLDER = Path(__file__).with_name("demo_case")
 SHAPE = (129, 156, 130)  # voxels of 1 mm, towards left, posterior, superior
 COLUMNS = 12  # slices in a row
-LABELS = "labels.png"
+LABELS, LICENCE = "labels.png", "license.txt"
 
 
 def write_demo_case(folder: Path) -> tuple[dict[Modality, Path], np.ndarray]:
-    """Write the sequences as NIfTI files.
+    """Write the sequences as NIfTI files, and their licence.
 
     Args:
         folder: where to.
@@ -38,6 +39,7 @@ def write_demo_case(folder: Path) -> tuple[dict[Modality, Path], np.ndarray]:
     for modality, path in files.items():
         image = read_slices(FOLDER / f"{modality.value}.jpg")
         write_volume(path, np.where(marked > 0, np.maximum(image, 1), 0).astype(np.uint8), 1.0)
+    write_text(folder / LICENCE, (FOLDER / LICENCE).read_text(encoding="utf-8"))
     return files, np.where(marked > 0, marked - 1, 0).astype(np.uint8)
 
 

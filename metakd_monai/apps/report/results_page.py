@@ -105,14 +105,12 @@ def score_sections(path: Path) -> list[Section]:
     by_subset = collect_dice(path, lines, "subset")
     scored = {case: dice for case, dice in by_case.items() if Region.WT.value in dice}
     worst = sorted(scored.items(), key=lambda item: mean(item[1][Region.WT.value]))[:WORST]
-    text = (
-        "Mean over the subsets of each case, by the whole tumour's, without post-processing. A link leads to the case."
-    )
+    text = "The mean Dice of each case over its subsets, before post-processing, sorted by the whole tumour."
     subsets = sorted(by_subset.items(), key=lambda item: order_of(item[0]))
     return [
         Section("The cases that went worst", text, None, ("Case", *REGION_NAMES), show_rows(worst)),
         Section(
-            "Mean Dice", "Over cases, without post-processing.", None, ("Subset", *REGION_NAMES), show_rows(subsets)
+            "Mean Dice", "Over cases, before post-processing.", None, ("Subset", *REGION_NAMES), show_rows(subsets)
         ),
     ]
 

@@ -35,10 +35,10 @@ def draw_training(curves: Mapping[str, Sequence[float]]) -> str:
 
 
 def draw_curve(panel: Any, iterations: np.ndarray, values: np.ndarray) -> None:
-    """Draw values, and where they are many their running mean over them."""
+    """Draw values; of many also their running mean."""
     panel.grid(alpha=0.3)
     many = len(values) > 2 * SMOOTHED
     panel.plot(iterations, values, color="#9ecae1" if many else "#0072b2")
     if many:
         means = np.convolve(values, np.ones(SMOOTHED) / SMOOTHED, "valid")
-        panel.plot(iterations[SMOOTHED - 1 :], means, color="#0072b2")
+        panel.plot(iterations[SMOOTHED // 2 :][: len(means)], means, color="#0072b2")

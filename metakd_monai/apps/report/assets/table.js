@@ -25,5 +25,5 @@
   for (const table of tables)
     [...table.tHead.rows[0].cells].forEach((heading, column) =>
       heading.querySelector("button")?.addEventListener("click", () => sortBy(table, column)));
-  document.getElementById("search").addEventListener("input", (event) => filter(event.target.value.toLowerCase()));
+  document.getElementById("search")?.addEventListener("input", (event) => filter(event.target.value.toLowerCase()));
 })();
