@@ -18,7 +18,7 @@ FLOORS = [
     {"weights", "handlers"},
     {"engines"},
     {"apps.adni", "apps.avmnist", "apps.classification", "apps.evaluate", "apps.predict"} | {"apps.simulation"},
-    {"apps.benchmark", "apps.calibration", "apps.cohort", "apps.raw", "apps.study", "apps.submission"}
+    {"apps.benchmark", "apps.calibration", "apps.cohort", "apps.raw", "apps.report", "apps.study", "apps.submission"}
     | {"apps.dicom_results"},
     {"apps.examination"},
     {"cli"},

@@ -67,8 +67,9 @@ def test_both_are_small_and_their_metadata_is_whole(built):
             wheel.read(next(name for name in names if name.endswith(".dist-info/METADATA"))).decode()
         )
         notice = wheel.read(next(name for name in names if name.endswith("weights_license.txt"))).decode()
-    assert metadata["License-Expression"] == "Apache-2.0 AND CC-BY-SA-4.0"
-    assert [name.rsplit("/")[-1] for name in metadata.get_all("License-File")] == ["LICENSE", "weights_license.txt"]
+    assert metadata["License-Expression"] == "Apache-2.0 AND CC-BY-SA-4.0 AND BSD-2-Clause AND CC-BY-4.0"
+    notices = [name.rsplit("/")[-1] for name in metadata.get_all("License-File")]
+    assert notices == ["LICENSE", "weights_license.txt", "niivue.license.txt", "license.txt"]
     assert all(
         work in notice for work in ("CC BY-SA 4.0", "SRI24", "TCGA-DU-7294", "TCGA-FG-6692", "Colin27", "MNI152")
     )

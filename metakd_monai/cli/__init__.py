@@ -20,14 +20,18 @@ from metakd_monai.cli.base import Commands
 from metakd_monai.cli.benchmark import benchmark, tune_postprocessing
 from metakd_monai.cli.bundle import bundle
 from metakd_monai.cli.datalist import datalist
+from metakd_monai.cli.demo import demo
+from metakd_monai.cli.doctor import doctor
 from metakd_monai.cli.evaluate import evaluate
 from metakd_monai.cli.export import export
 from metakd_monai.cli.predict import predict
 from metakd_monai.cli.prepare_raw import prepare
+from metakd_monai.cli.report import report
 from metakd_monai.cli.simulate import simulate
 from metakd_monai.cli.study import study
 from metakd_monai.cli.submission import submission
 from metakd_monai.cli.train import train
+from metakd_monai.cli.view import view
 from metakd_monai.errors import UserError
 from metakd_monai.processes.endings import DEBUG
 
@@ -53,11 +57,14 @@ def check_working_folder() -> None:
 
 
 SEGMENTATION = (
+    demo,
     simulate,
     datalist,
     train,
     prepare,
     predict,
+    report,
+    view,
     back,
     export,
     evaluate,
@@ -66,6 +73,7 @@ SEGMENTATION = (
     tune_postprocessing,
     submission,
     bundle,
+    doctor,
 )
 CLASSIFICATION = (avmnist, adni_prepare, adni_simulate)
 

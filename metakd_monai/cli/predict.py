@@ -20,6 +20,7 @@ from metakd_monai.cli.base import (
 from metakd_monai.cli.many_cases import cohort_options, read_engine
 from metakd_monai.cli.prepare_raw import raw_options
 from metakd_monai.cli.raw_predict import check_raw_options, prepare_input
+from metakd_monai.cli.report import report_folder
 from metakd_monai.errors import UserError
 from metakd_monai.processes.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, parse_modalities
@@ -60,6 +61,7 @@ def file_option(modality: Modality) -> Any:
 @click.option("--save-probabilities", is_flag=True, help="Also write ET, TC and WT probabilities (4-D NIfTI).")
 @click.option("--save-uncertainty", is_flag=True, help="Also write a map of uncertainty in bits, 0 to 1 (NIfTI).")
 @click.option("--no-preview", is_flag=True, help="Write no PNG.")
+@click.option("--report", is_flag=True, help="Write a page with a viewer for each case (metakd report).")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
 @choice_option(
     "--precision",
@@ -142,8 +144,12 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
 
         done = [examination for examination in examinations if examination.case.case_id not in failed]
         failed += finish_examinations(done, options["output"], options["dicom"])
-    click.echo(f"{len(cases) - len(failed)} of {len(cases) + unprepared} cases done; results in {options['output']}")
-    ctx.exit(1 if failed or unprepared else 0)
+    number = len(cases) - len(failed)
+    click.echo(f"{number} of {len(cases) + unprepared} cases done; results in {options['output']}")
+    all_done = not (failed or unprepared)
+    if options["report"] and number:
+        all_done &= report_folder(options["output"], options["jobs"] or 1)
+    ctx.exit(0 if all_done else 1)
 
 
 def choose_cases(

@@ -1,0 +1,148 @@
+"""The page of a benchmark, a study or a training: its pictures, its tables, and the cases that went worst."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from metakd_monai.apps.report.case_page import INDEX
+from metakd_monai.apps.report.page_parts import content_policy, picture_file, read_safe, templates
+from metakd_monai.apps.report.training_curves import ITERATION, draw_training
+from metakd_monai.data.files import write_text
+from metakd_monai.data.spreadsheets import read_csv, spell
+from metakd_monai.errors import UserError
+from metakd_monai.metrics.means import mean, show
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Region
+
+WORST = 20  # cases
+NEEDED = {"case", "subset", "region"}  # columns of scores, beside the value
+TRAINING = ("training.csv", "meta.csv", "validation.csv")
+PICTURES = {
+    "heatmap.png": "Mean Dice of each subset",
+    "curves.png": "Mean Dice over the subsets",
+    "failures.png": "The worst masks",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: a picture, a table, or both."""
+
+    title: str
+    text: str = ""
+    picture: str | None = None
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+def find_scores(folder: Path) -> Path | None:
+    """Return the scores that ``metakd benchmark`` or ``metakd study`` wrote there; None where there are none."""
+    return next((path for path in (folder / "scores.csv", folder / "rows.csv") if path.is_file()), None)
+
+
+def has_results(folder: Path) -> bool:
+    """Tell whether a folder is one of ``metakd benchmark``, ``metakd study`` or ``metakd train``."""
+    return find_scores(folder) is not None or (folder / TRAINING[0]).is_file()
+
+
+def write_results_page(folder: Path) -> Path:
+    """Write ``index.html`` of such a folder; raises UserError for tables that cannot be read."""
+    scores = find_scores(folder)
+    sections = training_sections(folder) if scores is None else [*picture_sections(folder), *score_sections(scores)]
+    cases = {row[0] for section in sections for row in section.rows}
+    page = (
+        templates()
+        .get_template("results.html")
+        .render(
+            title=f"{folder.resolve().name}: {'training' if scores is None else 'scores on labelled cases'}",
+            policy=content_policy("table.js"),
+            css=read_safe("page.css"),
+            script=read_safe("table.js"),
+            sections=sections,
+            links=link_cases(folder, cases),
+        )
+    )
+    write_text(folder / INDEX, page)
+    return folder / INDEX
+
+
+def picture_sections(folder: Path) -> list[Section]:
+    """Return the pictures that are there."""
+    found = {title: picture_file(folder / name) for name, title in PICTURES.items()}
+    return [Section(title, picture=picture) for title, picture in found.items() if picture]
+
+
+def training_sections(folder: Path) -> list[Section]:
+    """Return a picture of each table of a training."""
+    sections = []
+    for path in (folder / name for name in TRAINING):
+        if path.is_file():
+            columns, rows = read_csv(path)
+            if ITERATION not in columns:
+                raise UserError(f"{path}: columns {', '.join(columns)} found; expected {ITERATION} among them")
+            curves = {name: [read_number(path, name, row[name]) for row in rows] for name in rows[0]} if rows else {}
+            sections.append(Section(path.name, picture=draw_training(curves)))
+    return sections
+
+
+def read_number(path: Path, name: str, text: str) -> float:
+    """Return a cell as a number, ``nan`` where it is empty; raises UserError for anything else."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        raise UserError(f"{path}: {text!r:.50} found ({name}); expected numbers") from None
+
+
+def score_sections(path: Path) -> list[Section]:
+    """Return the worst cases, and the mean Dice of each subset."""
+    columns, lines = read_csv(path)
+    if not NEEDED.issubset(columns) or not {"value", "dice"}.intersection(columns):
+        raise UserError(f"{path}: columns {', '.join(columns)} found; expected those of metakd benchmark or study")
+    by_case = collect_dice(path, lines, "case")
+    by_subset = collect_dice(path, lines, "subset")
+    scored = {case: dice for case, dice in by_case.items() if Region.WT.value in dice}
+    worst = sorted(scored.items(), key=lambda item: mean(item[1][Region.WT.value]))[:WORST]
+    text = "The mean Dice of each case over its subsets, before post-processing, sorted by the whole tumour."
+    subsets = sorted(by_subset.items(), key=lambda item: order_of(item[0]))
+    return [
+        Section("The cases that went worst", text, None, ("Case", *REGION_NAMES), show_rows(worst)),
+        Section(
+            "Mean Dice", "Over cases, before post-processing.", None, ("Subset", *REGION_NAMES), show_rows(subsets)
+        ),
+    ]
+
+
+def collect_dice(path: Path, lines: Iterable[Mapping[str, str]], key: str) -> dict[str, dict[str, list[float]]]:
+    """Return the Dice by a column's value and by region; of a benchmark those before post-processing."""
+    found: dict[str, dict[str, list[float]]] = {}
+    rule = None
+    for line in lines:
+        if line.get("metric", "Dice") != "Dice":
+            continue
+        rule = line.get("postprocessing") if rule is None else rule
+        name = "value" if "value" in line else "dice"
+        dice = read_number(path, name, line[name])
+        if line.get("postprocessing") == rule and not math.isnan(dice):
+            found.setdefault(line[key], {}).setdefault(line["region"], []).append(dice)
+    return found
+
+
+def order_of(subset: str) -> tuple[int, list[int]]:
+    """Return where a subset stands: the smallest first, then in the order of the sequences."""
+    names = subset.split("+")
+    return len(names), [MODALITY_NAMES.index(name) if name in MODALITY_NAMES else -1 for name in names]
+
+
+def show_rows(found: Iterable[tuple[str, Mapping[str, Sequence[float]]]]) -> list[list[str]]:
+    """Return the rows of a table."""
+    return [[spell(name), *(show(mean(dice.get(r, [])), 3) for r in REGION_NAMES)] for name, dice in found]
+
+
+def link_cases(folder: Path, cases: Iterable[str]) -> dict[str, str]:
+    """Return the page of each case that has one there, else its picture."""
+    ends = (".html", ".png")
+    found = {case: [f"{case}{end}" for end in ends if (folder / f"{case}{end}").is_file()] for case in cases}
+    return {case: quote(names[0]) for case, names in found.items() if names}
