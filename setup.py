@@ -63,6 +63,6 @@ def check_weights(folder: Path) -> None:
 setup(
     packages=[*find_packages(include=["metakd_monai", "metakd_monai.*"]), "metakd_monai.bundles"],
     package_dir={"metakd_monai.bundles": "bundles"},
-    package_data={"metakd_monai": ["py.typed"], "metakd_monai.bundles": BUNDLE_FILES},
+    package_data={"metakd_monai": ["py.typed", "apps/benchmark/paper/*.csv"], "metakd_monai.bundles": BUNDLE_FILES},
     cmdclass={"build_py": BuildPy},
 )

@@ -45,7 +45,9 @@ shared_options = add_options(  # of both commands
     " always reported too.",
 )
 @click.option(
-    "--compare", type=click.Path(path_type=Path), help="A published table (CSV), or another run's folder or CSV."
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="A table of the paper (paper:table1, 4 or 5) or another published one (CSV), or another run's folder or CSV.",
 )
 @click.option("--compare-method", default="MetaKD", show_default=True, help="Method of the published table.")
 @window_option

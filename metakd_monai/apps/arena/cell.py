@@ -71,7 +71,7 @@ class Cell:
             "seed": self.seed,
             "fold": self.fold,
             "overlays": [Path(name).name for name in self.overlays],
-            "settings": {name: str(value) for name, value in self.settings.items() if name != "output_dir"},
+            **{f"--{name}": str(value) for name, value in self.settings.items()},
             "cases": [str(item["case_id"]) for item in self.items],
             "input_stride": self.input_stride,
             "window": self.window,
