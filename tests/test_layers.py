@@ -18,7 +18,8 @@ FLOORS = [
     {"weights", "handlers"},
     {"engines"},
     {"apps.adni", "apps.avmnist", "apps.classification", "apps.evaluate", "apps.predict"} | {"apps.simulation"},
-    {"apps.arena", "apps.benchmark", "apps.calibration", "apps.cohort", "apps.raw", "apps.study", "apps.submission"},
+    {"apps.arena", "apps.benchmark", "apps.calibration", "apps.cohort", "apps.paper", "apps.raw", "apps.study"}
+    | {"apps.submission"},
     {"cli"},
     {"__main__"},
 ]
