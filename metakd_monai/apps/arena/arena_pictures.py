@@ -28,7 +28,7 @@ def draw_means(folder: Path, methods: Sequence[MethodDice]) -> list[Path]:
     panel.set_xticks(range(len(methods)), [method.name for method in methods], rotation=30, ha="right")
     panel.set(ylabel="Dice in %, mean of 15 subsets")
     panel.grid(axis="y", alpha=0.3)
-    panel.legend(ncols=len(COLUMNS), loc="lower center")
+    panel.legend(loc="upper left", bbox_to_anchor=(1, 1))  # no bar is hidden
     return save_both(figure, folder / "means", f"{len(methods[0].cases)} cases; points: seeds")
 
 
@@ -45,7 +45,11 @@ def draw_gains(folder: Path, methods: Sequence[MethodDice], reference: str) -> l
         values = gaps[:, column]
         picture = panel.imshow(values, vmin=-largest, vmax=largest, cmap="RdBu", aspect="auto")
         for (y, x), value in np.ndenumerate(values):
-            panel.text(x, y, "-" if np.isnan(value) else f"{value:+.1f}", ha="center", va="center", fontsize=8)
+            text, colour = (
+                "-" if np.isnan(value) else f"{value:+.1f}",
+                "white" if abs(value) > 0.6 * largest else "black",
+            )
+            panel.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
         panel.set_xticks(range(len(others)), [methods[n].name for n in others], rotation=45, ha="right")
         panel.set_yticks(range(len(SUBSET_NAMES)), SUBSET_NAMES)
         panel.set_title(region, fontsize=10)
