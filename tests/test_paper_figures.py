@@ -119,7 +119,9 @@ def study(tmp_path: Path) -> Path:
 def test_alpha_and_normalisations_are_read_off_a_comparison(study, tmp_path):
     found = {one["method"]: one for one in read_methods(study, "t1")}
     assert found["a 1"]["dice"] == dict.fromkeys(REGION_NAMES, 22.0)
-    check_files(draw_alpha(study, tmp_path / "fig3"), "4 methods, 4 iterations each", "study/table.csv")
+    check_files(
+        draw_alpha(study, tmp_path / "fig3"), "Methods: MetaKD, a 0, a 1, MSE. 4 iterations each", "study/table.csv"
+    )
     lines = normalization_lines(study)
     assert lines[-3:] == [
         "| softmax | 13.00 | 13.00 | 13.00 |",

@@ -22,6 +22,9 @@ NOT_WITH_PLAN = ("trained_on", "compare", "uncertainty", "overwrite")
     help="A folder of labelled cases, and who drew the labels; may be given again. With PLAN: one, for the plan's.",
 )
 @click.option(
+    "--datalist", type=click.Path(path_type=Path), help="With PLAN: of metakd datalist, for the plan's cases."
+)
+@click.option(
     "--weights",
     type=click.Path(path_type=Path),
     help="Weights (model.pt); default the bundle's. With PLAN: what every training begins with.",
@@ -57,8 +60,8 @@ def study(ctx: click.Context, plan: Path | None, **options: Any) -> None:
 
     if plan is not None:
         ctx.exit(0 if compare_methods(plan, options) else 1)
-    if not options["cases"]:
-        raise UserError("no cases found; expected --cases DIR, or a plan to carry out")
+    if not options["cases"] or options.pop("datalist") is not None:
+        raise UserError("neither plan nor --cases alone found; expected --cases DIR, or a plan to carry out")
 
     from metakd_monai.apps.study import Study, run_study
     from metakd_monai.weights.locate import find_weights
@@ -87,7 +90,7 @@ def compare_methods(path: Path, options: dict[str, Any]) -> bool:
             f"{path}: --{given[0] if given else 'cases twice'} found with a plan; expected --cases DIR at most"
         )
     cases = Path(options["cases"][0]) if options["cases"] else None
-    plan = read_plan(path, cases, options["weights"])
+    plan = read_plan(path, cases, options["weights"], options["datalist"])
     for method in plan.methods:
         check_training(plan.overlays_of(method), plan.options_of(method))
     output, device = options["output"], choose_device(options["device"])

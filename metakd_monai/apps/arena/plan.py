@@ -99,13 +99,14 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def read_plan(path: Path, cases: Path | None = None, weights: Path | None = None) -> Plan:
+def read_plan(path: Path, cases: Path | None = None, weights: Path | None = None, datalist: Path | None = None) -> Plan:
     """Read a plan; names of files in it are relative to it.
 
     Args:
         path: the TOML file.
-        cases: a folder in place of the plan's own.
+        cases: a folder in place of the plan's own cases or datalist.
         weights: what trainings begin with, in place of the plan's own.
+        datalist: the same of the datalist.
 
     Raises:
         UserError: for an unknown key, a value that cannot be, or nothing to train on.
@@ -117,11 +118,10 @@ def read_plan(path: Path, cases: Path | None = None, weights: Path | None = None
             raise UserError(f"{path}: {name} is {in_one_line(repr(table[name]), 60)}; expected {describe(kinds)}")
     methods = tuple(read_method(path, name, found) for name, found in table.pop("methods", {}).items())
     places = {name: path.parent / table.pop(name) for name in ("cases", "datalist", "weights") if name in table}
-    if cases is not None:
-        places.pop("datalist", None)
-        places["cases"] = cases
-    if weights is not None:
-        places["weights"] = weights
+    given = {"cases": cases, "datalist": datalist, "weights": weights}
+    if cases is not None or datalist is not None:
+        places = {name: place for name, place in places.items() if name == "weights"}
+    places |= {name: place for name, place in given.items() if place is not None}
     lists = {name: tuple(table.pop(name)) for name in ("only", "seeds", "overlays") if name in table}
     lists["overlays"] = tuple(beside(path, name) for name in lists.get("overlays", ()))
     plan = Plan(methods=methods, **{"reference": methods[0].name if methods else "", **table, **places, **lists})

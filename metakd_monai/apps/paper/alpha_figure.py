@@ -84,4 +84,5 @@ def normalization_lines(study: Path) -> list[str]:
 def describe_study(found: Sequence[dict[str, Any]]) -> str:
     """Say in a line what was trained."""
     first = found[0]["settings"]
-    return f"{len(found)} methods, {first['max_iterations']} iterations each; details: report.md of the comparison."
+    names = ", ".join(one["method"] for one in found)
+    return f"Methods: {names}. {first['max_iterations']} iterations each; details: report.md of the comparison."
