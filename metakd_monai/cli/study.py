@@ -60,8 +60,10 @@ def study(ctx: click.Context, plan: Path | None, **options: Any) -> None:
 
     if plan is not None:
         ctx.exit(0 if compare_methods(plan, options) else 1)
-    if not options["cases"] or options.pop("datalist") is not None:
-        raise UserError("neither plan nor --cases alone found; expected --cases DIR, or a plan to carry out")
+    if options.pop("datalist") is not None:
+        raise UserError("--datalist: found without a plan; expected --cases DIR, or a plan to carry out")
+    if not options["cases"]:
+        raise UserError("no cases found; expected --cases DIR, or a plan to carry out")
 
     from metakd_monai.apps.study import Study, run_study
     from metakd_monai.weights.locate import find_weights

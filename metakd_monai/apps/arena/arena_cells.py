@@ -11,7 +11,9 @@ from metakd_monai.apps.arena.folds import Tumour, deal, link_cases, measure_tumo
 from metakd_monai.apps.arena.plan import Plan
 from metakd_monai.apps.benchmark import choose_items
 from metakd_monai.apps.benchmark.benchmark_items import Items, check_items, labelled_items
+from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
+from metakd_monai.weights.load import read_state
 from metakd_monai.weights.publish import publish
 
 Parts = Mapping[int, Items]  # by fold, what is scored
@@ -47,11 +49,7 @@ def make_cells(plan: Plan, output: Path, parts: Parts) -> list[Cell]:
     Raises:
         UserError: for weights to begin with that cannot be used.
     """
-    begin: dict[str, Any] = {}
-    if plan.weights is not None:
-        stride = None if plan.input_stride is None else 1  # of images that training has coarsened already
-        publish(plan.weights, output / "start.pt", stride)
-        begin["init_weights"] = str(output / "start.pt")
+    begin = {} if plan.weights is None else {"init_weights": str(make_start(plan.weights, plan.input_stride, output))}
     data = {fold: data_of(plan, output, parts, fold) for fold in plan.chosen_folds}
     return [
         Cell(
@@ -69,6 +67,24 @@ def make_cells(plan: Plan, output: Path, parts: Parts) -> list[Cell]:
         for fold in plan.chosen_folds
         for method in plan.methods
     ]
+
+
+def make_start(weights: Path, input_stride: int | None, output: Path) -> Path:
+    """Write what all trainings begin with, named after its checksum, and return where it is.
+
+    Args:
+        weights: of a network.
+        input_stride: of the plan; where training coarsens images already, the network does not.
+        output: folder of all results.
+
+    Raises:
+        UserError: for weights that cannot be used.
+    """
+    read_state(weights)
+    place = output / f"start_{checksum(weights)[:12]}.pt"
+    if not place.is_file():
+        publish(weights, place, None if input_stride is None else 1)
+    return place
 
 
 def data_of(plan: Plan, output: Path, parts: Parts, fold: int) -> dict[str, Any]:

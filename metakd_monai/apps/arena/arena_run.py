@@ -51,8 +51,8 @@ def run_plan(plan: Plan, output: Path, train: Train, jobs: int = 1, device: str 
         UserError: for cases, weights or a folder that cannot be used, or that holds something else.
     """
     output = output.resolve()
-    check_writable(output)
     parts, sizes = choose_parts(plan)
+    check_writable(output)
     cells = make_cells(plan, output, parts)
     waiting = [cell for cell in cells if cell.read() is None]
     failed = carry_out(waiting, len(cells), train, jobs, device)
@@ -140,7 +140,7 @@ def make_report(
     codes = {record["code_sha256"] for cells in records.values() for record in cells}
     count = len(methods[0].cases)
     seeds = ", ".join(f"{method.name} {len(method.seeds)}" for method in methods)
-    lines = [f"# {len(methods)} methods on {count} cases", ""]
+    lines = [f"# {len(methods)} method{'s'[: len(methods) > 1]} on {count} cases", ""]
     lines.append(
         f"{len(plan.chosen_folds)} folds; {' or '.join(map(str, steps))} iterations; seeds: {seeds}. Dice in %, label"
         f" maps as predicted, without post-processing; ET over the {count - too_small} cases that have at least"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -65,13 +66,14 @@ class Cell:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What decides the result, ready for JSON."""
+        """What decides the result, ready for JSON; what lies in the folder of all results is named from there."""
+        results = f"{self.folder.parents[2]}{os.sep}"
         return {
             "method": self.method,
             "seed": self.seed,
             "fold": self.fold,
             "overlays": [Path(name).name for name in self.overlays],
-            **{f"--{name}": str(value) for name, value in self.settings.items()},
+            **{f"--{name}": str(value).removeprefix(results) for name, value in self.settings.items()},
             "cases": [str(item["case_id"]) for item in self.items],
             "input_stride": self.input_stride,
             "window": self.window,
