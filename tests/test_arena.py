@@ -3,15 +3,19 @@
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from conftest import CHANNELS
 from PIL import Image
 from scipy.stats import ttest_rel, wilcoxon
 
 from metakd_monai.apps.arena import arena_run, read_plan, run_plan
+from metakd_monai.apps.arena.arena_cells import choose_parts, make_cells
 from metakd_monai.apps.arena.arena_report import table_lines, table_tex
 from metakd_monai.apps.arena.cell import RECORD, run_cell
 from metakd_monai.apps.arena.cell_processes import run_cells, why_failed
@@ -21,8 +25,12 @@ from metakd_monai.apps.benchmark.benchmark_items import labelled_items
 from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES, Score
 from metakd_monai.cli import main
 from metakd_monai.cli.train import train_method
+from metakd_monai.data.datalists import make_datalist, read_layout, write_datalist
+from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
+from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import REGION_NAMES
+from metakd_monai.weights.load import load_network
 
 PLAN = """
 folds = 2
@@ -190,10 +198,36 @@ def test_faithful_options_count_in_a_faithful_plan_alone(tmp_path):
     assert plan.options_of(plan.methods[-1])["alpha"] == 2
 
 
+def test_a_datalist_says_what_is_trained_on_and_scored(cohort, tmp_path):
+    made = make_datalist(read_layout(cohort), folds=2, meta_cases=1, test_fraction=0.34)
+    write_datalist(tmp_path / "list.json", made)
+    plan = read_plan(write_plan(tmp_path), datalist=tmp_path / "list.json")
+    parts, sizes = choose_parts(plan)
+    assert {fold: [item["case_id"] for item in items] for fold, items in parts.items()} == {
+        0: [item["case_id"] for item in made["test"]]
+    }
+    assert all(size.enhancing > 0 for size in sizes.values())
+    cell = make_cells(plan, tmp_path / "out", parts)[0]
+    assert (cell.settings["datalist"], cell.settings["fold"]) == (str(tmp_path / "list.json"), 0)
+    assert "dataset_dir" not in cell.settings
+    with pytest.raises(UserError, match="is there twice"):
+        choose_parts(replace(plan, only=(0, 1)))
+
+
+def test_weights_to_begin_with_lose_the_stride_that_training_has_by_itself(tmp_path, cohort):
+    torch.save(MetaKDUNet(channels=CHANNELS, input_stride=2).state_dict(), tmp_path / "given.pt")
+    for text, stride in ((PLAN, 2), (f"input_stride = 2\n{PLAN}", 1)):
+        plan = read_plan(write_plan(tmp_path, text), cohort, tmp_path / "given.pt")
+        cell = make_cells(plan, tmp_path / str(stride), choose_parts(plan)[0])[0]
+        assert load_network(cell.settings["init_weights"]).pooling == stride
+        assert cell.asked["--init_weights"] == f"start_{checksum(tmp_path / 'given.pt')[:12]}.pt"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--uncertainty"], "--uncertainty found with a plan"),
+        (["--datalist", "nowhere.json"], "nowhere.json: no such file"),
         (["--cases", "a", "--cases", "b"], "--cases twice found with a plan"),
     ],
 )
