@@ -96,14 +96,13 @@ def run_benchmark(
     check_writable(folder)
     refuse_folders(*(folder / name for name in (*REWRITTEN, *WRITTEN)))
     predictor = Predictor(weights, device, compute=Compute(mirror=mirror, window=window))
-    settings = scoring.settings(predictor)
     engine = SubsetPredictor(predictor)
     records, failed, resumed = score_cases(engine, items, scoring, folder / "cases", overwrite)
     table = ScoreTable(tuple(Score(record["case"], *row) for record in records for row in subsets_of(record)))
     comparisons = write_results(folder, table, scoring, reference)
     manifest = {
         "version": __version__,
-        "settings": settings,
+        "settings": scoring.settings(predictor),
         "weights": str(weights),
         "device": str(device),
         "source": dict(source or {}),

@@ -224,10 +224,8 @@ def make_markdown(comparisons: Sequence[Comparison], table: ScoreTable, referenc
     )
     if reference.cases and reference.cases != table.cases:
         shared = len(reference.cases & table.cases)
-        lines += [
-            "",
-            f"**Not the same cases**: {len(table.cases)} here, {len(reference.cases)} there, {shared} in both.",
-        ]
+        numbers = f"{len(table.cases)} here, {len(reference.cases)} there, {shared} in both"
+        lines.append(f"\n**Not the same cases**: {numbers}.")
     lines += [f"\n**Doubtful there**: {region} of {name}: {why}." for (name, region), why in reference.doubts.items()]
     for found in comparisons:
         against = f" against {found.reference}" if found.reference else ""
