@@ -31,10 +31,10 @@ def run_cells(cells: Sequence[Cell], train: Train, jobs: int, device: str) -> It
     Args:
         cells: what to do.
         train: trains; picklable.
-        jobs: processes at a time; the cores are shared out among them.
+        jobs: processes at a time; the threads that this one may have are shared out among them.
         device: ``"cuda"`` for all GPUs in turn, or one for all.
     """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, torch.get_num_threads() // jobs)  # OMP_NUM_THREADS, or the cores
     places = [f"cuda:{n}" for n in range(torch.cuda.device_count())] if device == "cuda" else [device]
     waiting, free = deque(cells), list(range(jobs))
     running: dict[Any, tuple[Any, Cell, int]] = {}
