@@ -64,7 +64,12 @@ setup(
     packages=[*find_packages(include=["metakd_monai", "metakd_monai.*"]), "metakd_monai.bundles"],
     package_dir={"metakd_monai.bundles": "bundles"},
     package_data={
-        "metakd_monai": ["py.typed", "apps/report/assets/*", "apps/report/demo_case/*"],
+        "metakd_monai": [
+            "py.typed",
+            "apps/benchmark/paper/*.csv",
+            "apps/report/assets/*",
+            "apps/report/demo_case/*",
+        ],
         "metakd_monai.bundles": BUNDLE_FILES,
     },
     cmdclass={"build_py": BuildPy},

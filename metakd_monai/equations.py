@@ -17,6 +17,8 @@ Letters: B batch, N modalities, C features, ``*S`` spatial axes (none, for class
 Equations (1) and (3) are the network's ``encode`` and ``decode``.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -180,27 +182,43 @@ def normalize_importance(weights: Tensor, normalization: str = "softmax") -> Ten
     raise ValueError(f"normalization must be 'softmax', 'sigmoid' or 'relu', got {normalization!r}.")
 
 
-def fill_error(features: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each modality's features are from what Eq. (2) would put there, had it been missing (Fig. 6).
+def fill_error(
+    features: Tensor, available: Tensor, missing: Sequence[Sequence[int]] | None = None
+) -> tuple[Tensor, Tensor]:
+    """How far features are from what Eq. (2) would put there, had their modalities been missing (Fig. 6).
 
     Args:
         features: ``(B, N, C, *S)``.
         available: ``(B, N)`` bool.
+        missing: sets of modalities that are missing together; None for each by itself.
 
     Returns:
-        L2 distance per element (root of the mean square) and cosine similarity, both ``(N,)``, each a mean over
-        the cases that have the modality and at least one other; NaN where there is none.
+        L2 distance per element (root of the mean square) and cosine similarity, both ``(sets,)``, each a mean over the
+        missing modalities and the cases that have them and at least one other; NaN where there is none.
     """
     distances, similarities = [], []
-    for n in range(features.shape[1]):
-        others = available.clone()
-        others[:, n] = False
-        usable = available[:, n] & others.any(dim=1)
-        true = features[usable, n].flatten(1)
-        filled = fill_missing(features, others)[usable, n].flatten(1)
-        distances.append((true - filled).square().mean(dim=1).sqrt().mean())
-        similarities.append(torch.cosine_similarity(true, filled, dim=1).mean())
+    for group in [[n] for n in range(features.shape[1])] if missing is None else missing:
+        usable, others = without(available, group)
+        true = features[usable][:, group].flatten(2)
+        filled = fill_missing(features, others)[usable][:, group].flatten(2)
+        distances.append((true - filled).square().mean(dim=2).sqrt().mean())
+        similarities.append(torch.cosine_similarity(true, filled, dim=2).mean())
     return torch.stack(distances), torch.stack(similarities)
+
+
+def without(available: Tensor, group: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Take a set of modalities away.
+
+    Args:
+        available: ``(B, N)`` bool.
+        group: the modalities.
+
+    Returns:
+        Which cases have all of the set and another modality too, ``(B,)`` bool; what is left, ``(B, N)`` bool.
+    """
+    others = available.clone()
+    others[:, group] = False
+    return available[:, group].all(dim=1) & others.any(dim=1), others
 
 
 def spread(values: Tensor, features: Tensor) -> Tensor:

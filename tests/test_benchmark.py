@@ -128,6 +128,20 @@ def test_tables_hold_the_scores_of_the_composed_maps(two, weights, tmp_path):
     assert values == [0.0, 0.0]  # all enhancing tumour removed, both references have some
 
 
+def test_mirrored_masks_are_scored_where_that_is_asked_for(two, weights, tmp_path):
+    items = choose_items(two)[0][:1]
+    manifest = run_benchmark(items, weights, tmp_path / "out", postprocessing="none", mirror="lr")
+    assert manifest["settings"]["compute"]["mirror"] == "lr"
+    predictor = Predictor(weights, compute=Compute(mirror="lr"))
+    volume = predictor.read(case_of(items[0]))
+    labels = to_volume(regions_to_labels(predictor.segment(volume) > 0), volume)[0].numpy()
+    reference = nib.load(items[0]["label"])
+    expected = score_case(labels, np.asarray(reference.dataobj), reference.header.get_zooms())
+    found = read_scores(tmp_path / "out" / "scores.csv").values("Dice", "none")
+    for region in REGION_NAMES:
+        assert found[SUBSET_NAMES[-1], region] == pytest.approx([expected[f"Dice_{region}"]])
+
+
 def test_the_table_has_the_paper_s_rows_and_their_mean(two, weights, tmp_path):
     manifest = run_benchmark(choose_items(two)[0], weights, tmp_path / "out", postprocessing="none")
     lines = [line for line in (tmp_path / "out" / "table.md").read_text().splitlines() if line.startswith("|")]

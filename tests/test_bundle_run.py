@@ -78,7 +78,10 @@ def test_training_writes_state_dicts_and_logs(trained):
     assert all(isinstance(v, torch.Tensor) for v in torch.load(trained / "model.pt", weights_only=True).values())
     assert [int(row["iteration"]) for row in rows(trained / "training.csv")] == [1, 2, 3, 4]
     assert [int(row["iteration"]) for row in rows(trained / "meta.csv")] == [1, 3]
-    assert {"val_dice_ET", "val_dice_TC", "val_dice_WT", "val_mean_dice"} < set(rows(trained / "validation.csv")[0])
+    assert {"val_dice_ET", "val_dice_TC", "val_dice_WT", "val_mean_dice", "val_loss"} < set(
+        rows(trained / "validation.csv")[0]
+    )
+    assert {"fill_l2_t1ce", "fill_l2_t1ce+t2", "fill_cosine_t1+t1ce+t2"} < set(rows(trained / "meta.csv")[0])
     assert {path.name for path in (trained / "tensorboard").iterdir()} == {"training", "meta", "validation", "timing"}
 
 

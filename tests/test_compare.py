@@ -122,3 +122,28 @@ def test_the_paper_s_tables_are_read_in_its_order():
     means = reference.means[""]
     assert set(means) == {(name, region) for name in SUBSET_NAMES for region in REGION_NAMES}
     assert read_reference(shared("paper", "table1_brats2018.csv"), "ShaSpec").means[""] != means
+
+
+def test_the_paper_s_tables_are_there_and_their_means_are_those_printed():
+    printed = {"table1": (63.74, 79.15, 86.90), "table4": (59.41, 78.01, 86.31), "table5": (62.80, 79.39, 88.08)}
+    for name, expected in printed.items():
+        means = read_reference(f"paper:{name}").means[""]
+        found = [np.mean([means[subset, region] for subset in SUBSET_NAMES]) for region in REGION_NAMES]
+        assert found == pytest.approx(expected, abs=0.011)
+    with pytest.raises(UserError, match="paper:table7: no table of the paper; expected paper:table1, paper:table2"):
+        read_reference("paper:table7")
+
+
+def test_doubtful_values_of_the_paper_are_named(tmp_path):
+    reference = read_reference("paper:table5", "SFusion")
+    assert set(reference.doubts) == {(name, r) for name in ("flair+t1ce", "t1+t2") for r in REGION_NAMES}
+    assert read_reference("paper:table1").doubts == {}
+    write_comparison(tmp_path, make_table(), reference)
+    assert "**Doubtful there**: ET of flair+t1ce: copied?" in (tmp_path / "comparison.md").read_text()
+
+
+def test_values_that_the_paper_has_not_are_left_out_of_the_test(tmp_path):
+    reference = read_reference("paper:table4", "U-HVED")
+    assert math.isnan(reference.means[""][SUBSET_NAMES[-1], "ET"])
+    (found,) = compare(make_table(), reference)
+    assert found.tests["ET"].pairs == 14

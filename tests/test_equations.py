@@ -1,5 +1,7 @@
 """Each equation on numbers that can be checked by eye, then its properties."""
 
+import math
+
 import pytest
 import torch
 
@@ -142,6 +144,16 @@ def test_fill_error_by_hand_fig_6():
     distance, similarity = fill_error(features, torch.tensor([[True, True, False]]))
     assert distance[:2].tolist() == [3, 3]  # each would be filled by the other: sqrt((9 + 9) / 2)
     assert similarity[:2].tolist() == [0, 0]
+    assert distance[2].isnan()
+
+
+def test_fill_error_of_modalities_that_are_missing_together():
+    features = torch.tensor([[[3.0, 0.0], [0.0, 3.0], [3.0, 3.0]], [[9.0, 9.0]] * 3])
+    available = torch.tensor([[True, True, True], [True, True, False]])
+    distance, similarity = fill_error(features, available, [[0, 1], [1], [0, 1, 2]])
+    assert distance[0] == pytest.approx(math.sqrt(9 / 2))  # both are filled by the third, in the case that has it
+    assert similarity[0] == pytest.approx(math.sqrt(0.5))
+    assert distance[1] == pytest.approx(math.sqrt((9 + 2.25) / 2) / 2)  # (3, 1.5) for (0, 3); 0 in the second case
     assert distance[2].isnan()
 
 

@@ -18,8 +18,8 @@ FLOORS = [
     {"weights", "handlers"},
     {"engines"},
     {"apps.adni", "apps.avmnist", "apps.classification", "apps.evaluate", "apps.predict"} | {"apps.simulation"},
-    {"apps.benchmark", "apps.calibration", "apps.cohort", "apps.raw", "apps.report", "apps.study", "apps.submission"}
-    | {"apps.dicom_results"},
+    {"apps.arena", "apps.benchmark", "apps.calibration", "apps.cohort", "apps.paper", "apps.raw", "apps.report"}
+    | {"apps.dicom_results", "apps.study", "apps.submission"},
     {"apps.examination"},
     {"cli"},
     {"__main__"},

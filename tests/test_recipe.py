@@ -24,7 +24,12 @@ SMALL = {
     "num_workers": 0,
     "device": "cpu",
 }
-SMALL_REAL = {"max_iterations": 2, "meta_interval": 2, "meta_cases": 1, "num_workers": 0, "device": "cpu"}
+SMALL_REAL = """[options]
+max_iterations = 2
+meta_interval = 2
+meta_cases = 1
+num_workers = 0
+"""
 
 
 def words(options):
@@ -38,10 +43,12 @@ def test_the_whole_recipe_makes_weights_that_can_be_shipped(tmp_path):
     write_atlas(tmp_path / "atlas", "one", make_embedded(0, 6.0).tissue.numpy(), 6.0)
     script = REPOSITORY / "scripts" / "reproduce" / "train_shipped.sh"
     places = [tmp_path / "out", tmp_path / "atlas", tmp_path / "real", tmp_path / "cases"]
-    environment = {**os.environ, "REAL_OPTIONS": " ".join(words(SMALL_REAL))}
+    plan = (script.parent / "shipped.toml").read_text().replace("[methods", f"{SMALL_REAL}[methods")
+    (tmp_path / "plan.toml").write_text(plan)
+    environment = {**os.environ, "PLAN": str(tmp_path / "plan.toml"), "REAL_OPTIONS": "--device cpu"}
     done = subprocess.run(
         [script, *places, *words(SMALL)], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert load_network(tmp_path / "out" / "model.pt").pooling == 2
-    assert (tmp_path / "out" / "real" / "metakd" / "table.md").read_text().startswith("8 cases, ")
+    assert (tmp_path / "out" / "real" / "report.md").read_text().startswith("# 1 method on 8 cases")

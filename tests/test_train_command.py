@@ -16,8 +16,8 @@ from metakd_monai.cli.train import (
     find_switches,
     read_settings,
     split_list,
-    tell_failure,
 )
+from metakd_monai.cli.workflow import tell_failure
 from metakd_monai.errors import UserError
 
 CONFIG = {"seed": 0, "list": [{"a": 1}], "part": {"_target_": "x", "known": 1}, "plain": {"known": {"deep": 1}}}

@@ -209,6 +209,6 @@ def test_a_compiled_network_is_the_same_up_to_rounding():
 
 def test_names_of_the_command_line_are_those_of_the_modules():
     assert command.PRECISIONS == PRECISIONS
-    assert tuple(MIRRORINGS) == command.MIRRORINGS
+    assert tuple(MIRRORINGS) == import_module("metakd_monai.cli.base").MIRRORINGS
     assert command.OPTIMIZATIONS == OPTIMIZATIONS
     assert set(command.COMPUTE) <= set(Compute.__dataclass_fields__)

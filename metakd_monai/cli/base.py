@@ -109,6 +109,14 @@ window_option = click.option(
     " in one. Default what goes with the weights; others change the mask.",
 )
 
+MIRRORINGS = ("none", "lr", "all")
+mirror_option = choice_option(
+    "--mirror",
+    MIRRORINGS,
+    "none",
+    "Mean over mirrored images: lr left and right (twice the time), all three axes (eight times).",
+)
+
 
 SEED = click.IntRange(0, 2**32 - 1)  # what NumPy takes
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import add_options, choice_option, choose_device, window_option
+from metakd_monai.cli.base import add_options, choice_option, choose_device, mirror_option, window_option
 from metakd_monai.cli.evaluate import CONVENTIONS, HD95_KINDS
 from metakd_monai.errors import UserError
 
 PARTS = ("test", "validation")
-PASSED_ON = ("hd95", "postprocessing", "compare", "compare_method", "jobs", "overwrite", "window")
+PASSED_ON = ("hd95", "postprocessing", "compare", "compare_method", "jobs", "mirror", "overwrite", "window")
 
 
 shared_options = add_options(  # of both commands
@@ -45,10 +45,13 @@ shared_options = add_options(  # of both commands
     " always reported too.",
 )
 @click.option(
-    "--compare", type=click.Path(path_type=Path), help="A published table (CSV), or another run's folder or CSV."
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="A table of the paper (paper:table1, 4 or 5) or another published one (CSV), or another run's folder or CSV.",
 )
 @click.option("--compare-method", default="MetaKD", show_default=True, help="Method of the published table.")
 @window_option
+@mirror_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads for scoring; default one for each core, at most 8.")
 @click.option("--overwrite", is_flag=True, help="Do cases again that were done with other settings.")
 @click.pass_context

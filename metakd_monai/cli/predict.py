@@ -13,6 +13,7 @@ from metakd_monai.cli.base import (
     Size,
     choice_option,
     choose_device,
+    mirror_option,
     names_option,
     print_notes,
     window_option,
@@ -27,7 +28,6 @@ from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, parse_m
 
 # Spelled out: the modules that hold them need PyTorch, and help texts are to come at once.
 PRECISIONS = ("auto", "fp32", "bf16")
-MIRRORINGS = ("none", "lr", "all")
 OPTIMIZATIONS = ("auto", "none", "compile")
 COMPUTE = ("precision", "memory_limit", "margin", "mirror", "window")
 PASSED_ON = ("optimize", "postprocessing")
@@ -81,12 +81,7 @@ def file_option(modality: Modality) -> Any:
 @click.option(
     "--margin", type=click.IntRange(min=0), default=4, show_default=True, help="Voxels kept around the brain's box."
 )
-@choice_option(
-    "--mirror",
-    MIRRORINGS,
-    "none",
-    "Mean over mirrored images: lr left and right (twice the time), all three axes (eight times).",
-)
+@mirror_option
 @choice_option(
     "--optimize",
     OPTIMIZATIONS,

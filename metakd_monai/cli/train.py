@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import threading
-import traceback
-import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,9 +11,10 @@ from typing import Any
 import click
 
 from metakd_monai.cli.base import OWN_PROCESS, choose_device
+from metakd_monai.cli.workflow import run_workflow
 from metakd_monai.data.files import read_json
-from metakd_monai.errors import UserError, explain, find_cause, find_user_error, in_one_line
-from metakd_monai.processes.endings import DEBUG, SOME_FAILED
+from metakd_monai.errors import UserError, in_one_line
+from metakd_monai.processes.endings import SOME_FAILED
 
 CONFIGS = "configs"
 TARGET = "_target_"
@@ -29,12 +25,6 @@ LEAST = {  # whole numbers
     **dict.fromkeys(("warm_up", "ramp", "alpha_warm_up"), 0),
 }
 FINITE = ("learning_rate", "alpha", "iwv_lr")
-ENGINE_LOGGERS = (
-    "ignite.engine.engine.MetaKDTrainer",
-    "ignite.engine.engine.SupervisedEvaluator",
-    "monai.handlers.StatsHandler",
-)
-BUNDLE_LOGGERS = ("monai.bundle.scripts", "monai.bundle.workflows")  # a page for each start
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -72,10 +62,31 @@ def train(
 
     Exit status: 0 done, 1 failed, 2 unusable arguments, 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
+    overrides = read_settings(settings)
+    files = check_training((*split_list(config_file), *overlay), overrides, run_id)
+    failure = run_workflow(files, run_id, overrides, context.obj == OWN_PROCESS)
+    if failure is not None:
+        click.echo(f"metakd: {failure}", err=True)
+        context.exit(SOME_FAILED)
+
+
+def check_training(names: Sequence[str], overrides: dict[str, Any], run_id: str = "run") -> list[str]:
+    """Refuse a training that cannot be before it starts.
+
+    Args:
+        names: configurations, each changing the one before; those without a folder are the bundle's.
+        overrides: names and values; gets the bundle's folder where it is not said.
+        run_id: which expression is to run.
+
+    Returns:
+        The configurations' files.
+
+    Raises:
+        UserError: for a file, a name or a number that cannot be used.
+    """
     from monai.bundle import ConfigParser
 
-    overrides = read_settings(settings)
-    files = [find_config(name) for name in (*split_list(config_file), *overlay)]
+    files = [find_config(name) for name in names]
     parser = ConfigParser()
     try:
         parser.read_config([str(path) for path in files])
@@ -88,8 +99,17 @@ def train(
     root = files[0].resolve().parent.parent
     if "bundle_root" in parser.config and (root / CONFIGS / "metadata.json").is_file():
         overrides.setdefault("bundle_root", str(root))
-    if not run_workflow([str(path) for path in files], run_id, overrides, context.obj == OWN_PROCESS):
-        context.exit(SOME_FAILED)
+    return [str(path) for path in files]
+
+
+def train_method(names: Sequence[str], settings: dict[str, Any]) -> str | None:
+    """Train in a process of its own, for ``metakd study``; return why it failed, or None.
+
+    Args:
+        names: see :func:`check_training`.
+        settings: names and values.
+    """
+    return run_workflow(check_training(names, settings), "run", settings, alone=True)
 
 
 def split_list(value: str) -> list[str]:
@@ -191,51 +211,3 @@ def check_numbers(settings: Mapping[str, Any]) -> None:
             raise UserError(f"--{name}: {in_one_line(repr(value))} found; expected a whole number of at least {whole}")
         if finite and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf):
             raise UserError(f"--{name}: {in_one_line(repr(value))} found; expected a finite number, 0 or more")
-
-
-def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any], alone: bool) -> bool:
-    """Let MONAI run configurations; say in one line what fails.
-
-    Args:
-        files: configurations, each changing the one before.
-        run_id: which expression to run.
-        overrides: names and values.
-        alone: nothing else runs in this process: threads that write logs are not to say what the line says.
-
-    Returns:
-        Whether it came to its end.
-    """
-    from monai.bundle import run
-
-    if not os.environ.get(DEBUG):
-        for name in BUNDLE_LOGGERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", "parsing config_file")  # it is said in --help
-    for name in ENGINE_LOGGERS:  # they write tracebacks of what is said here in a line
-        logging.getLogger(name).addFilter(lambda record: record.levelno < logging.ERROR)
-    if alone and not os.environ.get(DEBUG):
-        threading.excepthook = lambda arguments: None
-    try:
-        run(run_id=run_id, config_file=list(files), logging_file=False, **overrides)
-    except Exception as error:  # the configuration may raise anything
-        if os.environ.get(DEBUG):
-            traceback.print_exception(error)
-        click.echo(f"metakd: {tell_failure(error, overrides)}", err=True)
-        return False
-    return True
-
-
-def tell_failure(error: BaseException, given: Mapping[str, Any]) -> str:
-    """Return in one line what went wrong under MONAI's wrappers, or in a process that loads cases.
-
-    What was given stands behind a cause that no check of ours foresaw: it is the likeliest reason.
-    """
-    known = find_user_error(error)
-    cause = known or find_cause(error)
-    line = explain(cause)
-    if "Original Traceback" in str(cause):  # from another process; its last line says what it was
-        line = in_one_line(str(cause).strip().splitlines()[-1], 1000)
-    line = line.removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
-    line = line.removeprefix("ValueError: ")  # a component's own words about an argument
-    told = in_one_line(" ".join(f"--{name} {value}" for name, value in given.items() if name != "bundle_root"), 250)
-    return line if known else f"training failed: {line} (given {told or 'nothing'}; {DEBUG}=1 shows where)"

@@ -1,4 +1,4 @@
-"""JSON in and out; every file is written whole or not at all."""
+"""JSON in and out, TOML in; every file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ from metakd_monai.data.temporaries import mark_of, remove, remove_temporaries, t
 from metakd_monai.errors import UserError, in_one_line
 
 LONGEST_TEXT = 256 << 20  # bytes
+LONGEST_TOML = 1 << 20
 FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # what torch.save says, a RuntimeError
 
 
@@ -51,6 +53,19 @@ def read_json(path: str | Path, expected: str) -> Any:
     text = read_text(path, expected)
     try:
         return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {expected}") from None
+
+
+def read_toml(path: str | Path, expected: str) -> Any:
+    """Read TOML that somebody else may have written, see :func:`read_text`; raises UserError also for what is none."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    text = read_text(path, expected, longest=LONGEST_TOML)
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {expected}") from None
 

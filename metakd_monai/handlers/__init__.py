@@ -1,4 +1,4 @@
-"""Ignite handlers: importance, teachers, dropping of modalities, augmentation, checkpoints, logs, times, progress."""
+"""Ignite handlers: importance, teachers, dropping, augmentation, checkpoints, logs, times, progress, losses."""
 
 from metakd_monai.handlers.augmentation import AugmentHandler
 from metakd_monai.handlers.checkpoint import CheckpointHandler
@@ -8,6 +8,7 @@ from metakd_monai.handlers.meta_pass import NoMetaPassHandler
 from metakd_monai.handlers.meta_update import MetaUpdateHandler
 from metakd_monai.handlers.modality_dropping import DropModalitiesHandler
 from metakd_monai.handlers.timing import TimingReader
+from metakd_monai.handlers.validation_loss import ValidationLossHandler
 
 __all__ = [
     "AugmentHandler",
@@ -22,4 +23,5 @@ __all__ = [
     "ProgressHandler",
     "ScalarLogHandler",
     "TimingReader",
+    "ValidationLossHandler",
 ]

@@ -10,11 +10,11 @@ from ignite.engine import Engine
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from metakd_monai.equations import fill_error, importance_ratio
+from metakd_monai.equations import fill_error, importance_ratio, without
 from metakd_monai.handlers.meta_pass import MetaPassHandler
 from metakd_monai.handlers.ranks import add_over_ranks
 from metakd_monai.handlers.soundness import check_losses
-from metakd_monai.vocabulary import MODALITY_NAMES
+from metakd_monai.vocabulary import MODALITY_NAMES, check_modalities
 
 
 class MetaUpdateHandler(MetaPassHandler):
@@ -37,6 +37,7 @@ class MetaUpdateHandler(MetaPassHandler):
         interval: iterations between updates.
         prepare_batch: as for the trainer; by default PrepareBatchExtraInput("available").
         names: of the modalities, for what is logged.
+        missing: sets of modalities, by name; how well Eq. (2) would fill each set is logged too, as for each modality.
 
     Raises:
         UserError: (on call) when the meta loss or an importance is not finite.
@@ -52,8 +53,12 @@ class MetaUpdateHandler(MetaPassHandler):
         interval: int = 100,
         prepare_batch: Callable | None = None,
         names: Sequence[str] = MODALITY_NAMES,
+        missing: Sequence[Sequence[str]] = (),
     ) -> None:
         super().__init__(network, data_loader, interval, prepare_batch, names)
+        check_modalities([name for group in missing for name in group], self.names)
+        self.groups = [[n] for n in range(len(importance()))]
+        self.groups += [[self.names.index(name) for name in group] for group in missing]
         self.importance, self.optimizer, self.loss_function = importance, optimizer, loss_function
 
     def __call__(self, engine: Engine) -> None:
@@ -73,13 +78,13 @@ class MetaUpdateHandler(MetaPassHandler):
         """Give the importance its gradient; return sums and numbers of what was measured, see :meth:`sum_up`."""
         image, label, (available,), _ = self.prepare_batch(batch, engine.state.device, False)
         logits, features = self.network.forward_weighted(image, available, self.importance())
-        distances, similarities = fill_error(features, available)
+        distances, similarities = fill_error(features, available, self.groups)
         loss = self.loss_function(logits, label)
         loss.backward(inputs=list(self.importance.parameters()))
-        several = available & (available.sum(dim=1, keepdim=True) > 1)  # what fill_error is a mean over
+        several = torch.stack([without(available, group)[0].sum() for group in self.groups])  # fill_error's cases
         errors = torch.cat([distances, similarities]).nan_to_num()  # NaN where there is nothing to be a mean of
         means = torch.cat([loss.detach().reshape(1), errors])
-        numbers = torch.cat([loss.new_tensor([len(available)]), several.sum(0).repeat(2)])
+        numbers = torch.cat([loss.new_tensor([len(available)]), several.repeat(2)])
         return torch.stack([means * numbers, numbers])
 
     def step(self, cases: int) -> None:
@@ -96,15 +101,16 @@ class MetaUpdateHandler(MetaPassHandler):
         """Return means over the cases of all processes, the importance, and the largest ``w_i / w_j`` of Eq. (4).
 
         Args:
-            found: for each batch ``(2, 1 + 2 N)``: sums over its cases of meta loss, fill distances and fill
+            found: for each batch ``(2, 1 + 2 groups)``: sums over its cases of meta loss, fill distances and fill
                 similarities, and over how many cases each sum is.
         """
-        size = 1 + 2 * len(self.importance())
+        size = 1 + 2 * len(self.groups)
         start = torch.zeros(2, size, dtype=torch.float64, device=self.importance().device)
         sums, numbers = add_over_ranks(sum((part.to(start) for part in found), start))
         loss, *errors = (sums / numbers).tolist()  # NaN where no case has a modality together with another
         weights = self.importance().tolist()
         row = {"meta_loss": loss, "largest_ratio": float(importance_ratio(self.importance().detach()).max())}
-        for name, distance, similarity in zip(self.names, errors, errors[len(weights) :], strict=False):
+        groups = ["+".join(self.names[n] for n in group) for group in self.groups]
+        for name, distance, similarity in zip(groups, errors, errors[len(groups) :], strict=False):
             row |= {f"fill_l2_{name}": distance, f"fill_cosine_{name}": similarity}
         return row | {f"importance_{n}": w for n, w in zip(self.names, weights, strict=False)}

@@ -12,16 +12,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from metakd_monai.apps.arena.folds import measure_tumour
 from metakd_monai.apps.benchmark import read_scores
 from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES, Score
 from metakd_monai.apps.study.aims import WORSE, nested
 from metakd_monai.data.files import write_text
-from metakd_monai.data.nifti import read_labels, read_nifti, voxel_ml
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.means import mean, show
-from metakd_monai.vocabulary import ET_LABELS, REGION_NAMES
+from metakd_monai.vocabulary import REGION_NAMES
 
 PLAIN = "none"
 
@@ -44,8 +42,7 @@ def enhancing_ml(folders: Iterable[Path]) -> dict[str, float]:
     for folder in folders:
         source = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["source"]
         for path in sorted(Path(source["cases"]).glob("*/*seg.nii.gz")):
-            voxels = int(np.isin(read_labels(path), ET_LABELS).sum())
-            sizes[path.parent.name] = voxels * voxel_ml(read_nifti(path).affine)
+            sizes[path.parent.name] = measure_tumour(path).enhancing_ml
     return sizes
 
 

@@ -9,37 +9,11 @@ gets one of them by chance.
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
+from metakd_monai.apps.arena.folds import deal, measure_tumour
 from metakd_monai.data.cases import Case, find_labelled
-from metakd_monai.data.nifti import read_labels
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import ET_LABELS
-
-
-def deal(cases: Sequence[Case], folds: int, seed: int) -> list[list[Case]]:
-    """Return the cases of each fold; raises UserError for fewer than two cases for each."""
-    if folds < 2 or len(cases) < 2 * folds:
-        raise UserError(f"{folds} folds of {len(cases)} labelled cases found; expected 2 folds or more, of 2 or more")
-    sizes = {case.case_id: tumour_voxels(case) for case in tqdm(cases, unit="case", disable=None)}
-    ranked = sorted(cases, key=lambda case: sizes[case.case_id], reverse=True)
-    rng = np.random.default_rng(seed)
-    dealt: list[list[Case]] = [[] for _ in range(folds)]
-    for start in range(0, len(ranked), folds):
-        for fold, case in zip(rng.permutation(folds), ranked[start : start + folds], strict=False):
-            dealt[fold].append(case)
-    return dealt
-
-
-def tumour_voxels(case: Case) -> tuple[int, int]:
-    """Return how many voxels of a case are labelled as enhancing tumour, and as any."""
-    assert case.label is not None
-    labels = read_labels(case.label)
-    return int(np.isin(labels, ET_LABELS).sum()), int((labels > 0).sum())
 
 
 def link(case: Case, folder: Path) -> None:
@@ -60,13 +34,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=28)
     options = parser.parse_args()
     try:
-        dealt = deal(find_labelled(options.cases), options.folds, options.seed)
+        cases = {case.case_id: case for case in find_labelled(options.cases)}
+        sizes = {name: measure_tumour(case.label) for name, case in cases.items() if case.label is not None}
+        dealt = [[cases[name] for name in names] for names in deal(sizes, options.folds, options.seed)]
     except UserError as error:
         print(f"deal_folds: {error}", file=sys.stderr)
         return 2
     for number, mine in enumerate(dealt):
-        for other, cases in enumerate(dealt):
-            for case in cases:
+        for other, theirs in enumerate(dealt):
+            for case in theirs:
                 link(case, options.output / f"fold{number}" / ("test" if other == number else "train"))
         print(f"fold {number}: {', '.join(sorted(case.case_id for case in mine))}")
     return 0

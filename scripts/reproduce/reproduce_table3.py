@@ -3,7 +3,7 @@
 Every number is the last epoch's; nothing is chosen on the test set. Finished runs are kept in OUTPUT/runs.csv: start it
 again after an interruption. The report goes to OUTPUT/report.md.
 
-Usage: reproduce_table3.py OUTPUT --pairs DIR [--seeds 10] [--first-seed 0] [--jobs 2] [--paper table3_avmnist.csv]
+Usage: reproduce_table3.py OUTPUT --pairs DIR [--seeds 10] [--first-seed 0] [--jobs 2] [--paper TABLE.csv]
 [--recipe tuned.json] [--conditions "control;metakd 20"]
 DIR is what `metakd avmnist` wrote; a recipe is JSON that is laid over train.json.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from metakd_monai.apps.avmnist.table3 import paper_values, report, runs_of
 from metakd_monai.apps.avmnist.trainings import carry_out, load_pairs, read_rows
+from metakd_monai.apps.benchmark.paper_tables import find_table
 from metakd_monai.data.files import read_json, write_text
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--paper", type=Path, help="table3_avmnist.csv, for the paper's column")
+    parser.add_argument("--paper", type=Path, default=find_table("paper:table3"), help="for the paper's column")
     parser.add_argument("--recipe", type=Path, help="settings laid over train.json; another OUTPUT for each")
     parser.add_argument("--conditions", help="such as 'control;metakd 20'; all without it")
     arguments = parser.parse_args()

@@ -6,14 +6,16 @@
 #   ATLAS_DIR  tissue maps of SRI24, MNI152 and Colin27, as scripts/weights/prepare_atlases.py makes them
 #   REAL_DIR   labelled cases with four sequences to simulate from, whose licence lets weights be shared
 #   CASES      labelled cases with four sequences to train on and cross-validate with, of such a licence
-# REAL_OPTIONS="--device cuda:0" are options of the trainings on real cases.
+# The trainings on real cases are those of scripts/reproduce/shipped.toml, or of PLAN=FILE; REAL_OPTIONS="--device cuda:0"
+# are options of metakd study, which does them.
 # About twenty hours of a CPU with bf16; stop it whenever you like and start it again. For a GPU: --device cuda:0
 set -euo pipefail
-if [ $# -lt 4 ]; then sed -n '2,11p' "$0" | cut -c3- >&2; exit 2; fi
+if [ $# -lt 4 ]; then sed -n '2,12p' "$0" | cut -c3- >&2; exit 2; fi
 output=$(realpath -m "$1")
 atlas=$(realpath -e "$2")
 real=$(realpath -e "$3")
 cases=$(realpath -e "$4")
+plan=$(realpath -e "${PLAN:-$(dirname "$0")/shipped.toml}")
 shift 4
 cd "$(dirname "$0")/../.."
 scripts/setup.sh
@@ -57,6 +59,7 @@ on_whole_brains borders agent "${agent[@]}" --seed 37 "$@"
 on_whole_brains agent longer "${agent[@]}" --seed 43 "$@"
 python scripts/weights/publish.py "$output/longer/model.pt" --output "$output/simulated.pt" --input-stride 2 \
     --window whole --thresholds 0.2 0.2 0.5
-START="$output/simulated.pt" scripts/reproduce/cross_validate.sh "$cases" "$output/real" metakd ${REAL_OPTIONS:-}
-python scripts/weights/publish.py "$output"/real/metakd/fold*/model.pt --output "$output/model.pt" \
+metakd study "$plan" --cases "$cases" --weights "$output/simulated.pt" --output "$output/real" \
+    ${REAL_OPTIONS:-}
+python scripts/weights/publish.py "$output"/real/metakd/seed0/fold*/model.pt --output "$output/model.pt" \
     --input-stride 2 --window whole

@@ -59,6 +59,7 @@ def run_benchmark(
     overwrite: bool = False,
     source: Mapping[str, Any] | None = None,
     window: Window = None,
+    mirror: str = "none",
 ) -> dict[str, Any]:
     """Score a network on every subset of the sequences of every case; write tables, pictures and a manifest.
 
@@ -80,6 +81,7 @@ def run_benchmark(
         overwrite: do cases again that were recorded with other settings.
         source: where the items come from, for the manifest.
         window: see :class:`~metakd_monai.apps.predict.predictor.Compute`.
+        mirror: see the same.
 
     Returns:
         The manifest, as written to ``manifest.json``; ``cases["failed"]`` says what went wrong, by case.
@@ -93,15 +95,14 @@ def run_benchmark(
     reference = None if compare is None else read_reference(compare, compare_method)
     check_writable(folder)
     refuse_folders(*(folder / name for name in (*REWRITTEN, *WRITTEN)))
-    predictor = Predictor(weights, device, compute=Compute(window=window))
-    settings = scoring.settings(predictor)
+    predictor = Predictor(weights, device, compute=Compute(mirror=mirror, window=window))
     engine = SubsetPredictor(predictor)
     records, failed, resumed = score_cases(engine, items, scoring, folder / "cases", overwrite)
     table = ScoreTable(tuple(Score(record["case"], *row) for record in records for row in subsets_of(record)))
     comparisons = write_results(folder, table, scoring, reference)
     manifest = {
         "version": __version__,
-        "settings": settings,
+        "settings": scoring.settings(predictor),
         "weights": str(weights),
         "device": str(device),
         "source": dict(source or {}),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import ttest_rel
 
+from metakd_monai.apps.benchmark.paper_tables import PAPER, find_table
 from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.apps.benchmark.subset_tables import (
     LONG_HEADER,
@@ -40,11 +41,13 @@ class ReferenceTable:
         name: for headings.
         means: Dice in % by post-processing rule; a published table has one, under ``""``.
         cases: names of its cases, where they are known.
+        doubts: what is wrong with values of a published table, by subset and region.
     """
 
     name: str
     means: Mapping[str, Means]
     cases: frozenset[str] = frozenset()
+    doubts: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def choose(self, rule: str) -> tuple[str, Means]:
         """Return the means that are compared with those of a post-processing rule: the same rule's if there is one."""
@@ -77,14 +80,14 @@ def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
     """Read a table to compare with.
 
     Args:
-        path: CSV as of the paper's tables (``modalities,region,method,dice_percent``), or another run's folder,
-            ``scores.csv`` or ``table.csv``.
+        path: CSV as of the paper's tables (``modalities,region,method,dice_percent``), ``"paper:table1"`` for the
+            paper's own, or another run's folder, ``scores.csv`` or ``table.csv``.
         method: the method to take from a table of the first kind.
 
     Raises:
         UserError: when the file is none of these or has no such method.
     """
-    path = Path(path)
+    path = find_table(str(path)) if str(path).startswith(PAPER) else Path(path)
     path = path / "scores.csv" if path.is_dir() else path
     header, rows = read_csv(path)
     if header == LONG_HEADER:
@@ -92,7 +95,8 @@ def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
         return ReferenceTable(str(path), {r: table.means("Dice", r) for r in table.rules}, frozenset(table.cases))
     try:
         if set(PAPER_COLUMNS) <= set(header):
-            return ReferenceTable(f"{method} of {path.name}", {"": read_published(path, rows, method)})
+            means, doubts = read_published(path, rows, method)
+            return ReferenceTable(f"{method} of {path.name}", {"": means}, doubts=doubts)
         return ReferenceTable(str(path), read_wide(rows))
     except (KeyError, ValueError, TypeError) as error:
         if isinstance(error, UserError):
@@ -103,18 +107,18 @@ def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
         ) from None
 
 
-def read_published(path: Path, rows: Sequence[Mapping[str, str]], method: str) -> Means:
-    """Return one method's Dice in % from the rows of a published table."""
+def read_published(
+    path: Path, rows: Sequence[Mapping[str, str]], method: str
+) -> tuple[Means, dict[tuple[str, str], str]]:
+    """Return one method's Dice in % from the rows of a published table, and doubts; ``nan`` of what was not printed."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
     if method not in methods:
         raise UserError(f"{path}: no method {method!r}; expected one of {', '.join(methods)}")
-    means = {
-        (read_subset(path, row["modalities"]), row["region"]): float(row["dice_percent"])
-        for row in rows
-        if row["method"] == method
-    }
+    mine = {(read_subset(path, row["modalities"]), row["region"]): row for row in rows if row["method"] == method}
+    doubts = {key: row["doubt"] for key, row in mine.items() if row.get("doubt")}
+    means = {key: float(row["dice_percent"] or ("nan" if key in doubts else "")) for key, row in mine.items()}
     check_whole(path, means)
-    return means
+    return means, doubts
 
 
 def read_subset(path: Path, cell: str) -> str:
@@ -128,7 +132,7 @@ def read_subset(path: Path, cell: str) -> str:
 def check_whole(path: Path, means: Means) -> None:
     """Raise UserError for a published table that was cut short, or has a cell that is no share of 100."""
     wanted = [(subset, region) for subset in SUBSET_NAMES for region in REGION_NAMES]
-    absent = [key for key in wanted if key not in means or not 0 <= means[key] <= 100]
+    absent = [key for key in wanted if not (key in means and (math.isnan(means[key]) or 0 <= means[key] <= 100))]
     if absent:
         subset, region = absent[0]
         raise UserError(
@@ -220,10 +224,9 @@ def make_markdown(comparisons: Sequence[Comparison], table: ScoreTable, referenc
     )
     if reference.cases and reference.cases != table.cases:
         shared = len(reference.cases & table.cases)
-        lines += [
-            "",
-            f"**Not the same cases**: {len(table.cases)} here, {len(reference.cases)} there, {shared} in both.",
-        ]
+        numbers = f"{len(table.cases)} here, {len(reference.cases)} there, {shared} in both"
+        lines.append(f"\n**Not the same cases**: {numbers}.")
+    lines += [f"\n**Doubtful there**: {region} of {name}: {why}." for (name, region), why in reference.doubts.items()]
     for found in comparisons:
         against = f" against {found.reference}" if found.reference else ""
         lines += ["", f"## Post-processing: {found.rule}{against}", ""]

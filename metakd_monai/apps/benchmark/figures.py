@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -72,6 +73,17 @@ def new_figure(size: tuple[float, float]) -> Figure:
 
 
 def save(figure: Figure, path: Path, title: str) -> None:
-    """Write a figure as PNG."""
+    """Write a figure as its name says, PNG or SVG; the same figure gives the same bytes."""
     figure.suptitle(title, fontsize=11, parse_math=False)
-    write_safely(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+    kind = path.suffix[1:]
+    metadata = {"Date": None} if kind == "svg" else None
+    with rc_context({"svg.hashsalt": "metakd"}):
+        write_safely(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=110, metadata=metadata))
+
+
+def save_both(figure: Figure, path: Path, title: str) -> list[Path]:
+    """Write a figure as PNG and as SVG, named after a path without ending; return both."""
+    paths = [path.with_name(f"{path.name}.{kind}") for kind in ("png", "svg")]
+    for place in paths:
+        save(figure, place, title)
+    return paths

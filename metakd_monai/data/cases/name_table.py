@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metakd_monai.data.cases.sequences import NIFTI
-from metakd_monai.data.files import read_json, read_text
+from metakd_monai.data.files import read_json, read_toml
 from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.vocabulary import MODALITY_NAMES, MODALITY_TOKENS, Modality
 
 EXPECTED = 'a table of names in TOML or JSON, such as "*_spc_*" = "flair"'
 LABEL, NONE = "label", "none"  # what else a name may be: the tumour's segmentation, or nothing
-LONGEST = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def read_name_table(path: str | Path) -> NameTable:
     Raises:
         UserError: when it is missing, unreadable, no such table, or names an unknown sequence.
     """
-    content = read_json(path, EXPECTED) if Path(path).suffix.lower() == ".json" else read_toml(Path(path))
+    content = read_json(path, EXPECTED) if Path(path).suffix.lower() == ".json" else read_toml(path, EXPECTED)
     if not isinstance(content, Mapping) or not content:
         raise UserError(f"{path}: no table found; expected {EXPECTED}")
     return NameTable(tuple((pattern, parse_target(path, pattern, content[pattern])) for pattern in content))
@@ -71,16 +69,3 @@ def parse_target(path: str | Path, pattern: str, value: Any) -> Modality | str:
         return MODALITY_TOKENS[word]
     expected = ", ".join((*MODALITY_NAMES, LABEL, NONE))
     raise UserError(f"{path}: {pattern!r} is {in_one_line(repr(value), 60)}; expected one of {expected}")
-
-
-def read_toml(path: Path) -> Any:
-    """Read TOML that somebody else may have written; raises UserError as ``read_json`` does."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    text = read_text(path, EXPECTED, longest=LONGEST)
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: unreadable ({in_one_line(error)}); expected {EXPECTED}") from None
