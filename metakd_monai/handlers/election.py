@@ -33,7 +33,7 @@ class ElectTeachersHandler(MetaPassHandler):
         regions: names of the network's channels.
 
     Source: Wang et al., Learnable Cross-modal Knowledge Distillation for Multi-modal Learning with Missing Modality,
-    MICCAI 2023 (docs/methods.md).
+    MICCAI 2023 (docs/explanation/methods.md).
     """
 
     def __init__(

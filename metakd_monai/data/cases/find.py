@@ -119,7 +119,7 @@ def tell_without(folders: Sequence[Path], top: Path) -> None:
         examples = ", ".join(shorten(folder) for folder in folders[:3])
         logger.warning(
             "%s: passed over, folders whose NIfTI files name no sequence: %d (%s%s); expected names as in"
-            " docs/file-names.md, or --names TABLE",
+            " docs/reference/file-names.md, or --names TABLE",
             top,
             len(folders),
             examples,

@@ -166,7 +166,7 @@ def make_group(
         passed = [*passed, (image.name, f"{found}?")]
         if problem is None and not set(found.readings) <= set(chosen):
             problem = (
-                f"{image.name} may be {found}; expected a name with one reading (docs/file-names.md), --names TABLE,"
+                f"{image.name} may be {found}; expected a name with one reading (docs/reference/file-names.md), --names TABLE,"
                 f" or --{found.readings[0].value} FILE and so on"
             )
     files = {modality: image.name for modality, image in chosen.items()}

@@ -1,0 +1,115 @@
+"""What the site has beside the pages in docs/, for MkDocs (``hooks`` in mkdocs.yml): all of it made of the code.
+
+Pages for each command (from click), for the settings of a training (from train.json and experimental.json), for the
+Python packages (from their ``__all__``), and the tutorial (from the notebook). Equations become MathML, which browsers
+draw without a script.
+"""
+
+import html
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+import nbformat
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "bundles" / "brats_mri_metakd_segmentation" / "configs"
+PACKAGES = ("networks", "losses", "engines", "handlers", "transforms", "inferers", "metrics")
+MODULES = ("equations", "vocabulary", "apps.predict.predictor", "data.cases", "data.nifti", "weights.load")
+EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are made of the code."""
+    pages = {**command_pages(), **python_pages(), "reference/settings.md": settings_page()}
+    pages["tutorial.md"] = notebook_page(Path(config.docs_dir) / "tutorial.ipynb")
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_content(text: str, **_: Any) -> str:
+    """Return a page with its equations as MathML."""
+    return EQUATION.sub(draw, text)
+
+
+def draw(found: re.Match[str]) -> str:
+    """Return one equation as MathML."""
+    kind = "inline" if found[2] == "(" else "block"
+    return str(convert(html.unescape(found[3]), display=kind))
+
+
+def command_pages() -> dict[str, str]:
+    """Return a page for each command of ``metakd``."""
+    from metakd_monai.cli import main
+
+    pages = {}
+    for name, command in main.commands.items():
+        assert command.callback is not None
+        place = f":module: {command.callback.__module__}\n    :command: {command.callback.__name__}"
+        block = f"::: mkdocs-click\n    {place}\n    :prog_name: metakd {name}\n    :style: table\n    :depth: 0\n"
+        pages[f"reference/commands/{name}.md"] = block
+    return pages
+
+
+def python_pages() -> dict[str, str]:
+    """Return a page for each package of which others import, and one for some modules."""
+    pages = {}
+    for package in PACKAGES:
+        names = importlib.import_module(f"metakd_monai.{package}").__all__
+        blocks = "\n".join(f"::: metakd_monai.{package}.{name}\n" for name in names)
+        pages[f"reference/python/{package}.md"] = f"# metakd_monai.{package}\n\n{blocks}"
+    for module in MODULES:
+        whole = f"::: metakd_monai.{module}\n    options: {{show_root_heading: false, heading_level: 2}}\n"
+        pages[f"reference/python/{module}.md"] = f"# metakd_monai.{module}\n\n{whole}"
+    return pages
+
+
+def settings_page() -> str:
+    """Return the settings of a training: name, default (of the configurations), meaning (of settings.toml).
+
+    Raises:
+        PluginError: for a setting without a meaning, or a meaning without a setting.
+    """
+    described = tomllib.loads((ROOT / "docs" / "reference" / "settings.toml").read_text(encoding="utf-8"))
+    text = described.pop("introduction")
+    for name, meanings in described.items():
+        defaults = head_of(json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8")))
+        if list(defaults) != list(meanings):
+            raise PluginError(f"settings.toml, {name}: {sorted(set(defaults) ^ set(meanings))} in one place only")
+        rows = [f"| `--{key}` | {tell(defaults[key])} | {meaning} |" for key, meaning in meanings.items()]
+        text += "\n".join(["", f"## {name}.json", "", "| setting | default | meaning |", "|---|---|---|", *rows, ""])
+    return text
+
+
+def head_of(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands in a configuration before its first component, and the weights to begin with."""
+    names = [key for key in content if key not in ("imports", "bundle_root")]
+    first = next((n for n, key in enumerate(names) if isinstance(content[key], dict) or "#" in key), len(names))
+    return {key: content[key] for n, key in enumerate(names) if n < first or key == "init_weights"}
+
+
+def tell(value: Any) -> str:
+    """Return a default as one writes it on the command line; what is computed by its own name."""
+    if isinstance(value, str) and value.startswith("$"):
+        return "computed"
+    return f"`{json.dumps(value)}`" if value is not None else "none"
+
+
+def notebook_page(path: Path) -> str:
+    """Return a notebook as a page: its text, and its code as it stands."""
+    cells = nbformat.read(path, as_version=4).cells
+    parts = [cell.source if cell.cell_type == "markdown" else f"```python\n{cell.source}\n```" for cell in cells]
+    return "\n\n".join(parts)
