@@ -1,4 +1,4 @@
-"""The documentation: the site builds strictly without a network, commands of the README run, numbers are those of files."""
+"""The documentation: the site builds without a network, the README's commands run, numbers are those of files."""
 
 import importlib.util
 import os
@@ -98,10 +98,15 @@ def test_the_readme_s_commands_run(tmp_path):
 def in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in Bash, where ``metakd`` and ``python`` are those of this checkout."""
     python = shlex.quote(sys.executable)
-    functions = f"metakd() {{ {python} -m metakd_monai \"$@\"; }}; python() {{ {python} \"$@\"; }}"
+    functions = f'metakd() {{ {python} -m metakd_monai "$@"; }}; python() {{ {python} "$@"; }}'
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
     return subprocess.run(
-        ["bash", "-c", f"{functions}; {command}"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-c", f"{functions}; {command}"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

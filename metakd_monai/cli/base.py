@@ -67,7 +67,8 @@ def names_option() -> Any:
         "--names",
         type=click.Path(path_type=Path),
         metavar="TABLE",
-        help='TOML or JSON from patterns of file names to sequences, such as "*_spc_*" = "flair" (docs/reference/file-names.md).',
+        help='TOML or JSON that maps patterns of file names to sequences, such as "*_spc_*" = "flair"'
+        " (docs/reference/file-names.md).",
     )
 
 
@@ -128,7 +129,7 @@ class Size(click.FloatRange):
 
 
 def choose_device(name: str) -> str:
-    """Return a torch device that is there; raises UserError otherwise."""
+    """Return an existing torch device; raises UserError otherwise."""
     import torch
 
     if name == "auto":

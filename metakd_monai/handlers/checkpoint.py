@@ -126,7 +126,7 @@ class CheckpointHandler:
         self.note(engine)
 
     def note(self, engine: Engine) -> None:
-        """Let whoever has to refuse a later iteration say what there is from before."""
+        """Name the last checkpoint in the engine's state, for messages about a failed iteration."""
         setattr(engine.state, CHECKPOINT, f"{self.output_dir / self.FILE} of iteration {engine.state.iteration}")
 
     def finish(self, engine: Engine) -> None:

@@ -81,7 +81,7 @@ class ElectTeachersHandler(MetaPassHandler):
         return found
 
     def sum_up(self, found: list[Tensor]) -> dict[str, float]:
-        """Elect the teachers by the sums of :meth:`score` over all cases; return mean Dice, and who teaches."""
+        """Elect the teachers by the sums of :meth:`score` over all cases; return mean Dice and teachers."""
         start = torch.zeros(2, len(self.regions), len(self.names), dtype=torch.float64, device=self.teachers().device)
         sums, numbers = add_over_ranks(sum((part.to(start) for part in found), start))
         dice = sums / numbers  # (R, N), NaN where no case has the modality

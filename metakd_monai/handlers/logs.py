@@ -126,7 +126,7 @@ class MetaReader:
         self.handler = handler
 
     def __call__(self, engine: Engine) -> Mapping[str, float] | None:
-        """Return what it left in ``scalars`` after a pass; None in between."""
+        """Return the ``scalars`` of the last pass; None between passes."""
         return self.handler.scalars if self.handler.is_due(engine, engine.state.iteration) else None
 
 

@@ -90,14 +90,14 @@ class NoMetaPassHandler:
         """Do nothing."""
 
     def __call__(self, engine: Engine) -> None:
-        """Do nothing; MONAI wants a handler that a configuration refers to to be callable."""
+        """Do nothing; MONAI requires handlers in a configuration to be callable."""
 
     def is_due(self, engine: Engine, iteration: int) -> bool:
-        """Say no, so that nothing is logged."""
+        """Return False, so that nothing is logged."""
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return that there is nothing to go on from."""
+        """Return an empty state: there is nothing to resume."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

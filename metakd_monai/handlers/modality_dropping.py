@@ -94,12 +94,12 @@ class DropModalitiesHandler:
         batch["available"] = torch.stack(rows)
 
     def subset(self, available: torch.Tensor) -> torch.Tensor:
-        """Return a drawn subset ``(N,)`` of what is there."""
+        """Return a drawn subset ``(N,)`` of the present modalities."""
         subset: torch.Tensor = self.transform({"available": available})["available"]
         return subset
 
     def subsets(self, available: torch.Tensor) -> torch.Tensor:
-        """Return drawn subsets and single modalities out of what is there, ``(K, N)``."""
+        """Return drawn subsets and single modalities of the present ones, ``(K, N)``."""
         drawn = [self.subset(available) for _ in range(self.subsets_per_sample)]
         if self.pair:
             larger = available if self.pair == "all" else drawn[0] | self.subset(available & ~drawn[0])
@@ -112,6 +112,6 @@ class DropModalitiesHandler:
 
 
 def check_count(name: str, value: int, least: int) -> None:
-    """Refuse what is no whole number of at least ``least``; raises UserError."""
+    """Raise UserError unless a value is a whole number of at least ``least``."""
     if not isinstance(value, int) or value < least:
         raise UserError(f"{name}: {value!r} found; expected a whole number of at least {least}")

@@ -1,4 +1,4 @@
-"""Sliding windows that know, once for the whole volume, which modalities are there."""
+"""Sliding windows; which modalities are present is decided once for the whole volume."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class ModalityInferer(SlidingWindowInferer):
         return self.used
 
     def describe_window(self) -> str | None:
-        """Say that the last box had smaller windows than it should have had, or nothing."""
+        """Return the warning that the last box had smaller windows than its weights ask for, or None."""
         if self.wanted is None or self.used is None or self.used == self.wanted:
             return None
         used, wanted = ("x".join(map(str, window)) for window in (self.used, self.wanted))

@@ -40,7 +40,7 @@ def parse_window(window: Window) -> tuple[int, ...] | str | None:
 
 
 def window_of(network: Callable[..., Tensor]) -> tuple[int, ...] | str:
-    """Return the window that goes with a network's weights; the whole box where they say nothing."""
+    """Return the window of a network's weights; the whole box if they have none."""
     window = getattr(network, "window", None)
     return WHOLE if window is None else tuple(window)
 

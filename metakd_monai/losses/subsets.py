@@ -1,4 +1,4 @@
-"""Losses between what is told of a sample from more of its modalities and from fewer."""
+"""Losses between the predictions for a sample from more and from fewer of its modalities."""
 
 from collections.abc import Callable
 
@@ -67,6 +67,6 @@ class RankingLoss(nn.Module):
 
 
 def check_subsets(logits: Tensor) -> None:
-    """Refuse a single subset, of which there is nothing to compare; raises UserError."""
+    """Raise UserError for a single subset: there is nothing to compare."""
     if len(logits) < 2:
         raise UserError("subset_loss: 1 subset of each sample found; expected 2, as the dropping handler's pair draws")

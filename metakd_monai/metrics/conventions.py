@@ -70,7 +70,7 @@ def choose_hd95(kind: str | None, convention: Convention) -> str:
 
 
 def convention_of(cases: Iterable[tuple[str, str | None]], where: str) -> str:
-    """Choose the rule by the cases' years, or by their names where none is known: ``brats2023`` for those since 2023.
+    """Choose the rule by the cases' years, or their names if unknown: ``brats2023`` from 2023 on.
 
     Args:
         cases: the name and year of each; BraTS-GLI-... and the like are names of 2023 and later.

@@ -53,7 +53,7 @@ class Overlap:
 
 
 def ratio(part: int, whole: int, otherwise: float) -> float:
-    """Return a share, or another value where there is nothing to share."""
+    """Return a ratio, or another value if the denominator is 0."""
     return part / whole if whole else otherwise
 
 

@@ -134,7 +134,7 @@ class MetaKDUNet(SegmentationNetwork):
         return features
 
     def encode_fused(self, x: Tensor, available: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Encode one modality after the other, Eq. (1), and fuse its features at once, so that none pile up.
+        """Encode one modality after the other, Eq. (1), and fuse its features at once, which saves memory.
 
         Arguments and errors are those of :meth:`encode`.
 

@@ -26,7 +26,7 @@ CASE_ID = "case_id"
 
 
 class LoadImageModalitiesd(Transform):
-    """Load the sequences of a case as one channel-first image, and say which of them are there.
+    """Load the sequences of a case as one channel-first image, and note which are present.
 
     The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), one
     4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
@@ -84,13 +84,13 @@ class LoadImageModalitiesd(Transform):
         return {**data, self.key: image, "available": available}
 
     def split(self, source: np.ndarray | torch.Tensor) -> Sequences:
-        """Return what is in an array ``(N, *S)``."""
+        """Return the sequences of an array ``(N, *S)``."""
         voxels = np.asarray(source, dtype=np.float32)
         affine = source.affine if isinstance(source, MetaTensor) else np.eye(voxels.ndim)
         return split_channels(voxels, affine, self.key, self.modalities)
 
     def read(self, source: Any) -> Sequences:
-        """Return what is in the files that an item may name as its image."""
+        """Return the sequences of the files that an item names as its image."""
         is_stack = isinstance(source, (str, Path)) and not Path(source).is_dir()
         return read_sequences(Path(source) if is_stack else files_of(source), self.modalities, self.memory_limit)
 
@@ -131,7 +131,7 @@ class SaveImageMaskd(SaveImaged):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the files and return the item as it is."""
+        """Write the files and return the item unchanged."""
         for key in self.key_iterator(dict(data)):
             meta = data[self.image_key].meta
             voxels = np.asarray(data[key][0].cpu(), dtype=np.uint8)

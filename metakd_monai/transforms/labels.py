@@ -39,7 +39,7 @@ class LoadLabeld(MapTransform):
         return item
 
     def read(self, path: str, image: Any) -> MetaTensor:
-        """Read one label map; ``image`` is what it must be on the grid of."""
+        """Read one label map; it must have the grid of ``image``."""
         file = read_nifti(path)
         grid = (image.shape[1:], image.affine.numpy()) if isinstance(image, MetaTensor) else (file.shape, file.affine)
         labels = np.ascontiguousarray(read_label_of(path, *grid))

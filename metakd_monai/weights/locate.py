@@ -9,7 +9,7 @@ from metakd_monai.errors import UserError
 
 
 def find_weights(given: str | Path | None) -> Path:
-    """Return the weights that were given, or those that come with this package, whatever the current folder is.
+    """Return the given weights, or those installed with this package.
 
     Raises:
         UserError: when there are none, saying where to get or make some.

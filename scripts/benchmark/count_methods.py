@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Count parameters and floating-point operations of the networks of all methods, as the table in docs/explanation/methods.md.
+"""Count parameters and floating-point operations of all methods' networks: the table in docs/explanation/methods.md.
 
 Operations are two for each multiplication, of one pass over 128x128x128 voxels with all four sequences and with one.
 They are counted on a smaller volume, with which those of convolutions grow; attention itself is not counted, but the

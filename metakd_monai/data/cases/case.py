@@ -1,4 +1,4 @@
-"""A case: one scan of a patient, its files, and what is to be said about them."""
+"""A case: one scan of a patient, its files, and notes about them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Case:
         return ET_LABELS[0] if MIXED_ET_NAME.match(self.case_id) else ET_LABELS[1]
 
     def for_label(self) -> Case:
-        """Return the case for a use of its label: what is wrong with that is then the case's problem."""
+        """Return the case for a use of its label: a problem of the label becomes the case's."""
         return replace(self, problem=self.problem or self.label_problem)
 
     def as_item(self) -> dict[str, Any]:

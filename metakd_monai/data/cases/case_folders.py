@@ -1,4 +1,4 @@
-"""Folders and what lies in them; each is entered once, whatever links lead to it."""
+"""Folders and their files; each folder is entered once, however many links lead to it."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
 
 
 def name_foreign(folder: Path) -> str:
-    """Say which file below a folder is of another format; nothing where none of the first ones is."""
+    """Return a hint that names a file of another format below a folder, if the first ones include one."""
     files = islice((file for place in walk(folder) for file in sorted(place.iterdir()) if file.is_file()), MOST_FILES)
     return next((f"; {file.name}: {kind}" for file in files if (kind := describe_file(file))), "")
 
@@ -100,7 +100,7 @@ def name_sequences(paths: Sequence[Path]) -> dict[Modality, Path]:
 
 
 def check_source(source: str | Path) -> Path:
-    """Return where to search; raises UserError when it is no path, or nothing is there."""
+    """Return where to search; raises UserError if it is not an existing path."""
     path = Path(source)
     try:
         there = path.is_dir() or path.is_file()

@@ -35,7 +35,7 @@ def check_case_id(case_id: object, where: str = "case id") -> str:
 
 
 def find_problem(case_id: object) -> str | None:
-    """Say what is wrong with a case's name; None for nothing."""
+    """Return what is wrong with a case's name, or None."""
     if not isinstance(case_id, str):
         return "found; expected a text"
     if not case_id.strip():

@@ -43,7 +43,7 @@ class LabelName:
 
 
 def is_label(name: str) -> bool:
-    """Tell whether the last words of a file name spell a label map, of whatever."""
+    """Return whether the last words of a file name spell a label map of any kind."""
     return read_label(name) is not None
 
 

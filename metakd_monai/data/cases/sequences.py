@@ -25,7 +25,7 @@ class Ambiguous:
     readings: tuple[Modality, ...]
 
     def __str__(self) -> str:
-        """Say what it may be."""
+        """Return the possible readings as text."""
         return " or ".join(modality.value for modality in self.readings)
 
 

@@ -1,4 +1,4 @@
-"""The header of a NIfTI file, checked at the door: whatever is wrong with it is said before a voxel is read."""
+"""The header of a NIfTI file: checked before a voxel is read."""
 
 from __future__ import annotations
 

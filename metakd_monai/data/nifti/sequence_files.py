@@ -135,7 +135,7 @@ def at_once(function: Callable[[Any], Any], files: Iterable[Any]) -> list[Any]:
 def split_channels(
     voxels: np.ndarray, affine: Any, where: str, modalities: Collection[Modality] = tuple(Modality)
 ) -> Sequences:
-    """Split ``(N, *S)`` into the channels that are there: those that are not 0 or NaN all over.
+    """Split ``(N, *S)`` into the present channels: those that are not all 0 or NaN.
 
     Args:
         voxels: a channel for each modality, in channel order.
