@@ -19,9 +19,8 @@ from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES
 class ElectTeachersHandler(MetaPassHandler):
     """After every ``interval`` iterations, elect for each region the modality that segments it best by itself.
 
-    Best is the highest mean Dice over the meta-validation cases that have the modality; of several processes, over the
-    cases of all of them. So there are one to three teachers. Before the first election the teacher is the one that
-    ``teachers`` began with.
+    Best means the highest mean Dice over the meta-validation cases that have the modality, over all processes. So there
+    are one to three teachers. Before the first election the teacher is the one that ``teachers`` began with.
 
     Args:
         network: a :class:`~metakd_monai.networks.MetaKDUNet`; not the DDP wrapper.

@@ -82,7 +82,7 @@ class MetaPassHandler(ABC):
 
 
 class NoMetaPassHandler:
-    """In place of the meta update, for methods that make no use of the meta-validation cases."""
+    """Replaces the meta update for methods that do not use the meta-validation cases."""
 
     scalars: Mapping[str, float] = {}
 

@@ -37,10 +37,10 @@ class SelfDistillationLoss(nn.Module):
 
 
 class RankingLoss(nn.Module):
-    """What a sample's task loss with more modalities is above that with fewer of them, the ranking loss of SimMLM.
+    """SimMLM's ranking loss: by how much the task loss with more modalities exceeds that with fewer.
 
-    Gradients go to both; the task loss itself has to outweigh the part of the subset with fewer, or that would be made
-    worse: keep ``weight`` below 0.5, of two subsets' mean.
+    Both get gradients. Keep ``weight`` below 0.5 (of the mean of two subsets), so that the task loss outweighs this one
+    for the smaller subset; it would be made worse otherwise.
 
     Args:
         loss_function: the task loss, ``(pred, label)`` to scalar.

@@ -77,7 +77,7 @@ def convention_of(cases: Iterable[tuple[str, str | None]], where: str) -> str:
         where: for messages.
 
     Raises:
-        UserError: when cases of both sorts are there.
+        UserError: for cases of both conventions.
     """
     late = {year in ("2023", "2024") if year else bool(MIXED_ET_NAME.match(name)) for name, year in cases}
     if len(late) > 1:

@@ -16,7 +16,7 @@ from metakd_monai.metrics.distances import hd95
 
 @dataclass(frozen=True)
 class RegionScores:
-    """Scores of one region of one case; ``scorable`` tells whether HD95 is a distance and not a rule's value."""
+    """Scores of one region of one case; ``scorable`` tells whether HD95 is a distance rather than a penalty."""
 
     dice: float
     sensitivity: float

@@ -30,8 +30,8 @@ class LoadImageModalitiesd(Transform):
 
     The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), one
     4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
-    bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel
-    that is 0 or NaN all over is absent. A background other than 0 becomes 0, see
+    bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel that
+    is all 0 or NaN is absent. A background other than 0 becomes 0, see
     :func:`~metakd_monai.data.nifti.clear_background`.
 
     The class is no LoadImaged: MONAI Label would wrap that and refuse a folder. Its name holds ``LoadImage``: MONAI
@@ -39,8 +39,8 @@ class LoadImageModalitiesd(Transform):
 
     Args:
         key: of the image in the item.
-        modalities: use only these; None for all that are there.
-        memory_limit: GiB of the process, which the case must fit into; None for what is free.
+        modalities: use only these; None for all present ones.
+        memory_limit: GiB of the process, which the case must fit into; None for the free memory.
         log: whether to log a warning where a background was set to 0; its line is in the image's meta data anyway.
 
     Raises:
@@ -108,7 +108,7 @@ def files_of(source: Mapping[str, str] | Iterable[str] | str | Path) -> dict[Mod
 
 
 class SaveImageMaskd(SaveImaged):
-    """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of the image it is of.
+    """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of its image.
 
     It is a SaveImaged, so that MONAI Label and MONAI Deploy, which write results themselves, leave it out.
 

@@ -23,8 +23,8 @@ class LoadLabeld(MapTransform):
         allow_missing_keys: as in MONAI.
 
     Raises:
-        UserError: (on call) for a missing or damaged file, values that are no whole numbers from 0 to 255, and a map
-            that has not three axes or is on another grid than the image.
+        UserError: (on call) for a missing or damaged file, values other than whole numbers from 0 to 255, and a map
+            without three axes or on another grid than the image.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
