@@ -26,12 +26,12 @@ CASE_ID = "case_id"
 
 
 class LoadImageModalitiesd(Transform):
-    """Load the sequences of a case as one channel-first image, and note which are present.
+    """Load the sequences of a case as one channel-first image, and say which of them are there.
 
     The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), one
     4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
-    bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel that
-    is all 0 or NaN is absent. A background other than 0 becomes 0, see
+    bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel
+    that is 0 or NaN all over is absent. A background other than 0 becomes 0, see
     :func:`~metakd_monai.data.nifti.clear_background`.
 
     The class is no LoadImaged: MONAI Label would wrap that and refuse a folder. Its name holds ``LoadImage``: MONAI
@@ -39,8 +39,8 @@ class LoadImageModalitiesd(Transform):
 
     Args:
         key: of the image in the item.
-        modalities: use only these; None for all present ones.
-        memory_limit: GiB of the process, which the case must fit into; None for the free memory.
+        modalities: use only these; None for all that are there.
+        memory_limit: GiB of the process, which the case must fit into; None for what is free.
         log: whether to log a warning where a background was set to 0; its line is in the image's meta data anyway.
 
     Raises:
@@ -84,13 +84,13 @@ class LoadImageModalitiesd(Transform):
         return {**data, self.key: image, "available": available}
 
     def split(self, source: np.ndarray | torch.Tensor) -> Sequences:
-        """Return the sequences of an array ``(N, *S)``."""
+        """Return what is in an array ``(N, *S)``."""
         voxels = np.asarray(source, dtype=np.float32)
         affine = source.affine if isinstance(source, MetaTensor) else np.eye(voxels.ndim)
         return split_channels(voxels, affine, self.key, self.modalities)
 
     def read(self, source: Any) -> Sequences:
-        """Return the sequences of the files that an item names as its image."""
+        """Return what is in the files that an item may name as its image."""
         is_stack = isinstance(source, (str, Path)) and not Path(source).is_dir()
         return read_sequences(Path(source) if is_stack else files_of(source), self.modalities, self.memory_limit)
 
@@ -108,7 +108,7 @@ def files_of(source: Mapping[str, str] | Iterable[str] | str | Path) -> dict[Mod
 
 
 class SaveImageMaskd(SaveImaged):
-    """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of its image.
+    """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of the image it is of.
 
     It is a SaveImaged, so that MONAI Label and MONAI Deploy, which write results themselves, leave it out.
 
@@ -131,7 +131,7 @@ class SaveImageMaskd(SaveImaged):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the files and return the item unchanged."""
+        """Write the files and return the item as it is."""
         for key in self.key_iterator(dict(data)):
             meta = data[self.image_key].meta
             voxels = np.asarray(data[key][0].cpu(), dtype=np.uint8)
