@@ -29,6 +29,7 @@ CONFIGS = ROOT / "bundles" / "brats_mri_metakd_segmentation" / "configs"
 PACKAGES = ("networks", "losses", "engines", "handlers", "transforms", "inferers", "metrics")
 MODULES = ("equations", "vocabulary", "apps.predict.predictor", "data.cases", "data.nifti", "weights.load")
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):<code>~?(?:[\w.]*\.)?(\w+)</code>")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -41,8 +42,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(text: str, **_: Any) -> str:
-    """Return a page with its equations as MathML."""
-    return EQUATION.sub(draw, text)
+    """Return a page with its equations as MathML, and Sphinx's roles of docstrings as plain names."""
+    return ROLE.sub(r"<code>\1</code>", EQUATION.sub(draw, text))
 
 
 def draw(found: re.Match[str]) -> str:

@@ -36,7 +36,7 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
         names: the user's own names of sequences, see :func:`~metakd_monai.data.cases.read_name_table`.
 
     Raises:
-        UserError: when nothing is there, no sequence is recognised, or two cases cannot be told apart.
+        UserError: if nothing is found, no sequence is recognised, or two cases cannot be distinguished.
     """
     path = check_source(source)
     if path.is_file():
@@ -82,7 +82,7 @@ def find_labelled(source: str | Path, names: NameTable | None = None) -> list[Ca
 
 
 def name_sequences(paths: Sequence[Path]) -> dict[Modality, Path]:
-    """Say which file is which sequence when all files of one case are given, by their names together.
+    """Assign files of one case to sequences, by their names together.
 
     Raises:
         UserError: for a name that names no sequence or may name several, and for two files of one.

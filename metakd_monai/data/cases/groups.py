@@ -43,7 +43,7 @@ class Group:
 
 
 def group_names(names: Sequence[str], table: NameTable | None = None) -> list[Group]:
-    """Say which cases the NIfTI files of a folder belong to; none where no name names a sequence.
+    """Group the NIfTI files of a folder into cases; none if no name has a sequence.
 
     Args:
         names: of the files.

@@ -48,7 +48,7 @@ def is_label(name: str) -> bool:
 
 
 def read_label(name: str) -> LabelName | None:
-    """Say what a label map's name tells; None where its last words do not spell a label map.
+    """Read a label map's name; None if its last words do not spell a label map.
 
     Only the last words count: a case may be called ``label_03``, and ``brain_mask_applied`` is an image.
     """

@@ -45,7 +45,7 @@ class Reading:
 
 
 def recognise(text: str) -> Modality | Ambiguous | None:
-    """Say which sequence a file name or a series description names; None for none, or for one of other kinds."""
+    """Return the sequence that a file name or series description names; None for no or another kind of image."""
     return read_sequence(NIFTI.sub("", text)).found
 
 

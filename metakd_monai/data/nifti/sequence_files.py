@@ -25,10 +25,10 @@ class Sequences:
     """What was read of a case.
 
     Attributes:
-        channels: ``(*S)`` float32 of each modality that is there, 0 outside the brain.
+        channels: ``(*S)`` float32 of each present modality, 0 outside the brain.
         affine: ``(4, 4)``.
         where: the file whose grid it is, or what the caller calls it.
-        note: a line on what was changed, for the user; empty where nothing was.
+        note: a line for the user on what was changed; empty if nothing was.
     """
 
     channels: Mapping[Modality, np.ndarray]
