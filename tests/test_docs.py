@@ -17,7 +17,7 @@ PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPO
 PAGES += sorted(REPOSITORY.glob("bundles/*/docs/README.md"))
 MOST_WORDS = 1500
 README_LINES = 100
-SITE_EXTRA = ("mkdocs", "material", "mkdocstrings", "mkdocs_click", "mkdocs_awesome_nav", "latex2mathml", "nbformat")
+SITE_EXTRA = ("mkdocs", "material", "mkdocstrings", "mkdocs_awesome_nav", "latex2mathml", "nbformat")
 SMALL = ["--network_def#channels", "[4,8,16]", "--device", "cpu", "--roi_size", "[16,16,16]", "--num_workers", "0"]
 BRIEF = ["--max_iterations", "2", "--meta_interval", "2", "--val_interval", "2", "--checkpoint_interval", "2"]
 UNSENT = {**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nobody answers there
@@ -136,6 +136,6 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     notebook = nbformat.read(REPOSITORY / "docs" / "tutorial.ipynb", as_version=4)
     assert all(not cell.get("outputs") for cell in notebook.cells)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert (tmp_path / "tutorial" / "table" / "heatmap.png").is_file()
     assert (tmp_path / "tutorial" / "run" / "model.pt").is_file()

@@ -7,6 +7,7 @@ draw without a script.
 
 import html
 import importlib
+import inspect
 import json
 import re
 import sys
@@ -18,6 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+import click
 import nbformat
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
@@ -53,16 +55,21 @@ def draw(found: re.Match[str]) -> str:
 
 
 def command_pages() -> dict[str, str]:
-    """Return a page for each command of ``metakd``."""
+    """Return a page for each command of ``metakd``: its help, and a table of its options."""
     from metakd_monai.cli import main
 
-    pages = {}
-    for name, command in main.commands.items():
-        assert command.callback is not None
-        place = f":module: {command.callback.__module__}\n    :command: {command.callback.__name__}"
-        block = f"::: mkdocs-click\n    {place}\n    :prog_name: metakd {name}\n    :style: table\n    :depth: 0\n"
-        pages[f"reference/commands/{name}.md"] = block
-    return pages
+    return {f"reference/commands/{name}.md": command_page(name, command) for name, command in main.commands.items()}
+
+
+def command_page(name: str, command: click.Command) -> str:
+    """Return the page of one command, made of what click says of it."""
+    context = click.Context(command, info_name=f"metakd {name}")
+    options = [option for option in command.get_params(context) if isinstance(option, click.Option)]
+    records = [record for option in options if (record := option.get_help_record(context))]
+    rows = [f"| `{names}` | {html.escape(meaning)} |" for names, meaning in records]
+    usage = f"```text\n{command.get_usage(context)}\n```"
+    words = html.escape(inspect.cleandoc(command.help or ""), quote=False)
+    return "\n\n".join([f"# metakd {name}", words, usage, "\n".join(["| option | meaning |", "|---|---|", *rows])])
 
 
 def python_pages() -> dict[str, str]:
