@@ -107,7 +107,7 @@ window_option = click.option(
     type=Sizes("whole"),
     metavar="X,Y,Z|whole",
     help="Voxels of the windows that the network sees, left-right, front-back, bottom-top, or whole: the brain's box"
-    " in one. Default what goes with the weights; others change the mask.",
+    " in one. Default: that of the weights. Others change the mask.",
 )
 
 
