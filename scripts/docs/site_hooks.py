@@ -31,6 +31,7 @@ CONFIGS = ROOT / "bundles" / "brats_mri_metakd_segmentation" / "configs"
 PACKAGES = ("networks", "losses", "engines", "handlers", "transforms", "inferers", "metrics")
 MODULES = ("equations", "vocabulary", "apps.predict.predictor", "data.cases", "data.nifti", "weights.load")
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+GENERATED = re.compile(r"(tutorial)\.ipynb\)|(settings)\.toml\)")  # pages link to what a repository shows
 ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):<code>~?(?:[\w.]*\.)?(\w+)</code>")
 
 
@@ -41,6 +42,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_page_markdown(text: str, **_: Any) -> str:
+    """Return a page that links to the pages made of a notebook and of settings.toml, not to these."""
+    return GENERATED.sub(lambda found: f"{found[1] or found[2]}.md)", text)
 
 
 def on_page_content(text: str, **_: Any) -> str:
