@@ -90,7 +90,7 @@ def test_the_readme_s_commands_run(tmp_path):
         more = shlex.join([*SMALL, *BRIEF]) if "run training" in command else "--device cpu"
         done = in_shell(f"{command} {more}", tmp_path)
         assert done.returncode == 0, command + done.stdout[-2000:] + done.stderr[-2000:]
-    assert {path.name for path in tmp_path.glob("*/Simulated_000.nii.gz")} == {"Simulated_000.nii.gz"}
+    assert {path.parent.name for path in tmp_path.glob("*/Simulated_000.nii.gz")} == {"OUT", "FEWER", "MAP"}
     assert (tmp_path / "MAP" / "Simulated_000_uncertainty.nii.gz").is_file()
     assert (tmp_path / "RUN" / "model.pt").is_file()
 
