@@ -56,7 +56,7 @@ def evaluate(
     manifest = write_report(output, evaluation)
     show_means(evaluation)
     click.echo(f"{len(evaluation.results) - len(evaluation.problems)} of {len(evaluation.results)} cases scored")
-    click.echo(f"table: {output}\nhow it was made: {manifest}")
+    click.echo(f"table: {output}\nrecord: {manifest}")
     ctx.exit(1 if evaluation.problems else 0)
 
 

@@ -56,6 +56,6 @@ def show(done: Submission) -> None:
     )
     if done.written:
         upload, manifest = done.written
-        click.echo(f"upload: {upload}{' (forced)' if done.problems else ''}\nwhat is in it: {manifest}")
+        click.echo(f"upload: {upload}{' (forced)' if done.problems else ''}\ncontents: {manifest}")
     else:
-        click.echo("nothing written; --force writes all the same")
+        click.echo("nothing written; --force overrides")

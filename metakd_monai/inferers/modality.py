@@ -132,7 +132,7 @@ class ModalityInferer(SlidingWindowInferer):
                 if smaller is None or not is_out_of_memory(error):
                     raise
                 roi = smaller
-            logger.warning("out of memory: going on with windows of %s", "x".join(map(str, roi)))
+            logger.warning("out of memory: continuing with windows of %s", "x".join(map(str, roi)))
 
     def window_for(self, network: Network) -> tuple[int, ...] | str:
         """Return the window that was asked for, or the one that goes with a network's weights."""
@@ -155,7 +155,7 @@ class ModalityInferer(SlidingWindowInferer):
         if self.wanted is None or self.used is None or self.used == self.wanted:
             return None
         used, wanted = ("x".join(map(str, window)) for window in (self.used, self.wanted))
-        return f"computed in windows of {used} voxels instead of {wanted} for want of memory, which changes the mask"
+        return f"computed in windows of {used} voxels instead of {wanted} for lack of memory, which changes the mask"
 
     def is_one_pass(self, brain: Tensor, network: Network, volume: Sequence[int]) -> bool:
         """Tell whether a box ``(1, N, *box)`` is computed as one window, once."""

@@ -79,7 +79,7 @@ def command_page(name: str, command: click.Command) -> str:
 
 
 def python_pages() -> dict[str, str]:
-    """Return a page for each package of which others import, and one for some modules."""
+    """Return a page for each public package, and one for some modules."""
     pages = {}
     for package in PACKAGES:
         names = importlib.import_module(f"metakd_monai.{package}").__all__
@@ -101,22 +101,22 @@ def settings_page() -> str:
     text = described.pop("introduction")
     for name, meanings in described.items():
         defaults = head_of(json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8")))
-        if list(defaults) != list(meanings):
-            raise PluginError(f"settings.toml, {name}: {sorted(set(defaults) ^ set(meanings))} in one place only")
-        rows = [f"| `--{key}` | {tell(defaults[key])} | {meaning} |" for key, meaning in meanings.items()]
+        if different := set(defaults) ^ set(meanings):
+            raise PluginError(f"settings.toml and {name}.json: {sorted(different)} in one of them only")
+        rows = [f"| `--{key}` | {tell(value)} | {meanings[key]} |" for key, value in defaults.items()]
         text += "\n".join(["", f"## {name}.json", "", "| setting | default | meaning |", "|---|---|---|", *rows, ""])
     return text
 
 
 def head_of(content: dict[str, Any]) -> dict[str, Any]:
-    """Return what stands in a configuration before its first component, and the weights to begin with."""
+    """Return the settings at the head of a configuration, before its first component, and ``init_weights``."""
     names = [key for key in content if key not in ("imports", "bundle_root")]
     first = next((n for n, key in enumerate(names) if isinstance(content[key], dict) or "#" in key), len(names))
     return {key: content[key] for n, key in enumerate(names) if n < first or key == "init_weights"}
 
 
 def tell(value: Any) -> str:
-    """Return a default as one writes it on the command line; what is computed by its own name."""
+    """Return a default as one writes it on the command line; "computed" for an expression."""
     if isinstance(value, str) and value.startswith("$"):
         return "computed"
     return f"`{json.dumps(value)}`" if value is not None else "none"
