@@ -1,4 +1,4 @@
-"""Names and orders that everything else refers to: sequences, regions, label values, spellings.
+"""Names and orders for everything else: sequences, regions, label values, spellings.
 
 Declaration order is channel order, everywhere: images are ``(flair, t1, t1ce, t2)``, region maps
 ``(ET, TC, WT)``. This is also the channel order of the MSD Task01 4-D files.
@@ -77,8 +77,8 @@ MSD_LABELS = LabelConvention("MSD Task01", necrosis=2, oedema=1, enhancing=3)
 def split_regions(labels: Any, convention: LabelConvention | None = None) -> list[Any]:
     """Return the masks of ET, TC and WT, in this order, of a label map, an array or a tensor; each of its shape, bool.
 
-    Without a convention, 3 and 4 are both enhancing tumour, and 1 and 2 mean what they mean in every BraTS. Values that
-    the convention does not know are in no region.
+    Without a convention, 3 and 4 are both enhancing tumour, and 1 and 2 mean what they mean in every BraTS. Values
+    unknown to the convention are in no region.
     """
     known = convention or BRATS_LABELS
     enhancing = labels == known.enhancing

@@ -379,11 +379,11 @@ def test_the_table_says_how_many_parameters_each_has(name):
     with torch.device("meta"):
         given = {key: value for key, value in DEFINITIONS[name].items() if key != "_target_"}
         number = sum(parameter.numel() for parameter in class_of(name)(**given).parameters()) / 1e6
-    lines = (REPOSITORY / "docs" / "methods.md").read_text().splitlines()
+    lines = (REPOSITORY / "docs" / "explanation" / "methods.md").read_text().splitlines()
     (row,) = [line for line in lines if line.startswith(f"| `{name}` |")]
     assert f"| {number:.2f} |" in row
 
 
 def test_every_overlay_is_in_the_tables():
-    text = (REPOSITORY / "docs" / "methods.md").read_text()
+    text = (REPOSITORY / "docs" / "explanation" / "methods.md").read_text()
     assert all(f"`{method}`" in text for method in OTHER_NETWORKS)

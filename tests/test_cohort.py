@@ -91,7 +91,7 @@ def test_processes_do_each_case_once_whatever_happens_to_them(tmp_path, cohort, 
     failed = predict_cases(make, find_cases(source), Outputs(output, preview=False), Engine(jobs=2))
     assert sorted(failed) == ["Simulated_001", "Simulated_004"]
     assert (
-        "Simulated_002: lost its worker (killed by SIGKILL, maybe for want of memory); it is tried again" in caplog.text
+        "Simulated_002: its worker was lost (killed by SIGKILL, maybe for lack of memory); trying again" in caplog.text
     )
     assert "Simulated_004: failed: lost its worker 2 times (killed by SIGKILL" in caplog.text
     whole = ["Simulated_000", "Simulated_002", "Simulated_003", "Simulated_005"]
@@ -131,7 +131,7 @@ def test_what_a_process_says(tmp_path, cohort, weights, monkeypatch):
 def test_how_a_process_ended_is_said():
     assert describe(3) == "ended with exit code 3"
     assert describe(-signal.SIGSEGV) == "killed by SIGSEGV"
-    assert describe(-signal.SIGKILL) == "killed by SIGKILL, maybe for want of memory"
+    assert describe(-signal.SIGKILL) == "killed by SIGKILL, maybe for lack of memory"
 
 
 def start(*arguments):

@@ -170,7 +170,7 @@ def test_a_working_folder_that_is_gone(tmp_path, cohort):
         check=False,
     )
     assert (found.returncode, found.stderr.count("\n")) == (2, 1)
-    assert "metakd: working folder: it is no more" in found.stderr
+    assert "metakd: working folder: it was removed" in found.stderr
 
 
 def limit_file_size():

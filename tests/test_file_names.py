@@ -12,7 +12,7 @@ from metakd_monai.data.cases.words import WORDS
 from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 
 FLAIR, T1, T1CE, T2 = Modality
-PAGE = (REPOSITORY / "docs" / "file-names.md").read_text()
+PAGE = (REPOSITORY / "docs" / "reference" / "file-names.md").read_text()
 SPELLED = {
     T1CE: "T1_Gd|T1-Gd|T1_post|T1-post|T1_CE|T1_C|T1_contrast|T1Gad|T1GD|CT1|cT1|T1w_Gd|T1w-Gd|ce_T1|T1c|T1+C|T1 +C|"
     "T1+|T1 C+|t1_c+|T1w_ce|T1wCE|ce-T1|Gd-T1|GdT1|kmT1|T1_km|T1_mit_KM|T1 nach KM|T1_gado|T1_Gadovist|gado_T1w|T1WI+C|"

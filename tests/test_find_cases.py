@@ -124,7 +124,7 @@ def test_cases_have_names_of_their_own(names, expected, tmp_path):
 def test_folders_that_are_no_case_are_counted_in_one_line(tmp_path, caplog):
     find_cases(listing(tmp_path, "P1/t1", *(f"P{n}/scan" for n in range(2, 7))))
     (line,) = caplog.messages
-    assert re.search(r"name no sequence: 5 \(.*P2, .*P3, .*P4, \.\.\.\); expected names as in docs/file-names.md", line)
+    assert re.search(r"name no sequence: 5 \(.*P2, .*P3, .*P4, \.\.\.\); expected names as in docs/reference/", line)
 
 
 def test_each_folder_is_entered_once(tmp_path, caplog):

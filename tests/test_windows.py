@@ -65,7 +65,7 @@ def test_out_of_memory_takes_smaller_windows_and_says_so(caplog, error):
         logits = ModalityInferer(mode="gaussian")(image, Greedy(48 * 40 * 40, error))
     torch.testing.assert_close(logits, image[:, :3] + 1)
     assert [record.getMessage() for record in caplog.records] == [
-        "out of memory: going on with windows of 48x40x40",
+        "out of memory: continuing with windows of 48x40x40",
     ]
 
 
@@ -106,7 +106,7 @@ def test_a_window_that_memory_makes_smaller_is_told():
     inferer = ModalityInferer(mode="gaussian")
     inferer(image, Greedy(48 * 40 * 40, MemoryError()))
     assert (inferer.used, inferer.wanted) == ((48, 40, 40), (64, 40, 40))
-    expected = "computed in windows of 48x40x40 voxels instead of 64x40x40 for want of memory, which changes the mask"
+    expected = "computed in windows of 48x40x40 voxels instead of 64x40x40 for lack of memory, which changes the mask"
     assert inferer.describe_window() == expected
 
 

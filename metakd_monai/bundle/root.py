@@ -37,7 +37,7 @@ def shipped_bundles() -> dict[str, Path]:
 
 
 def shipped_bundle(name: str = SEGMENTATION_BUNDLE) -> Path:
-    """Return the folder of a bundle that comes with this package, whatever the current folder is.
+    """Return the folder of a bundle that is installed with this package.
 
     Raises:
         UserError: for a name that is none of theirs.
@@ -71,7 +71,7 @@ def bundle_root(name: str = SEGMENTATION_BUNDLE) -> str:
 
 
 def title_of(folder: Path) -> str:
-    """Return what a bundle calls itself in its metadata; nothing where they cannot be read."""
+    """Return a bundle's name in its metadata; empty if they cannot be read."""
     try:
         return str(read_json(folder / "configs" / "metadata.json", "metadata of a bundle")["name"])
     except (UserError, KeyError, TypeError):

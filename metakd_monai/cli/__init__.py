@@ -53,7 +53,7 @@ def check_working_folder() -> None:
     try:
         os.getcwd()
     except OSError:
-        raise UserError("working folder: it is no more; expected to be started in a folder that is there") from None
+        raise UserError("working folder: it was removed; expected an existing folder") from None
 
 
 SEGMENTATION = (

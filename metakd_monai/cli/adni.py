@@ -26,9 +26,9 @@ def adni_prepare(raw: Path, output: Path, seed: int, splits: Path | None, smote:
 
     Tables are recognised by prefix: DXSUM (diagnoses); MEDHIST, NEUROEXM, PTDEMOG, RECCMEDS, VITALS; APOERES,
     UPENNBIOMK_ROCHE_ELECSYS; genotypes as one .bed/.bim/.fam, .raw or GENOMIC*.csv; imaging as IMAGE*.csv, ADNI_G.npy
-    with ADNI_subj.txt, or NIfTI maps. Who is not in a modality's tables has it missing.
+    with ADNI_subj.txt, or NIfTI maps. A subject without a row in a modality's tables lacks that modality.
 
-    OUTPUT/fitted.joblib is a pickle: take such files from people whom you trust alone.
+    OUTPUT/fitted.joblib is a pickle: read such files only from people you trust.
     """
     require_libraries()
     from metakd_monai.apps.adni import encode_adni, prepare_adni
@@ -54,7 +54,7 @@ def adni_prepare(raw: Path, output: Path, seed: int, splits: Path | None, smote:
 @click.option("--subjects", default=800, show_default=True, help="Number of subjects.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same cohort.")
 def adni_simulate(output: Path, subjects: int, seed: int) -> None:
-    """Write a simulated cohort as ADNI's downloads look below OUTPUT, for trying things. No model of disease."""
+    """Write a simulated cohort in the form of ADNI's downloads. It is not a model of disease."""
     require_libraries()
     from metakd_monai.apps.adni import simulate_adni
 

@@ -16,8 +16,8 @@ from metakd_monai.cli.base import choice_option
     "--fsdd", required=True, type=click.Path(path_type=Path), help="Free Spoken Digit Dataset, folder or zip file."
 )
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@choice_option("--mfcc", ("paper", "proper"), "paper", "How sounds are turned into 20x20 numbers.")
-@click.option("--unchecked", is_flag=True, help="Take sources whose checksums are not the known ones.")
+@choice_option("--mfcc", ("paper", "proper"), "paper", "Front end that turns sounds into 20x20 features.")
+@click.option("--unchecked", is_flag=True, help="Accept sources with unknown checksums.")
 def avmnist(mnist: Path, fsdd: Path, output: Path, mfcc: str, unchecked: bool) -> None:
     """Build AV-MNIST: 1,500 pairs of a written and a spoken digit, as SMIL's scripts do."""
     from metakd_monai.apps.avmnist import make_avmnist

@@ -20,12 +20,12 @@ from metakd_monai.vocabulary import MODALITY_NAMES, Modality
     help="The case's folder, as metakd prepare wrote it.",
 )
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder.")
-@click.option("--to", type=click.Choice(MODALITY_NAMES), help="Only this series' grid; default all.")
-@click.option("--inverse", is_flag=True, help="MASK was drawn on a raw series: carry it into the case.")
+@click.option("--to", type=click.Choice(MODALITY_NAMES), help="Only this series' grid. Default: all.")
+@click.option("--inverse", is_flag=True, help="MASK was drawn on a raw series: resample it onto the case's grid.")
 def back(mask: Path, folder: Path, output: Path, to: str | None, inverse: bool) -> None:
-    """Carry MASK from a prepared case onto the grids of its raw series, thick slices and all; or the other way.
+    """Resample MASK from a prepared case onto the grids of its raw series, or back.
 
-    Any label map on the case's grid, such as one that was corrected by hand. The volumes on each grid are printed.
+    MASK is any label map on the case's grid, such as one corrected by hand. Volumes on each grid are printed.
     """
     from metakd_monai.apps.raw.carry import carry_inverse, carry_labels
     from metakd_monai.apps.raw.transforms_file import read_transforms

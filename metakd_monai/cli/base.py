@@ -67,7 +67,8 @@ def names_option() -> Any:
         "--names",
         type=click.Path(path_type=Path),
         metavar="TABLE",
-        help='TOML or JSON from patterns of file names to sequences, such as "*_spc_*" = "flair" (docs/file-names.md).',
+        help='TOML or JSON that maps patterns of file names to sequences, such as "*_spc_*" = "flair"'
+        " (docs/reference/file-names.md).",
     )
 
 
@@ -106,7 +107,7 @@ window_option = click.option(
     type=Sizes("whole"),
     metavar="X,Y,Z|whole",
     help="Voxels of the windows that the network sees, left-right, front-back, bottom-top, or whole: the brain's box"
-    " in one. Default what goes with the weights; others change the mask.",
+    " in one. Default: that of the weights. Others change the mask.",
 )
 
 MIRRORINGS = ("none", "lr", "all")
@@ -136,7 +137,7 @@ class Size(click.FloatRange):
 
 
 def choose_device(name: str) -> str:
-    """Return a torch device that is there; raises UserError otherwise."""
+    """Return an existing torch device; raises UserError otherwise."""
     import torch
 
     if name == "auto":

@@ -13,10 +13,10 @@ from metakd_monai.errors import UserError
 @click.command()
 @click.argument("output", required=False, type=click.Path(path_type=Path))
 @click.option("--name", default=SEGMENTATION_BUNDLE, show_default=True, help="Which bundle.")
-@click.option("--path", is_flag=True, help="Print the folder of the installed bundle instead.")
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT, if nothing but a bundle's files is in it.")
+@click.option("--path", is_flag=True, help="Print the folder of the installed bundle instead of copying.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT, if it contains only a bundle's files.")
 def bundle(output: Path | None, name: str, path: bool, overwrite: bool) -> None:
-    """Write the MONAI bundle to the folder OUTPUT: for MONAI Label, MONAI Deploy, a cluster, or changes of your own.
+    """Copy the MONAI bundle to OUTPUT, for MONAI Label, MONAI Deploy, a cluster or your own changes.
 
     It holds configurations, documentation, licences and, for segmentation, the weights. MONAI runs the installed one
     too: python -m monai.bundle run training --config_file "$(metakd bundle --path)/configs/train.json" ...

@@ -28,14 +28,14 @@ from metakd_monai.vocabulary import Modality
     show_default=True,
     help="Leave out cases with fewer sequences.",
 )
-@click.option("--skip-damaged", is_flag=True, help="Leave out cases that cannot be read, in place of refusing.")
+@click.option("--skip-damaged", is_flag=True, help="Leave out unreadable cases instead of failing.")
 @names_option()
 def datalist(
     root: Path, output: Path, year: str, min_modalities: int, skip_damaged: bool, names: Path | None, **split: Any
 ) -> None:
     """Write the splits of the data set in ROOT, a BraTS download of any year, as a MONAI datalist.
 
-    The split is by patient, stratified by grade where known, and depends on seed and names alone.
+    The split is by patient, stratified by grade where known, and depends on the seed and the names only.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 

@@ -43,8 +43,8 @@ def evaluate(
 ) -> None:
     """Score the label maps in PREDICTIONS (<case>.nii.gz) against REFERENCES.
 
-    REFERENCES holds <case>_seg.nii.gz, <case>-seg.nii.gz or <case>.nii.gz, or case folders. Writes one row for each
-    case and the summary rows; a JSON file beside the table tells how it was made and which cases failed, and why.
+    REFERENCES holds <case>_seg.nii.gz, <case>-seg.nii.gz or <case>.nii.gz, or case folders. Writes a row for each case
+    and summary rows. A JSON file beside the table records settings, failed cases and reasons.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -56,7 +56,7 @@ def evaluate(
     manifest = write_report(output, evaluation)
     show_means(evaluation)
     click.echo(f"{len(evaluation.results) - len(evaluation.problems)} of {len(evaluation.results)} cases scored")
-    click.echo(f"table: {output}\nhow it was made: {manifest}")
+    click.echo(f"table: {output}\nrecord: {manifest}")
     ctx.exit(1 if evaluation.problems else 0)
 
 

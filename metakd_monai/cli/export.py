@@ -28,9 +28,9 @@ FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tenso
     help="Folder of the bundle whose configuration goes into TorchScript; default the one that is here.",
 )
 def export(format: str, weights: Path | None, output: Path | None, bundle: Path | None) -> None:
-    """Write a trained network in a format that runs without this package.
+    """Export a trained network to a format that runs without this package.
 
-    metakd predict --weights takes TorchScript and ONNX in place of model.pt. TorchScript and torch.export files are
+    metakd predict --weights accepts TorchScript and ONNX like model.pt. TorchScript and torch.export files are
     programs: whoever loads one runs it.
     """
     from metakd_monai.bundle.root import bundle_root

@@ -17,14 +17,16 @@ from metakd_monai.errors import UserError
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--shape", type=Sizes(), default="72,88,72", show_default=True, help="Voxels of each volume.")
 @click.option("--spacing", default=2.0, show_default=True, help="Voxel size in mm.")
-@click.option("--realistic", is_flag=True, help="Cases to train on, not to teach with; see docs/weights-history.md.")
+@click.option(
+    "--realistic", is_flag=True, help="Cases realistic enough to train on; see docs/results/weights-history.md."
+)
 @click.option("--atlas", type=click.Path(path_type=Path), help="Realistic: folder with tissue maps of SRI24 or others.")
 @click.option("--real", type=click.Path(path_type=Path), help="Realistic: labelled cases whose brains are used too.")
-@click.option("--overwrite", is_flag=True, help="Replace case folders that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace existing case folders.")
 def simulate(realistic: bool, atlas: Path | None, real: Path | None, **arguments: Any) -> None:
     """Write a simulated cohort as BraTS-style case folders below OUTPUT.
 
-    With --realistic the sizes of the volumes are those of the brains, whatever --shape says.
+    With --realistic, volumes have the size of the brains; --shape is ignored.
     """
     from metakd_monai.apps.simulation.toy import simulate_cohort
 

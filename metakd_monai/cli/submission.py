@@ -35,7 +35,7 @@ def submission(
     """Check the label maps in PREDICTIONS (<case>.nii.gz) as the BraTS server will, and pack them for upload.
 
     Checked are names, count, labels, data type, and through ITK that size, spacing, origin and direction equal those
-    of the inputs exactly. All that is wrong is reported; nothing is written then, unless with --force. A JSON file
+    of the inputs exactly. All problems are reported, and nothing is written without --force. A JSON file
     beside the output records what is in it.
     """
     from metakd_monai.apps.submission import write_submission
@@ -56,6 +56,6 @@ def show(done: Submission) -> None:
     )
     if done.written:
         upload, manifest = done.written
-        click.echo(f"upload: {upload}{' (forced)' if done.problems else ''}\nwhat is in it: {manifest}")
+        click.echo(f"upload: {upload}{' (forced)' if done.problems else ''}\ncontents: {manifest}")
     else:
-        click.echo("nothing written; --force writes all the same")
+        click.echo("nothing written; --force overrides")

@@ -38,16 +38,16 @@ FINITE = ("learning_rate", "alpha", "iwv_lr")
 @click.option(
     "--overlay",
     multiple=True,
-    help="Changes what comes before: paper.json, experimental.json (first of several), train_simulated.json,"
-    " multi_gpu_train.json, methods/lckd.json and others of docs/methods.md, or a file of yours.",
+    help="Changes the configurations before it: paper.json, experimental.json (goes first), train_simulated.json,"
+    " multi_gpu_train.json, methods/lckd.json and others of docs/explanation/methods.md, or your own file.",
 )
-@click.option("--run_id", "--run-id", default="run", show_default=True, help="Which of its expressions to run.")
+@click.option("--run_id", "--run-id", default="run", show_default=True, help="Expression of the configuration to run.")
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED, metavar="[--NAME VALUE]...")
 @click.pass_context
 def train(
     context: click.Context, config_file: str, overlay: tuple[str, ...], run_id: str, settings: tuple[str, ...]
 ) -> None:
-    """Train the network: python -m monai.bundle run, but unknown names are refused and errors take one line.
+    """Train a network, as python -m monai.bundle run does, with checked names and errors in one line.
 
     Names are those of the configuration, --train#trainer#amp_dtype those inside others: --dataset_dir (of case
     folders with label maps), --output_dir, --max_iterations, --batch_size, --roi_size, --learning_rate, --device,
@@ -58,7 +58,7 @@ def train(
     A run that was stopped goes on from OUTPUT_DIR/checkpoint.pt when it is started again. On several GPUs:
     torchrun --nproc_per_node 2 -m metakd_monai train --overlay multi_gpu_train.json ...
 
-    A configuration is a program: run none of a source that you do not trust.
+    A configuration is a program: run it only if you trust its source.
 
     Exit status: 0 done, 1 failed, 2 unusable arguments, 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
@@ -118,7 +118,7 @@ def split_list(value: str) -> list[str]:
 
 
 def find_config(name: str) -> Path:
-    """Return a configuration that is there, or else in the bundle's folder of them; raises UserError for none."""
+    """Return an existing configuration, or one in the bundle's folder; raises UserError otherwise."""
     from metakd_monai.bundle.root import bundle_root
 
     folder = Path(bundle_root()) / CONFIGS
@@ -167,7 +167,7 @@ def find_switches(folder: Path) -> dict[str, str]:
 
 
 def check_settings(settings: Mapping[str, Any], config: Mapping[str, Any], switches: Mapping[str, str]) -> None:
-    """Refuse names that the configuration has not, which MONAI would add and nothing would read.
+    """Refuse names that the configuration does not have; MONAI would add them unread.
 
     A new argument of a component (``network_def#modality_specific_scales``) passes: the component refuses what it does
     not know.

@@ -49,7 +49,7 @@ def read_text(
 
 
 def read_json(path: str | Path, expected: str) -> Any:
-    """Read JSON that somebody else may have written, see :func:`read_text`; raises UserError also for what is none."""
+    """Read untrusted JSON, see :func:`read_text`; raises UserError also for invalid JSON."""
     text = read_text(path, expected)
     try:
         return json.loads(text)
@@ -91,7 +91,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write what is made for a stream, as :func:`write_safely`, from memory.
+    """Write what a function puts into a stream, as :func:`write_safely` does, from memory.
 
     For writers in C++ (``torch.save``, ``torch.jit.save``), which end the process when the disk is full.
     """

@@ -1,4 +1,4 @@
-"""Which code made a result: a hash over the source files that decide it, so that other code never passes for it.
+"""Which code made a result: a hash over the source files that decide it.
 
 The version tells users what changed; between two releases, or in a changed checkout, it stays the same. The parts are
 named here one by one, modules and sub-packages; ``tests/test_fingerprint.py`` walks the imports, so that none is

@@ -33,7 +33,7 @@ def make_dataset(
     cache_dir: str | Path | None = None,
     num_workers: int = 0,
 ) -> Dataset:
-    """Return a MONAI data set that keeps what its deterministic transforms made, in memory or on disk.
+    """Return a MONAI data set that caches the output of its deterministic transforms, in memory or on disk.
 
     Args:
         data: a datalist.

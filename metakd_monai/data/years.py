@@ -1,4 +1,4 @@
-"""The BraTS data sets of all years: how their cases are named, what their labels mean, what is to be submitted."""
+"""The BraTS data sets of all years: names of cases, meaning of labels, form of submissions."""
 
 from __future__ import annotations
 

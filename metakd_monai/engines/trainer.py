@@ -42,21 +42,21 @@ class MetaKDTrainer(SupervisedTrainer):
         importance: gives the normalised importance ``(N,)`` when called.
         distillation: ``(features, available, importance)`` to scalar; by default the paper's, p = 1.
         alpha: weight of the distillation; 0 leaves it out altogether.
-        alpha_warm_up: iterations at first without distillation. From the first iteration on it can make the deepest
-            features alike before they tell anything (docs/evidence.md).
+        alpha_warm_up: iterations at first without distillation. Distillation from the start can make the deepest
+            features equal before they are informative (docs/results/ablation.md).
         subset_loss: ``(pred, label)`` to scalar, added to the loss as it is; ``pred`` are the logits of all subsets,
-            ``(K, B, ...)``. For other methods than MetaKD (docs/methods.md).
+            ``(K, B, ...)``. For other methods than MetaKD (docs/explanation/methods.md).
         auxiliary_loss: ``(extras, label)`` to scalar, added to the loss as it is; ``extras`` are what a network gives
             beside its prediction (:class:`~metakd_monai.losses.AuxiliaryLoss`).
         max_iterations: stop after so many iterations, also in the middle of an epoch.
-        amp: run the network in mixed precision, on whatever device; the losses are computed in fp32.
+        amp: run the network in mixed precision, on any device; the losses are computed in fp32.
         amp_dtype: ``"bf16"``, or ``"fp16"`` with a GradScaler.
         accumulation_steps: iterations whose mean gradient moves the network once (1 with MONAI 1.5).
         kwargs: MONAI's SupervisedTrainer's; ``prepare_batch`` must hand out ``available`` ``(B, N)``.
 
     Raises:
-        UserError: for another amp_dtype, or accumulation_steps that are no whole number above 0; in training, for
-            a loss that is not finite.
+        UserError: for another amp_dtype, or accumulation_steps that are not a whole number above 0; in training, for a
+            loss that is not finite.
     """
 
     def __init__(

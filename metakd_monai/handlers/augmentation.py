@@ -11,7 +11,7 @@ from monai.transforms import Compose
 
 
 class AugmentHandler:
-    """Run the last of the random transforms on the batch, on the engine's device, in place of the loader's workers.
+    """Run the last random transforms on the batch, on the engine's device instead of in the loader's workers.
 
     Each sample is transformed under the seed of its draw, so it comes out as the workers would have made it.
 

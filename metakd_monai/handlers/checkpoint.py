@@ -26,7 +26,7 @@ CODE = {"version": __version__, "code_sha256": code_fingerprint(TRAINING_CODE)}
 
 
 class CheckpointHandler:
-    """Save everything that a run needs to go on exactly, and the network alone when it is done.
+    """Save everything that a run needs to continue exactly, and the network alone at the end.
 
     ``checkpoint.pt`` holds the state of all ``objects``, of the engine (a MetaKDTrainer's loss scale and accumulated
     gradients too) and of the random generators; ``model.pt`` is the network's plain state dict. Both load with
@@ -36,10 +36,10 @@ class CheckpointHandler:
         output_dir: where to.
         objects: what to save, by name; must have ``network``.
         interval: iterations between checkpoints.
-        resume: go on from ``checkpoint.pt`` if it is there; else start afresh (and replace it).
+        resume: continue from an existing ``checkpoint.pt``; otherwise start anew and replace it.
         settings: of the run, plain values. They are written to ``settings.json`` with the version and the fingerprint
-            of the code, and a checkpoint of other settings or other training code is refused: its run cannot be gone
-            on with exactly.
+            of the code, and a checkpoint of other settings or other training code is refused, because its run cannot be
+            continued exactly.
     """
 
     FILE = "checkpoint.pt"
@@ -126,7 +126,7 @@ class CheckpointHandler:
         self.note(engine)
 
     def note(self, engine: Engine) -> None:
-        """Let whoever has to refuse a later iteration say what there is from before."""
+        """Name the last checkpoint in the engine's state, for messages about a failed iteration."""
         setattr(engine.state, CHECKPOINT, f"{self.output_dir / self.FILE} of iteration {engine.state.iteration}")
 
     def finish(self, engine: Engine) -> None:

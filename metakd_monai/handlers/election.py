@@ -19,9 +19,8 @@ from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES
 class ElectTeachersHandler(MetaPassHandler):
     """After every ``interval`` iterations, elect for each region the modality that segments it best by itself.
 
-    Best is the highest mean Dice over the meta-validation cases that have the modality; of several processes, over the
-    cases of all of them. So there are one to three teachers. Before the first election the teacher is the one that
-    ``teachers`` began with.
+    Best means the highest mean Dice over the meta-validation cases that have the modality, over all processes. So there
+    are one to three teachers. Before the first election the teacher is the one that ``teachers`` began with.
 
     Args:
         network: a :class:`~metakd_monai.networks.MetaKDUNet`; not the DDP wrapper.
@@ -33,7 +32,7 @@ class ElectTeachersHandler(MetaPassHandler):
         regions: names of the network's channels.
 
     Source: Wang et al., Learnable Cross-modal Knowledge Distillation for Multi-modal Learning with Missing Modality,
-    MICCAI 2023 (docs/methods.md).
+    MICCAI 2023 (docs/explanation/methods.md).
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class ElectTeachersHandler(MetaPassHandler):
         return found
 
     def sum_up(self, found: list[Tensor]) -> dict[str, float]:
-        """Elect the teachers by the sums of :meth:`score` over all cases; return mean Dice, and who teaches."""
+        """Elect the teachers by the sums of :meth:`score` over all cases; return mean Dice and teachers."""
         start = torch.zeros(2, len(self.regions), len(self.names), dtype=torch.float64, device=self.teachers().device)
         sums, numbers = add_over_ranks(sum((part.to(start) for part in found), start))
         dice = sums / numbers  # (R, N), NaN where no case has the modality

@@ -25,8 +25,7 @@ LOSS_PARTS = ("task_loss", "distillation_loss", "subset_loss", "auxiliary_loss")
 class ScalarLogHandler:
     """Write numbers of a training run to ``<output_dir>/<name>.csv`` and to TensorBoard.
 
-    A resumed run first drops the rows that were written after its checkpoint. A place that cannot be written to is a
-    UserError.
+    A resumed run first drops the rows that were written after its checkpoint. An unwritable folder raises UserError.
 
     Args:
         output_dir: where to; TensorBoard's files go to ``<output_dir>/tensorboard``.
@@ -126,7 +125,7 @@ class MetaReader:
         self.handler = handler
 
     def __call__(self, engine: Engine) -> Mapping[str, float] | None:
-        """Return what it left in ``scalars`` after a pass; None in between."""
+        """Return the ``scalars`` of the last pass; None between passes."""
         return self.handler.scalars if self.handler.is_due(engine, engine.state.iteration) else None
 
 

@@ -82,7 +82,7 @@ class MetaPassHandler(ABC):
 
 
 class NoMetaPassHandler:
-    """In place of the meta update, for methods that make no use of the meta-validation cases."""
+    """Replaces the meta update for methods that do not use the meta-validation cases."""
 
     scalars: Mapping[str, float] = {}
 
@@ -90,14 +90,14 @@ class NoMetaPassHandler:
         """Do nothing."""
 
     def __call__(self, engine: Engine) -> None:
-        """Do nothing; MONAI wants a handler that a configuration refers to to be callable."""
+        """Do nothing; MONAI requires handlers in a configuration to be callable."""
 
     def is_due(self, engine: Engine, iteration: int) -> bool:
-        """Say no, so that nothing is logged."""
+        """Return False, so that nothing is logged."""
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return that there is nothing to go on from."""
+        """Return an empty state: there is nothing to resume."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

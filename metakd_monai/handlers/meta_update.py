@@ -24,8 +24,8 @@ class MetaUpdateHandler(MetaPassHandler):
     filled, Eq. (2), and weighted by the importance, Eq. (4); the optimizer steps once for each batch. First order: the
     network is held constant, so only the importance gets gradients. Runs before the inner step of its iteration.
 
-    Of several processes each goes through its share of the set, and the mean gradient over all their cases moves the
-    importance on all of them alike. One that has run out of cases takes part in the steps with none.
+    With several processes, each goes through its share of the set, and the mean gradient over all cases moves the
+    importance equally on all of them. A process without cases left still takes part in the steps.
 
     Args:
         network: has ``forward_weighted``; not the DDP wrapper.

@@ -17,28 +17,26 @@ class DropModalitiesHandler:
     """Drop modalities of each training sample anew in each iteration, on a schedule.
 
     Args:
-        seed: of all draws; each depends on it and the sample's place in the stream alone, however the stream is cut
-            into batches and shared out over processes.
+        seed: of all draws; each depends only on it and the sample's place in the stream, not on batches or processes.
         law: see :class:`~metakd_monai.transforms.RandDropModalitiesd`.
         prob: full dropping rate.
-        warm_up: iterations with everything that is there, as in the official code's first phase.
+        warm_up: first iterations without dropping, as in the official code's first phase.
         ramp: iterations over which the rate then rises from 0 to ``prob``; 0 for a jump.
         rank: which of the ``num_replicas`` processes this is.
         num_replicas: processes that share the stream out as :class:`~metakd_monai.data.stream.StreamSampler` does.
         single_modality_passes: so many of a sample's modalities (or all that it has), drawn anew, are also learned
-            from each by itself: ``available`` becomes ``(B, subsets_per_sample + single_modality_passes, N)``. One
-            sequence is what most is to be learned about and what a drawn subset seldom is; its features are there
-            already. Compare the decoders of single modalities that RFNet (Ding et al. 2021) and mmFormer (Zhang et
-            al. 2022) train beside their own.
-        subsets_per_sample: so many subsets are drawn of each sample, and learned from by the features that are there
-            already.
+            from each by itself: ``available`` becomes ``(B, subsets_per_sample + single_modality_passes, N)``. Single
+            sequences are the hardest subsets and are rarely drawn; their features are computed anyway. Compare the
+            decoders of single modalities that RFNet (Ding et al. 2021) and mmFormer (Zhang et al. 2022) train beside
+            their own.
+        subsets_per_sample: number of subsets that are drawn of each sample; they share its features.
         pair: learn from two subsets of each sample, the second nested in the first: the second is the one that is drawn
             without, the first all that the sample has (``"all"``), or the second and a drawn part of the rest
             (``"nested"``). They are the same where nothing is dropped. None for no pairs.
 
     Raises:
-        UserError: for ``single_modality_passes`` that is no whole number from 0, or ``subsets_per_sample`` none from 1;
-            for another ``pair``, or one beside these two.
+        UserError: unless ``single_modality_passes`` is a whole number from 0 and ``subsets_per_sample`` one from 1; for
+            an unknown ``pair``, or one together with these two.
     """
 
     def __init__(
@@ -94,12 +92,12 @@ class DropModalitiesHandler:
         batch["available"] = torch.stack(rows)
 
     def subset(self, available: torch.Tensor) -> torch.Tensor:
-        """Return a drawn subset ``(N,)`` of what is there."""
+        """Return a drawn subset ``(N,)`` of the present modalities."""
         subset: torch.Tensor = self.transform({"available": available})["available"]
         return subset
 
     def subsets(self, available: torch.Tensor) -> torch.Tensor:
-        """Return drawn subsets and single modalities out of what is there, ``(K, N)``."""
+        """Return drawn subsets and single modalities of the present ones, ``(K, N)``."""
         drawn = [self.subset(available) for _ in range(self.subsets_per_sample)]
         if self.pair:
             larger = available if self.pair == "all" else drawn[0] | self.subset(available & ~drawn[0])
@@ -112,6 +110,6 @@ class DropModalitiesHandler:
 
 
 def check_count(name: str, value: int, least: int) -> None:
-    """Refuse what is no whole number of at least ``least``; raises UserError."""
+    """Raise UserError unless a value is a whole number of at least ``least``."""
     if not isinstance(value, int) or value < least:
         raise UserError(f"{name}: {value!r} found; expected a whole number of at least {least}")

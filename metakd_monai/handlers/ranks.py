@@ -1,4 +1,4 @@
-"""One process of several: who writes and shows, and how numbers come together."""
+"""Several processes: which one writes and shows, and how numbers are combined."""
 
 from __future__ import annotations
 

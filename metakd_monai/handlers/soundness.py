@@ -1,4 +1,4 @@
-"""Training that has come to nothing ends with a word, and leaves the last checkpoint from before."""
+"""Training with non-finite numbers ends with a message; the last sound checkpoint stays."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def bytes_per_voxel(network: Callable[..., Tensor]) -> float:
 
 
 def window_step(network: Callable[..., Tensor]) -> int:
-    """Return what the length of a window is a multiple of, so that the network pads none."""
+    """Return the number that window lengths must be multiples of, so that the network pads nothing."""
     return math.lcm(STEP, int(getattr(network, "factor", 1)))
 
 

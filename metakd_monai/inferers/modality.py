@@ -1,4 +1,4 @@
-"""Sliding windows that know, once for the whole volume, which modalities are there."""
+"""Sliding windows; which modalities are present is decided once for the whole volume."""
 
 from __future__ import annotations
 
@@ -39,9 +39,8 @@ class ModalityInferer(SlidingWindowInferer):
             whole box; see :func:`~metakd_monai.inferers.parse_window`. No window is longer than the box.
         crop_foreground: compute the brain's box only.
         margin: voxels kept around that box.
-        memory_limit: GiB that the process may use on a CPU; None for no limit. Where a window would not do, and when
-            memory runs out all the same, smaller windows are taken: the logits are then others, and ``used`` differs
-            from ``wanted``.
+        memory_limit: GiB that the process may use on a CPU; None for no limit. If a window does not fit, or memory runs
+            out, smaller windows are taken: the logits then change, and ``used`` differs from ``wanted``.
         precision: ``"fp32"``, ``"bf16"`` (autocast), or ``"auto"``: bf16 where the device has it in hardware.
         mirror: mean of the logits of mirrored images: ``"none"``, ``"lr"`` (the first axis, two passes), ``"all"``
             (eight passes).
@@ -54,7 +53,7 @@ class ModalityInferer(SlidingWindowInferer):
         used: the one that it was computed with.
 
     Raises:
-        UserError: for an unknown precision or mirroring, and a window that is none.
+        UserError: for an unknown precision or mirroring, or an invalid window.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class ModalityInferer(SlidingWindowInferer):
                 if smaller is None or not is_out_of_memory(error):
                     raise
                 roi = smaller
-            logger.warning("out of memory: going on with windows of %s", "x".join(map(str, roi)))
+            logger.warning("out of memory: continuing with windows of %s", "x".join(map(str, roi)))
 
     def window_for(self, network: Network) -> tuple[int, ...] | str:
         """Return the window that was asked for, or the one that goes with a network's weights."""
@@ -152,11 +151,11 @@ class ModalityInferer(SlidingWindowInferer):
         return self.used
 
     def describe_window(self) -> str | None:
-        """Say that the last box had smaller windows than it should have had, or nothing."""
+        """Return the warning that the last box had smaller windows than its weights ask for, or None."""
         if self.wanted is None or self.used is None or self.used == self.wanted:
             return None
         used, wanted = ("x".join(map(str, window)) for window in (self.used, self.wanted))
-        return f"computed in windows of {used} voxels instead of {wanted} for want of memory, which changes the mask"
+        return f"computed in windows of {used} voxels instead of {wanted} for lack of memory, which changes the mask"
 
     def is_one_pass(self, brain: Tensor, network: Network, volume: Sequence[int]) -> bool:
         """Tell whether a box ``(1, N, *box)`` is computed as one window, once."""
@@ -210,7 +209,7 @@ def inside(box: Sequence[slice]) -> tuple[slice, ...]:
 
 
 def paste(values: Tensor, box: Sequence[slice], size: Sequence[int], outside: float = OUTSIDE_LOGIT) -> Tensor:
-    """Put the values of a box ``(B, C, *box)`` into a volume of spatial size ``size`` with one value elsewhere."""
+    """Put a box ``(B, C, *box)`` into a volume of spatial size ``size`` that has one value elsewhere."""
     if list(values.shape[2:]) == list(size):
         return values
     whole = values.new_full((*values.shape[:2], *size), outside)

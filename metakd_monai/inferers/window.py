@@ -17,7 +17,7 @@ def parse_window(window: Window) -> tuple[int, ...] | str | None:
 
     Args:
         window: ``"160,160,80"``, ``[160, 160, 80]`` or one length for all axes; ``"whole"`` (or MONAI's -1) for the
-            whole box; None for what the weights say.
+            whole box; None for the window of the weights.
 
     Returns:
         Three lengths in voxels, :data:`WHOLE`, or None.
@@ -40,7 +40,7 @@ def parse_window(window: Window) -> tuple[int, ...] | str | None:
 
 
 def window_of(network: Callable[..., Tensor]) -> tuple[int, ...] | str:
-    """Return the window that goes with a network's weights; the whole box where they say nothing."""
+    """Return the window of a network's weights; the whole box if they have none."""
     window = getattr(network, "window", None)
     return WHOLE if window is None else tuple(window)
 

@@ -1,4 +1,4 @@
-"""Losses between what is told of a sample from more of its modalities and from fewer."""
+"""Losses between the predictions for a sample from more and from fewer of its modalities."""
 
 from collections.abc import Callable
 
@@ -37,10 +37,10 @@ class SelfDistillationLoss(nn.Module):
 
 
 class RankingLoss(nn.Module):
-    """What a sample's task loss with more modalities is above that with fewer of them, the ranking loss of SimMLM.
+    """SimMLM's ranking loss: by how much the task loss with more modalities exceeds that with fewer.
 
-    Gradients go to both; the task loss itself has to outweigh the part of the subset with fewer, or that would be made
-    worse: keep ``weight`` below 0.5, of two subsets' mean.
+    Both get gradients. Keep ``weight`` below 0.5 (of the mean of two subsets), so that the task loss outweighs this one
+    for the smaller subset; it would be made worse otherwise.
 
     Args:
         loss_function: the task loss, ``(pred, label)`` to scalar.
@@ -67,6 +67,6 @@ class RankingLoss(nn.Module):
 
 
 def check_subsets(logits: Tensor) -> None:
-    """Refuse a single subset, of which there is nothing to compare; raises UserError."""
+    """Raise UserError for a single subset: there is nothing to compare."""
     if len(logits) < 2:
         raise UserError("subset_loss: 1 subset of each sample found; expected 2, as the dropping handler's pair draws")

@@ -70,14 +70,14 @@ def choose_hd95(kind: str | None, convention: Convention) -> str:
 
 
 def convention_of(cases: Iterable[tuple[str, str | None]], where: str) -> str:
-    """Choose the rule by the cases' years, or by their names where none is known: ``brats2023`` for those since 2023.
+    """Choose the rule by the cases' years, or their names if unknown: ``brats2023`` from 2023 on.
 
     Args:
         cases: the name and year of each; BraTS-GLI-... and the like are names of 2023 and later.
         where: for messages.
 
     Raises:
-        UserError: when cases of both sorts are there.
+        UserError: for cases of both conventions.
     """
     late = {year in ("2023", "2024") if year else bool(MIXED_ET_NAME.match(name)) for name, year in cases}
     if len(late) > 1:

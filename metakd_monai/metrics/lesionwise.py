@@ -40,7 +40,7 @@ COLUMNS = tuple(f"{metric}_{region.value}" for region in Region for metric in AT
 
 @dataclass(frozen=True)
 class LesionScores:
-    """Means over the lesions of one region, and how many were found, made up and missed."""
+    """Means over the lesions of one region, and numbers of true, false and missed lesions."""
 
     dice: float
     hausdorff95: float

@@ -11,7 +11,7 @@ DASH = "-"
 
 
 def mean(values: Sequence[float] | np.ndarray) -> float:
-    """Return the mean, ``nan`` of nothing."""
+    """Return the mean; ``nan`` if empty."""
     return float(np.mean(values)) if len(values) else math.nan
 
 

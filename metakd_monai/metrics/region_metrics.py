@@ -1,4 +1,4 @@
-"""The scores of this package as MONAI metrics, so that what training logs is what an evaluation reports.
+"""The scores of this package as MONAI metrics, so that training logs what an evaluation reports.
 
 Kept out of ``metakd_monai.metrics`` itself: those who score files need not wait for PyTorch.
 """

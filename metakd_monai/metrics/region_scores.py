@@ -16,7 +16,7 @@ from metakd_monai.metrics.distances import hd95
 
 @dataclass(frozen=True)
 class RegionScores:
-    """Scores of one region of one case; ``scorable`` tells whether HD95 is a distance and not a rule's value."""
+    """Scores of one region of one case; ``scorable`` tells whether HD95 is a distance rather than a penalty."""
 
     dice: float
     sensitivity: float
@@ -53,7 +53,7 @@ class Overlap:
 
 
 def ratio(part: int, whole: int, otherwise: float) -> float:
-    """Return a share, or another value where there is nothing to share."""
+    """Return a ratio, or another value if the denominator is 0."""
     return part / whole if whole else otherwise
 
 

@@ -29,7 +29,7 @@ def check_arguments(
 
 
 def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int] | None:
-    """Return a window of weights as whole numbers; raises ValueError for what is not three of 8 to 2048 voxels."""
+    """Return a window of weights as whole numbers; raises ValueError unless it is three of 8 to 2048 voxels."""
     if window is None:
         return None
     lengths = window.flatten().tolist() if isinstance(window, Tensor) else list(window)
@@ -45,7 +45,7 @@ def take_window(network: Any, state: dict[str, Tensor], prefix: str, *_: Any) ->
 
 
 def refuse_other_weights(network: nn.Module, keys: Any) -> None:
-    """Refuse weights of another network whoever loads them: MONAI Label does so with ``strict=False``.
+    """Refuse weights of another network for every loader; MONAI Label loads with ``strict=False``.
 
     Raises:
         RuntimeError: when parameters are left as they were, weights are left over, or they are for another

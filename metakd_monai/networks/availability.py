@@ -1,11 +1,11 @@
-"""Which modalities are there."""
+"""Which modalities are present."""
 
 import torch
 from torch import Tensor
 
 
 def find_available(x: Tensor) -> Tensor:
-    """Tell which modalities are there when nobody says: a channel that is 0 or NaN all over is absent.
+    """Find which modalities are present when the caller does not say: a channel that is all 0 or NaN is absent.
 
     Args:
         x: whole images (not windows of them), ``(B, N, *S)``.
@@ -25,7 +25,7 @@ def check_input(x: Tensor, available: Tensor, in_channels: int) -> None:
 
 
 def settle_available(x: Tensor, available: Tensor | None) -> Tensor:
-    """Return which modalities of images ``(B, N, *S)`` are there, ``(B, N)`` bool.
+    """Return which modalities of images ``(B, N, *S)`` are present, ``(B, N)`` bool.
 
     Args:
         x: images.

@@ -13,11 +13,11 @@ FILLS = ("mean", "zero")
 
 
 class MetaKDClassifier(nn.Module):
-    """Classify samples from whatever modalities they have, Eq. (1) to (3).
+    """Classify samples from any subset of modalities, Eq. (1) to (3).
 
-    Modalities of different kinds (an image and a sound) cannot share an encoder; what they share is the length of
-    their features, so that Eq. (2) and (5) apply. Encoders run on samples that have the modality only, so nothing
-    that stands in the place of an absent one reaches the output, or the statistics of a batch norm.
+    Modalities of different kinds (an image and a sound) cannot share an encoder; what they share is the length of their
+    features, so that Eq. (2) and (5) apply. Encoders run only on samples that have the modality, so the values of an
+    absent one reach neither the output nor the statistics of a batch norm.
 
     Args:
         encoders: an encoder for each modality, ``(P, *S_n)`` to ``(P, C)``; their order is that of ``available``.
@@ -122,7 +122,7 @@ class MetaKDClassifier(nn.Module):
 
 
 class LateFusionClassifier(MetaKDClassifier):
-    """A classifier for each modality, and the mean of the present ones' probabilities: the plain comparison.
+    """A classifier for each modality, and the mean of the present ones' probabilities: a simple baseline.
 
     Arguments as :class:`MetaKDClassifier`, whose encoders it has; ``fill`` does not matter.
     """

@@ -13,10 +13,10 @@ from metakd_monai.networks.metakd_unet import MetaKDUNet
 class GraphMetaKDUNet(MetaKDUNet):
     """MetaKDUNet that computes every modality and then leaves the absent ones out.
 
-    What stands in an absent channel is replaced by zeros before anything reads it, so not even NaN passes, and its
-    features, finite then, meet kernels of zero. Weights, arguments and outputs are MetaKDUNet's; time is that of all
-    modalities, whatever is present. For evaluation, one volume at a time. Give a norm that the format
-    knows: ``"instance"``, or ``"stepwise"`` for ONNX, with ``affine``.
+    An absent channel is replaced by zeros before anything reads it, so not even NaN passes, and its finite features are
+    multiplied by kernels of zero. Weights, arguments and outputs are MetaKDUNet's; it always takes the time of all
+    modalities. For evaluation, one volume at a time. Use a norm that the format supports: ``"instance"``, or
+    ``"stepwise"`` for ONNX, with ``affine``.
     """
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:

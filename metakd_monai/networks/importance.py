@@ -14,7 +14,7 @@ class ImportanceWeights(nn.Module):
     Args:
         num_modalities: N.
         normalization: see :func:`~metakd_monai.equations.normalize_importance`.
-        seed: of the random start, uniform in [0, 1); None for a start with all alike.
+        seed: of the random start, uniform in [0, 1); None for equal weights.
     """
 
     def __init__(self, num_modalities: int = 4, normalization: str = "softmax", seed: int | None = 0) -> None:
@@ -32,9 +32,9 @@ class ImportanceWeights(nn.Module):
 
 
 class ElectedTeachers(nn.Module):
-    """Which modalities teach the others, for :class:`~metakd_monai.handlers.ElectTeachersHandler` to elect.
+    """Which modalities teach the others; :class:`~metakd_monai.handlers.ElectTeachersHandler` elects them.
 
-    It stands where the importance stands: in the trainer, the checkpoint, and its optimizer, which has nothing to move.
+    It takes the place of the importance in the trainer and the checkpoint; there is nothing to optimise.
 
     Args:
         num_modalities: N.

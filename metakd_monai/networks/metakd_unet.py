@@ -21,10 +21,10 @@ from metakd_monai.networks.unet_parts import OwnEncoders, estimate_bytes, make_d
 class MetaKDUNet(SegmentationNetwork):
     """U-Net whose encoder sees one modality at a time and whose decoder sees all of them, Eq. (1) to (3).
 
-    The encoder runs on the present modalities only. At every scale that the decoder reads, an absent modality gets
-    the mean feature of the present ones, so nothing that stands in its channel reaches the output. Filling, weighting
-    and fusion are linear and done in one step (:func:`~metakd_monai.networks.fusion.fuse_rows`), so time goes with the
-    number of present modalities; evaluated on a CPU they are fused one by one, so memory does not.
+    The encoder runs on the present modalities only. At every scale that the decoder reads, an absent modality gets the
+    mean feature of the present ones, so the values of its channel never reach the output. Filling, weighting and fusion
+    are linear and done in one step (:func:`~metakd_monai.networks.fusion.fuse_rows`), so time goes with the number of
+    present modalities; evaluated on a CPU they are fused one by one, so memory does not.
 
     Args:
         spatial_dims: 2 or 3.
@@ -34,18 +34,17 @@ class MetaKDUNet(SegmentationNetwork):
             first is narrow: at full size each voxel costs most, and the decoder sees it of every modality.
         norm: MONAI norm name and arguments; "volume" is instance norm.
         deep_supervision: in training, give logits of the coarser scales too, as MONAI's DynUNet does.
-        input_stride: k, for weights trained on voxels k times as long as those of the images: each modality is
-            averaged over k voxels along every axis before the encoder, and the logits are interpolated linearly back.
-            More than 1 stands in the state dict as ``input_stride``, for one cannot see it in any shape.
+        input_stride: k, for weights trained on voxels k times as long as those of the images: each modality is averaged
+            over k voxels along every axis before the encoder, and the logits are interpolated linearly back. A value
+            above 1 is stored in the state dict as ``input_stride``, because no shape reveals it.
         modality_specific_scales: at so many scales, from the finest, each modality has an encoder of its own; the
-            paper's encoder is shared at all of them (0). Time and features are as many either way.
-        window: voxels of the windows that the weights are to be run on, as a rule the crops of their training, for
-            what instance norm sees differs with the window; None for the whole box around the brain. It stands in the
-            state dict, so it goes where the weights go.
+            paper's encoder is shared at all of them (0). Neither time nor the number of features changes.
+        window: voxels of the windows that the weights are run on, usually the crops of their training, because instance
+            norm depends on the window; None for the whole box around the brain. It is stored in the state dict.
 
     Raises:
-        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1,
-            modality_specific_scales that are below 0 or all of them, or a window that is none.
+        ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, modality_specific_scales
+            below 0 or equal to their number, or an invalid window.
 
     Source: Sec. 3.1 of the paper; the blocks are nnU-Net's, as in MONAI's DynUNet.
     """
@@ -134,7 +133,7 @@ class MetaKDUNet(SegmentationNetwork):
         return features
 
     def encode_fused(self, x: Tensor, available: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Encode one modality after the other, Eq. (1), and fuse its features at once, so that none pile up.
+        """Encode one modality after the other, Eq. (1), and fuse its features at once, which saves memory.
 
         Arguments and errors are those of :meth:`encode`.
 

@@ -9,7 +9,7 @@ from metakd_monai.networks.fusion import scatter_rows
 
 
 class WithFeatures(nn.Module):
-    """A network seen through its ``forward_features``: what the trainer calls and what DDP may wrap."""
+    """A network whose ``forward`` is its ``forward_features``: the trainer calls it, and DDP may wrap it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

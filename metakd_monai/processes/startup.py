@@ -1,4 +1,4 @@
-"""What a process of our own does at its start, to be fast: MONAI without what it has no use for; memory kept."""
+"""Fast start of our own processes: MONAI without unneeded packages; memory kept."""
 
 from __future__ import annotations
 

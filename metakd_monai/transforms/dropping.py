@@ -17,7 +17,7 @@ class RandDropModalitiesd(Randomizable, Transform):
         key: of the availability mask ``(N,)`` bool.
         law: ``"count"``: the number kept is uniform in 1..N, then the subset is uniform (the official code's law);
             ``"subset"``: uniform over all non-empty subsets (15 of four).
-        prob: of dropping at all; else everything that is there is kept.
+        prob: of dropping at all; otherwise all modalities are kept.
 
     Raises:
         ValueError: for another law.

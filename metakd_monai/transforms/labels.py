@@ -23,8 +23,8 @@ class LoadLabeld(MapTransform):
         allow_missing_keys: as in MONAI.
 
     Raises:
-        UserError: (on call) for a missing or damaged file, values that are no whole numbers from 0 to 255, and a map
-            that has not three axes or is on another grid than the image.
+        UserError: (on call) for a missing or damaged file, values other than whole numbers from 0 to 255, and a map
+            without three axes or on another grid than the image.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
@@ -39,7 +39,7 @@ class LoadLabeld(MapTransform):
         return item
 
     def read(self, path: str, image: Any) -> MetaTensor:
-        """Read one label map; ``image`` is what it must be on the grid of."""
+        """Read one label map; it must have the grid of ``image``."""
         file = read_nifti(path)
         grid = (image.shape[1:], image.affine.numpy()) if isinstance(image, MetaTensor) else (file.shape, file.affine)
         labels = np.ascontiguousarray(read_label_of(path, *grid))

@@ -21,7 +21,7 @@ class LabelsToRegionsd(MapTransform):
 
     Args:
         keys: of the label maps.
-        et_label: value of enhancing tumour, 3 or 4; None takes whichever of them is there.
+        et_label: value of enhancing tumour, 3 or 4; None takes the one that occurs.
         year_key: where the item names its year (see :mod:`metakd_monai.data.years`), whose convention then
             holds instead.
         allow_missing_keys: as in MONAI.

@@ -48,7 +48,7 @@ def network_for(weights: str | Path, **arguments: Any) -> SegmentationNetwork:
     """Build the network that a file of weights belongs to, without them: a configuration's handlers load them.
 
     Args:
-        weights: see :func:`load_network`. Where there is no such file, the network is MetaKDUNet's default.
+        weights: see :func:`load_network`. Without such a file, the network is the default MetaKDUNet.
         arguments: MetaKDUNet's; where any is given the file is not asked.
 
     Raises:
@@ -64,13 +64,12 @@ def start_from(network: SegmentationNetwork, weights: str | Path | None, window:
 
     Args:
         network: a new one, for ``weights`` None.
-        weights: see :func:`load_network`; what is trained is then the network that they belong to, of whatever width
-            and ``input_stride``.
-        window: that the weights are to be run on afterwards, see :func:`~metakd_monai.inferers.parse_window`; None
-            for what the network has.
+        weights: see :func:`load_network`; the network is then theirs, of any width and ``input_stride``.
+        window: that the weights will be run on, see :func:`~metakd_monai.inferers.parse_window`; None for the
+            network's.
 
     Raises:
-        UserError: as :func:`load_network`, for weights of another class of network, and for a window that is none.
+        UserError: as :func:`load_network`, for weights of another class of network, and for an invalid window.
     """
     started = network if weights is None else load_network(weights, optimize="none").train()
     if type(started) is not type(network):
@@ -92,7 +91,7 @@ def name_of(network: object) -> str:
 def build_network(state: dict[str, torch.Tensor], path: str | Path) -> SegmentationNetwork:
     """Build the network that a state dict belongs to, without its weights.
 
-    It is made without memory first and compared, so that shapes which no network has cost nothing.
+    It is first made without memory and compared, so that impossible shapes cost nothing.
 
     Raises:
         UserError: for weights of another network; ``path`` is for the message.
@@ -139,7 +138,7 @@ def check_fit(state: Mapping[str, torch.Tensor], blank: Mapping[str, torch.Tenso
 
 
 def misfit(path: str | Path, error: Exception) -> UserError:
-    """Return the error of weights that are of another network."""
+    """Return the error for weights of another network."""
     return UserError(f"{path}: weights do not fit MetaKDUNet: {in_one_line(error, 300)}")
 
 
@@ -149,7 +148,7 @@ def optimize_network(network: SegmentationNetwork, optimize: str) -> Segmentatio
     Args:
         network: changed in place.
         optimize: ``"none"``; ``"auto"``: kernels channels-last, so that PyTorch keeps features channels-last, which
-            convolutions read faster; ``"compile"``: that, and ``torch.compile`` of each block, which needs a C++
+            makes convolutions faster; ``"compile"``: also that, and ``torch.compile`` of each block, which needs a C++
             compiler and takes a minute before the first case.
 
     Raises:
@@ -171,8 +170,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict, numbers of 16 bits as fp32; nothing in the file is executed.
 
     Raises:
-        UserError: for a file that is none, and for tensors that are no numbers of a network: complex, sparse, larger
-            than the file, NaN or infinite.
+        UserError: for an invalid file, and for tensors that cannot be weights: complex, sparse, larger than the file,
+            NaN or infinite.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected weights, such as model.pt")
@@ -202,7 +201,7 @@ def is_tensor(name: object, value: object) -> bool:
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
-    """Refuse weights with which every mask would be empty: raises UserError for one that is NaN or infinite."""
+    """Raise UserError for NaN or infinite weights, with which every mask would be empty."""
     for name, value in state.items():
         bad = int((~value.isfinite()).sum())
         if bad:

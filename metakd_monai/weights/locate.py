@@ -11,7 +11,7 @@ IN_BUNDLE = Path("models", "model.pt")
 
 
 def find_weights(given: str | Path | None) -> Path:
-    """Return the weights that were given, or those that come with this package, whatever the current folder is.
+    """Return the given weights, or those installed with this package.
 
     Args:
         given: a file, a bundle's folder, or the folder above one bundle, as a container's models lie; None for none.

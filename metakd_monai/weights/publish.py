@@ -87,7 +87,7 @@ def source_of(name: str, modality_specific_scales: int, found: int) -> str:
 
 
 def move_thresholds(network: SegmentationNetwork, thresholds: Sequence[float]) -> None:
-    """Shift the logits of each region so that what had the given probability has 0.5 afterwards.
+    """Shift the logits of each region so that the given probability becomes 0.5.
 
     Dice wants a voxel in the mask from about half the Dice on that can be had (Lipton et al. 2014, "Optimal
     Thresholding of Classifiers to Maximize F1 Measure"), which is below 0.5 where little of a region is found.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Count parameters and floating-point operations of the networks of all methods, as the table in docs/methods.md.
+"""Count parameters and floating-point operations of all methods' networks: the table in docs/explanation/methods.md.
 
 Operations are those of metakd_monai.networks.operations, with all four sequences and with one.
 

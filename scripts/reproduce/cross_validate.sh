@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Cross-validation on real cases: go on from given weights on all folds but one, score the 15 subsets on that one, for
-# each fold; then one table over all cases. What the shipped weights' recipe is chosen by (docs/evidence.md).
+# each fold; then one table over all cases. What the shipped weights' recipe is chosen by (docs/results/evidence.md).
 # Usage: scripts/reproduce/cross_validate.sh CASES OUTPUT NAME [options of metakd train]
 #   CASES   labelled cases with four sequences, such as those that shared data unpack to
 #   OUTPUT  for all names: the folds, the start; OUTPUT/NAME is the run's

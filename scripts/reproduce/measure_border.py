@@ -2,7 +2,7 @@
 
 0 is the brain far from the tumour, 1 the plateau of the oedema within it, 0 mm the outermost labelled voxels. Near the
 tumour core, whose border is another, and near the surface of the brain nothing counts. Simulated labels should end
-where those of the cases that are trained on do: docs/model_card.md.
+where those of the cases that are trained on do: docs/results/model_card.md.
 
 Usage: measure_border.py DIR ...     folders of labelled cases of 1 mm, the mean of each folder
 """

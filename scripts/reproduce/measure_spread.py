@@ -2,7 +2,7 @@
 
 Features of the same places of simulated cases, without dropping. Their spread over one axis is the root of the mean
 squared deviation from the mean over that axis, beside their spread over space. Distillation can make the spread over
-sequences vanish, and with it that over cases: docs/evidence.md.
+sequences vanish, and with it that over cases: docs/results/ablation.md.
 
 Usage: measure_spread.py NAME=FILE ... [--random] [--spacing 2] [--cases 6] [--seed 0] [--atlas DIR] [--real DIR]
 """

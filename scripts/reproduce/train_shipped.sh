@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The recipe of the weights that the bundle ships: simulated training on crops, then on whole brains, without
 # distillation; then MetaKD on real cases, one training for each fold of a cross-validation, and the mean of their
-# weights in fp16 with input_stride 2. Why in parts: docs/weights-history.md.
+# weights in fp16 with input_stride 2. Why in parts: docs/results/weights-history.md.
 # Usage: scripts/reproduce/train_shipped.sh OUTPUT ATLAS_DIR REAL_DIR CASES [options of the simulated trainings]
 #   ATLAS_DIR  tissue maps of SRI24, MNI152 and Colin27, as scripts/weights/prepare_atlases.py makes them
 #   REAL_DIR   labelled cases with four sequences to simulate from, whose licence lets weights be shared

@@ -25,7 +25,7 @@ FITTED = "fitted.joblib"
 
 @dataclass(frozen=True)
 class RawCohort:
-    """What each subject has of each modality, by PTID; without a modality nobody has it.
+    """The rows of each subject in each modality, by PTID.
 
     ``tables`` hold numbers and texts, ``genotypes`` counts of alleles with ``chromosomes`` ``(V,)``, ``images``
     ``(subjects, L)`` or ``(subjects, 1, *S)`` of the subjects ``scanned``.

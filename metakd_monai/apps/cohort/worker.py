@@ -41,7 +41,7 @@ class Outcome:
 
 
 class Worker:
-    """Does cases one after the other, in whatever process it lives.
+    """Segments cases one after the other, in any process.
 
     Args:
         make: returns the predictor; called once.
@@ -63,7 +63,7 @@ class Worker:
         return os.getpid()
 
     def do(self, case: Case, following: Case | None = None) -> Outcome:
-        """Segment a case and write its files; whatever is wrong with it is told, not raised.
+        """Segment a case and write its files; problems are reported, not raised.
 
         Args:
             case: what to segment.

@@ -137,7 +137,7 @@ def run(tasks: Sequence[Task], jobs: int) -> Generator[CaseResult, None, None]:
 
 
 class Scorer:
-    """Scores cases, in whatever process."""
+    """Scores cases, in any process."""
 
     def start(self) -> None:
         """Nothing to get ready."""
@@ -153,7 +153,7 @@ def give_up(case_id: str, reason: str) -> CaseResult:
 
 
 def score_task(task: Task) -> CaseResult:
-    """Score one case; whatever is wrong with its files is told in its status."""
+    """Score one case; problems with its files go into its status."""
     try:
         reference = read_label_map(task.reference, task.convention.reference_labels)
     except Exception as error:  # whatever is wrong with one case, the others are done

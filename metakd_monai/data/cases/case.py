@@ -1,4 +1,4 @@
-"""A case: one scan of a patient, its files, and what is to be said about them."""
+"""A case: one scan of a patient, its files, and notes about them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Case:
         case_id: what the masks are named after.
         files: the file of each present modality; or one 4-D file with a channel for each modality, in channel order.
         label: its label map, where there is one.
-        problem: why the case cannot be used, where it cannot.
-        label_problem: why there is no label though there are label maps; no matter where no label is needed.
-        notes: what the user should know, one line each: which files were passed over, and why.
+        problem: why the case cannot be used, or None.
+        label_problem: why no label was chosen although there are label maps; irrelevant where no label is needed.
+        notes: notes for the user, one line each: which files were skipped, and why.
     """
 
     case_id: str
@@ -41,7 +41,7 @@ class Case:
         return ET_LABELS[0] if MIXED_ET_NAME.match(self.case_id) else ET_LABELS[1]
 
     def for_label(self) -> Case:
-        """Return the case for a use of its label: what is wrong with that is then the case's problem."""
+        """Return the case for a use of its label: a problem of the label becomes the case's."""
         return replace(self, problem=self.problem or self.label_problem)
 
     def as_item(self) -> dict[str, Any]:
@@ -54,5 +54,5 @@ class Case:
 
 
 def hash_of(seed: int, name: object) -> str:
-    """Return what to sort by for an order that looks random, and depends on the seed and the names alone."""
+    """Return a sort key for a random-looking order that depends only on the seed and the names."""
     return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()

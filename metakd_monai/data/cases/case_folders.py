@@ -1,4 +1,4 @@
-"""Folders and what lies in them; each is entered once, whatever links lead to it."""
+"""Folders and their files; each folder is entered once, however many links lead to it."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 def nifti_names(folder: Path) -> list[str]:
     """Return the names of the NIfTI files in a folder, sorted.
 
-    Hidden ones are left out. What is neither a file nor a link that leads nowhere (told when it is read) is passed over
-    with a warning: a pipe or a device would never end.
+    Hidden files are left out. Pipes and devices, which would never end, are skipped with a warning; dead links are
+    reported when they are read.
     """
     try:
         names = sorted(name for name in os.listdir(folder) if NIFTI.search(name) and name[0] != ".")

@@ -36,7 +36,7 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
         names: the user's own names of sequences, see :func:`~metakd_monai.data.cases.read_name_table`.
 
     Raises:
-        UserError: when nothing is there, no sequence is recognised, or two cases cannot be told apart.
+        UserError: if nothing is found, no sequence is recognised, or two cases cannot be distinguished.
     """
     path = check_source(source)
     if path.is_file():
@@ -67,7 +67,7 @@ def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]
 
 
 def name_foreign(folder: Path) -> str:
-    """Say which file below a folder is of another format; nothing where none of the first ones is."""
+    """Return a hint that names a file of another format below a folder, if the first ones include one."""
     files = islice((file for place in walk(folder) for file in sorted(place.iterdir()) if file.is_file()), MOST_FILES)
     return next((f"; {file.name}: {kind}" for file in files if (kind := describe_file(file))), "")
 
@@ -82,7 +82,7 @@ def find_labelled(source: str | Path, names: NameTable | None = None) -> list[Ca
 
 
 def name_sequences(paths: Sequence[Path]) -> dict[Modality, Path]:
-    """Say which file is which sequence when all files of one case are given, by their names together.
+    """Assign files of one case to sequences, by their names together.
 
     Raises:
         UserError: for a name that names no sequence or may name several, and for two files of one.
@@ -100,7 +100,7 @@ def name_sequences(paths: Sequence[Path]) -> dict[Modality, Path]:
 
 
 def check_source(source: str | Path) -> Path:
-    """Return where to search; raises UserError when it is no path, or nothing is there."""
+    """Return where to search; raises UserError if it is not an existing path."""
     path = Path(source)
     try:
         there = path.is_dir() or path.is_file()
@@ -119,7 +119,7 @@ def tell_without(folders: Sequence[Path], top: Path) -> None:
         examples = ", ".join(shorten(folder) for folder in folders[:3])
         logger.warning(
             "%s: passed over, folders whose NIfTI files name no sequence: %d (%s%s); expected names as in"
-            " docs/file-names.md, or --names TABLE",
+            " docs/reference/file-names.md, or --names TABLE",
             top,
             len(folders),
             examples,

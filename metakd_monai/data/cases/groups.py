@@ -43,7 +43,7 @@ class Group:
 
 
 def group_names(names: Sequence[str], table: NameTable | None = None) -> list[Group]:
-    """Say which cases the NIfTI files of a folder belong to; none where no name names a sequence.
+    """Group the NIfTI files of a folder into cases; none if no name has a sequence.
 
     Args:
         names: of the files.
@@ -66,7 +66,7 @@ def group_names(names: Sequence[str], table: NameTable | None = None) -> list[Gr
 
 
 def sort_out(names: Sequence[str], table: NameTable) -> tuple[list[ImageName], list[LabelName], list[tuple[str, str]]]:
-    """Tell images, label maps, and what is neither, with why."""
+    """Sort files into images, label maps and others, with reasons."""
     images, labels, passed = [], [], []
     for name in names:
         stem, given, label = NIFTI.sub("", name), table.look_up(name), read_label(name)
@@ -166,8 +166,8 @@ def make_group(
         passed = [*passed, (image.name, f"{found}?")]
         if problem is None and not set(found.readings) <= set(chosen):
             problem = (
-                f"{image.name} may be {found}; expected a name with one reading (docs/file-names.md), --names TABLE,"
-                f" or --{found.readings[0].value} FILE and so on"
+                f"{image.name} may be {found}; expected a name with one reading (docs/reference/file-names.md),"
+                f" --names TABLE, or --{found.readings[0].value} FILE and so on"
             )
     files = {modality: image.name for modality, image in chosen.items()}
     passed = [*passed, *((i.name, why_passed(i)) for i in clear if i.name not in files.values())]
@@ -209,7 +209,7 @@ def why_passed(image: ImageName) -> str:
 
 
 def describe_passed(passed: Sequence[tuple[str, str]], files: Mapping[Modality, str]) -> tuple[str, ...]:
-    """Say in one line what was passed over; nothing where nothing was."""
+    """Log in one line which files were skipped, if any."""
     reasons: dict[str, list[str]] = {}
     for name, reason in passed:
         reasons.setdefault(reason, []).append(name)

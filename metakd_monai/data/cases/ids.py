@@ -19,12 +19,12 @@ def check_case_id(case_id: object, where: str = "case id") -> str:
     """Return a case's name when results may be named after it.
 
     Args:
-        case_id: what is to be the name.
-        where: it comes from, for the message.
+        case_id: the name.
+        where: origin of the name, for the message.
 
     Raises:
-        UserError: for what is no text, is empty, begins with a point, holds a separator of paths, a control character
-            or what is no UTF-8, ends as one of our own maps does, or is too long for a file system.
+        UserError: for a name that is not a text, is empty, begins with a dot, contains a path separator, a control
+            character or invalid UTF-8, ends like one of our own maps, or is too long for a file system.
     """
     problem = find_problem(case_id)
     if problem:
@@ -35,7 +35,7 @@ def check_case_id(case_id: object, where: str = "case id") -> str:
 
 
 def find_problem(case_id: object) -> str | None:
-    """Say what is wrong with a case's name; None for nothing."""
+    """Return what is wrong with a case's name, or None."""
     if not isinstance(case_id, str):
         return "found; expected a text"
     if not case_id.strip():
@@ -55,8 +55,8 @@ def find_problem(case_id: object) -> str | None:
 def safe_case_id(text: object) -> str:
     """Turn any text, such as DICOM's PatientID ``12/345``, into a case's name that :func:`check_case_id` takes.
 
-    A name that may stay is left as it is. Else what may not be is replaced by ``_``, and a hash of the whole text
-    follows, so that two texts do not become one name. An empty text becomes ``unnamed``.
+    A valid name is unchanged. Otherwise invalid characters become ``_``, and a hash of the whole text follows, so that
+    names stay distinct. An empty text becomes ``unnamed``.
     """
     given = "" if text is None else str(text).strip()
     if not given:

@@ -43,12 +43,12 @@ class LabelName:
 
 
 def is_label(name: str) -> bool:
-    """Tell whether the last words of a file name spell a label map, of whatever."""
+    """Return whether the last words of a file name spell a label map of any kind."""
     return read_label(name) is not None
 
 
 def read_label(name: str) -> LabelName | None:
-    """Say what a label map's name tells; None where its last words do not spell a label map.
+    """Read a label map's name; None if its last words do not spell a label map.
 
     Only the last words count: a case may be called ``label_03``, and ``brain_mask_applied`` is an image.
     """

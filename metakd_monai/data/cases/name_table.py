@@ -22,13 +22,13 @@ class NameTable:
     """Patterns of file names (``*``, ``?``, ``[...]``; capitals are as small letters), and what they are.
 
     Attributes:
-        rules: pattern, and a sequence, ``"label"`` or ``"none"``; the first that fits counts.
+        rules: pattern, and a sequence, ``"label"`` or ``"none"``; the first match counts.
     """
 
     rules: tuple[tuple[str, Modality | str], ...] = ()
 
     def look_up(self, name: str) -> tuple[Modality | str, int] | None:
-        """Say what a file is, and where in its name the case's part ends; None where no pattern fits."""
+        """Return what a file is, and where in its name the case's part ends; None if no pattern matches."""
         low, stem = name.lower(), NIFTI.sub("", name).lower()
         for pattern, target in self.rules:
             if fnmatch.fnmatchcase(low, pattern.lower()) or fnmatch.fnmatchcase(stem, pattern.lower()):
@@ -52,7 +52,7 @@ def read_name_table(path: str | Path) -> NameTable:
     """Read a table of names.
 
     Raises:
-        UserError: when it is missing, unreadable, no such table, or names an unknown sequence.
+        UserError: if it is missing, unreadable, not such a table, or names an unknown sequence.
     """
     content = read_json(path, EXPECTED) if Path(path).suffix.lower() == ".json" else read_toml(path, EXPECTED)
     if not isinstance(content, Mapping) or not content:

@@ -56,7 +56,7 @@ def name_of_folder(folder: Path) -> str:
 
 
 def name_files(paths: Sequence[Path]) -> str:
-    """Name a case by the files that were given for it: by what their names share, or by the folder of the first."""
+    """Name a case by its files: by what their names share, or by the folder of the first."""
     stems = [NIFTI.sub("", path.name) for path in paths]
     prefixes = {stem[: read_sequence(stem).start].rstrip("_-. ") for stem in stems}
     shared = prefixes.pop() if len(prefixes) == 1 else ""

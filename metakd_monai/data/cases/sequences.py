@@ -25,7 +25,7 @@ class Ambiguous:
     readings: tuple[Modality, ...]
 
     def __str__(self) -> str:
-        """Say what it may be."""
+        """Return the possible readings as text."""
         return " or ".join(modality.value for modality in self.readings)
 
 
@@ -45,7 +45,7 @@ class Reading:
 
 
 def recognise(text: str) -> Modality | Ambiguous | None:
-    """Say which sequence a file name or a series description names; None for none, or for one of other kinds."""
+    """Return the sequence that a file name or series description names; None for no or another kind of image."""
     return read_sequence(NIFTI.sub("", text)).found
 
 

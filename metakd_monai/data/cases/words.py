@@ -1,6 +1,6 @@
 """The words of a file name or of a series description, and what each says. Text alone, no files.
 
-:data:`TABLE` and the vocabulary's ``MODALITY_TOKENS`` are the one table; ``docs/file-names.md`` shows it.
+:data:`TABLE` and the vocabulary's ``MODALITY_TOKENS`` are the one table; ``docs/reference/file-names.md`` shows it.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def decide_year(folder: Path, cases: Sequence[Case]) -> Year | None:
         raise UserError(f"{folder}: names of different data sets found: {found}; expected one (or --year)")
     possible = [YEARS[name] for name in next(iter(named))]
     if not possible:
-        logger.info("%s: names such as %s are of no BraTS; labels are not tied to a year", folder, cases[0].case_id)
+        logger.info("%s: names such as %s are of no BraTS year; any BraTS labels pass", folder, cases[0].case_id)
         return None
     if len(possible) == 1:
         return possible[0]
@@ -177,7 +177,7 @@ def read_grades(folder: Path) -> dict[str, str]:
     grades: dict[str, str] = {}
     for path in sorted(path for place in walk(folder) for path in place.glob("name_mapping*.csv")):
         if not path.is_file():
-            logger.warning("%s: passed over, it is no file; grades are not known from it", path)
+            logger.warning("%s: passed over, it is no file; grades are unknown", path)
             continue
         try:
             text = read_text(path, "BraTS 2020's table", "utf-8-sig", "replace")

@@ -59,5 +59,5 @@ def region_ml(labels: Any, affine: ArrayLike) -> dict[str, float]:
 
 
 def voxel_ml(affine: ArrayLike) -> float:
-    """Return the volume of a voxel in mL: the determinant of the affine, so that shear counts too."""
+    """Return the volume of a voxel in mL: the determinant of the affine, which includes shear."""
     return float(abs(np.linalg.det(np.asarray(affine, dtype=float)[:AXES, :AXES]))) / 1000

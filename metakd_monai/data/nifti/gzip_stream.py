@@ -1,4 +1,4 @@
-"""The bytes of a file, plain or gzipped, to their very end: nothing cut off, nothing changed, nothing left over."""
+"""The bytes of a file, plain or gzipped, read to the end and verified."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def read_to_end(path: Path, size: int) -> np.ndarray:
 
 
 def verify(path: Path, size: int) -> None:
-    """Read a file to its end and keep nothing; as :func:`read_to_end` otherwise."""
+    """Read a file to its end without keeping it; otherwise as :func:`read_to_end`."""
     for _ in read_parts(path, size):
         pass
 
@@ -95,7 +95,7 @@ def read_plain(file: BinaryIO, chunk: bytes) -> Iterator[bytes]:
 
 
 def unpack_members(file: BinaryIO, packed: bytes) -> Iterator[bytes]:
-    """Yield what is in all members of a gzip file, given its first chunk; raises DamageError when it is not sound."""
+    """Yield the content of all members of a gzip file, given its first chunk; raises DamageError if damaged."""
     member = begin_member(packed)
     while packed:
         yield unpack(member, packed, MOST)

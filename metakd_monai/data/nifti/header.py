@@ -1,4 +1,4 @@
-"""The header of a NIfTI file, checked at the door: whatever is wrong with it is said before a voxel is read."""
+"""The header of a NIfTI file: checked before a voxel is read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUIET.disabled = True
 
 @dataclass(frozen=True)
 class NiftiFile:
-    """A NIfTI file whose header is sound.
+    """A NIfTI file with a valid header.
 
     Attributes:
         path: where it is.
@@ -39,8 +39,8 @@ class NiftiFile:
         affine: ``(4, 4)``, from voxels to mm towards right, anterior, superior.
         dtype: of the voxels in the file, an integer or floating-point one.
         offset: bytes before the first voxel.
-        slope: what stored values are multiplied with.
-        intercept: what is then added.
+        slope: factor of stored values.
+        intercept: constant added to them.
     """
 
     path: Path
@@ -72,9 +72,9 @@ def read_nifti(path: str | Path) -> NiftiFile:
     """Read the header of a NIfTI-1 or NIfTI-2 file, gzipped or not, of either byte order.
 
     Raises:
-        UserError: when the file is missing, unreadable, of another format, or its header cannot be right: axes without
-            voxels, voxels that are no real numbers, a scale, an offset or an affine that is not finite, voxels of no
-            volume, or another size than a file that is not packed has.
+        UserError: when the file is missing, unreadable, of another format, or its header is impossible: axes without
+            voxels, voxels that are not real numbers, a non-finite scale, offset or affine, voxels without volume, or a
+            size that an uncompressed file does not have.
     """
     place = Path(path)
     try:

@@ -25,10 +25,10 @@ class Sequences:
     """What was read of a case.
 
     Attributes:
-        channels: ``(*S)`` float32 of each modality that is there, 0 outside the brain.
+        channels: ``(*S)`` float32 of each present modality, 0 outside the brain.
         affine: ``(4, 4)``.
         where: the file whose grid it is, or what the caller calls it.
-        note: a line on what was changed, for the user; empty where nothing was.
+        note: a line for the user on what was changed; empty if nothing was.
     """
 
     channels: Mapping[Modality, np.ndarray]
@@ -135,7 +135,7 @@ def at_once(function: Callable[[Any], Any], files: Iterable[Any]) -> list[Any]:
 def split_channels(
     voxels: np.ndarray, affine: Any, where: str, modalities: Collection[Modality] = tuple(Modality)
 ) -> Sequences:
-    """Split ``(N, *S)`` into the channels that are there: those that are not 0 or NaN all over.
+    """Split ``(N, *S)`` into the present channels: those that are not all 0 or NaN.
 
     Args:
         voxels: a channel for each modality, in channel order.

@@ -18,7 +18,7 @@ QUANTISED = 0.1  # zeros for each voxel that is no background, above which they 
 def check_image(path: str | Path, voxels: np.ndarray, what: str) -> None:
     """Refuse a sequence that cannot be one: raises UserError for values that are not finite or all the same.
 
-    Zeros are no part of the brain: an image of 0 and one other value would be 0 all over once it is normalised.
+    Zeros are not brain: an image of 0 and one other value would be all 0 after normalisation.
     """
     low, high = voxels.min(), voxels.max()  # NaN where there is one
     if not (np.isfinite(low) and np.isfinite(high)):

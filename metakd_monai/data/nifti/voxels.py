@@ -78,12 +78,12 @@ def read_stored(file: NiftiFile) -> np.ndarray:
 
 
 def verify_voxels(file: NiftiFile) -> None:
-    """Read a file to its end and keep nothing; raises UserError when it does not hold what its header declares."""
+    """Read a file to its end without keeping it; raises UserError if it does not match its header."""
     run_to_end(verify, file)
 
 
 def run_to_end(read: Callable[[Path, int], Any], file: NiftiFile) -> Any:
-    """Run a function of :mod:`~metakd_monai.data.nifti.gzip_stream` on a file; whatever is wrong is a UserError."""
+    """Run a function of :mod:`~metakd_monai.data.nifti.gzip_stream` on a file; failures become UserError."""
     try:
         return read(file.path, file.bytes)
     except MemoryError:
@@ -94,7 +94,7 @@ def run_to_end(read: Callable[[Path, int], Any], file: NiftiFile) -> Any:
 
 
 def write_like(path: Path, voxels: np.ndarray, reference: str | Path) -> None:
-    """Write voxels on the very grid of a reference file: its affine and header, so that ITK finds them equal.
+    """Write voxels with affine and header of a reference file, so that ITK finds the grids equal.
 
     Args:
         path: where to; written under a temporary name, then renamed.

@@ -1,4 +1,4 @@
-"""What an image looks like apart from what it shows: codes of a few numbers, and decoders that make images of both.
+"""Appearance codes, separate from content, and decoders that make images from both.
 
 For training alone, so TorchScript has none of it.
 """

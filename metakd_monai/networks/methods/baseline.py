@@ -201,7 +201,7 @@ class BaselineNetwork(SegmentationNetwork):
 
 
 def keep(features: Tensor, available: Tensor) -> Tensor:
-    """Return ``(B, N, ...)`` with zeros at what is not available, ``(B, N)``."""
+    """Return ``(B, N, ...)`` with zeros where ``available``, ``(B, N)``, is False."""
     return torch.where(spread(available, features), features, torch.zeros_like(features))
 
 
@@ -213,7 +213,7 @@ def refuse_other_architecture(network: nn.Module, state: dict[str, Tensor], pref
 
 
 def read_note(note: Tensor | None) -> dict[str, Any]:
-    """Return what a state dict says of its network; nothing where it says nothing that can be a network.
+    """Return the description of the network in a state dict; empty if there is no valid one.
 
     Numbers, lists of numbers and names are taken, of a size that networks have.
     """

@@ -34,7 +34,7 @@ def divergence(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tens
 
 
 def subset_divergence(features: Tensor, available: Tensor, every: Tensor) -> Tensor:
-    """Return how far what was drawn is from what other subsets say, and these from knowing nothing.
+    """Return the divergence of the drawn subset from other subsets, and of these from the prior.
 
     With S non-empty subsets of a sample's modalities: the sum of the divergences of the drawn one from each, over
     S - 1 (its own is 0), and the mean of their divergences from a standard normal Gaussian; mean over samples.

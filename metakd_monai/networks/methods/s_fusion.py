@@ -1,4 +1,4 @@
-"""SFusion in place of our fusion: attention over the modalities that are there makes weights for each voxel."""
+"""SFusion instead of our fusion: attention over the present modalities weights each voxel."""
 
 import math
 from collections.abc import Sequence

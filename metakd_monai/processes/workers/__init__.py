@@ -1,4 +1,4 @@
-"""Many tasks for many workers, whoever they are; each exactly once, also when workers are lost."""
+"""Many tasks for many workers; each exactly once, even if workers are lost."""
 
 from metakd_monai.processes.workers.pool import Processes
 from metakd_monai.processes.workers.sharing import Dispatcher, Worker, WorkerLost, WorkerPool

@@ -141,5 +141,5 @@ def describe(exitcode: int | None) -> str:
     """Say how a process ended."""
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
-        return f"killed by {name}" + (", maybe for want of memory" if name == "SIGKILL" else "")
+        return f"killed by {name}" + (", maybe for lack of memory" if name == "SIGKILL" else "")
     return f"ended with exit code {exitcode}"

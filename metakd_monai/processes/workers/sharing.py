@@ -174,7 +174,7 @@ class Dispatcher(Generic[H, T, R]):
                 yield self.fail(turn[0].case_id, f"lost its worker {TRIES} times ({reason})")
                 turn = turn[1:]
             else:
-                logger.warning("%s: lost its worker (%s); it is tried again", turn[0].case_id, reason)
+                logger.warning("%s: its worker was lost (%s); trying again", turn[0].case_id, reason)
         self.queue.extendleft(reversed(turn))
         if self.failed_starts < STARTS and len(self.turns) < len(self.queue) + sum(map(len, self.turns.values())):
             self.start_worker()
