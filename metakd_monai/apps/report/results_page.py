@@ -143,6 +143,6 @@ def show_rows(found: Iterable[tuple[str, Mapping[str, Sequence[float]]]]) -> lis
 
 def link_cases(folder: Path, cases: Iterable[str]) -> dict[str, str]:
     """Return the page of each case that has one there, else its picture."""
-    ends = (".html", ".png")
-    found = {case: [f"{case}{end}" for end in ends if (folder / f"{case}{end}").is_file()] for case in cases}
+    there = {path.name for path in folder.iterdir()}
+    found = {case: [name for name in (f"{case}.html", f"{case}.png") if name in there] for case in cases}
     return {case: quote(names[0]) for case, names in found.items() if names}
