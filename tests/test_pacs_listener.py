@@ -145,6 +145,21 @@ def test_trouble_of_the_pacs_or_the_disk_counts_as_no_attempt(rounds, tmp_path, 
     assert len(records(tmp_path, "done")) == len(segmentations(server)) == 1
 
 
+def test_a_study_that_cannot_be_read_is_recorded_and_stops_no_other(rounds, tmp_path):
+    server = Server("1", "2")
+    server.trouble["iter_series"] = AttributeError("no pixels")
+    rounds(server, looks=1, attempts=1)
+    assert [one["reason"] for one in records(tmp_path, "failed")] == ["AttributeError: no pixels"]
+    assert [one["study"] for one in records(tmp_path, "done")] == ["1.1.2"]
+
+
+def test_a_study_in_trouble_stops_no_other(rounds, tmp_path):
+    server = Server("1", "2")
+    server.trouble["iter_series"] = refused(503)
+    rounds(server, looks=1)
+    assert [one["study"] for one in records(tmp_path, "done")] == ["1.1.2"]
+
+
 def test_what_the_pacs_refuses_is_recorded(rounds, tmp_path):
     server = Server("1")
     server.trouble["store_instances"] = refused(409)

@@ -25,13 +25,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import requests
+from click import ClickException
 from dicomweb import Pacs, Study
 from dicomweb_client import DICOMwebClient
 
+from metakd_monai.apps.dicom_results.write_objects import check_highdicom
+from metakd_monai.cli.predict import predict as predict_command
 from metakd_monai.data.files import write_json
-from metakd_monai.errors import in_one_line
+from metakd_monai.errors import UserError, explain, in_one_line
 
 logger = logging.getLogger("listen")
+TROUBLE = (OSError, UserError)  # of network, PACS and disk
+FIXED = ("--raw", "--dicom")  # options of metakd predict
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Desk:
         """Segment a study and store its results; what fails as often as it may is recorded as failed.
 
         Raises:
-            OSError: when the PACS or the disk is in trouble, which is no matter of the study.
+            OSError, UserError: when the PACS or the disk is in trouble, which is no matter of the study.
         """
         work = self.state / "work" / study.key
         try:
@@ -73,6 +78,10 @@ class Desk:
             if error.response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             reason = in_one_line(error)
+        except TROUBLE:
+            raise
+        except Exception as error:  # whatever is wrong with one study of many
+            reason = explain(error)
         with open(work / "failures.txt", "a+", encoding="utf-8") as failures:
             failures.write(f"{reason}\n")
             failures.seek(0)
@@ -83,7 +92,7 @@ class Desk:
 
     def segment(self, work: Path) -> tuple[list[Path], str | None]:
         """Return the results of a study, or why there are none."""
-        command = [sys.executable, "-m", "metakd_monai", "predict", str(work / "study"), "--raw", "--dicom"]
+        command = [sys.executable, "-m", "metakd_monai", "predict", str(work / "study"), *FIXED]
         command += ["--output", str(work / "out"), *self.predict]
         # The program holds the lock too: while it lives, no other listener begins, whatever becomes of this one.
         with open(work / "log.txt", "w+", encoding="utf-8", errors="replace") as log:
@@ -107,18 +116,23 @@ class Desk:
 def listen(pacs: Pacs, desk: Desk, since: str, stable: float, poll: float) -> None:
     """Look for studies and handle them, one after the other, until it is stopped."""
     next_turn: dict[str, float] = {}  # of each study
+    trouble = "%s: in trouble, tried again in %g s: %s"
     while True:
-        where = "the PACS"
+        studies: list[Study] = []
         try:
             studies = pacs.studies(since)
             desk.tidy(studies)
-            for study in studies:
-                where, now = study.key, time.monotonic()
-                if study.images and not desk.is_closed(study) and next_turn.setdefault(study.key, now + stable) <= now:
-                    next_turn.pop(study.key)  # where this fails, it waits as long as a new one
-                    desk.handle(pacs, study)
-        except OSError as error:
-            logger.warning("%s: in trouble, tried again in %g s: %s", where, poll, in_one_line(error))
+        except TROUBLE as error:
+            logger.warning(trouble, "the PACS", poll, in_one_line(error))
+        for study in studies:
+            now = time.monotonic()
+            if not study.images or desk.is_closed(study) or next_turn.setdefault(study.key, now + stable) > now:
+                continue
+            next_turn.pop(study.key)
+            try:
+                desk.handle(pacs, study)
+            except TROUBLE as error:
+                logger.warning(trouble, study.key, stable + poll, in_one_line(error))
         time.sleep(poll)
 
 
@@ -133,6 +147,14 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, default=3, help="after which a study has failed, 3")
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, predict = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    try:
+        time.strptime(options.since, "%Y%m%d")
+        client = DICOMwebClient(options.url)
+        client.set_http_retry_params(retry=False)  # this is done here, and said
+        predict_command.make_context("metakd predict", ["STUDY", *FIXED, "--output", "OUT", *predict])
+        check_highdicom()
+    except (ValueError, ClickException) as error:
+        parser.error(in_one_line(error))
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logger.setLevel(logging.INFO)
     warnings.simplefilter("ignore")  # pydicom's may print names of patients
@@ -145,7 +167,7 @@ def main() -> None:
             logger.warning("%s: another listener is at work, or what one left running; waiting", options.state)
             fcntl.flock(lock, fcntl.LOCK_EX)
         desk = Desk(options.state.absolute(), lock, options.attempts, predict)
-        listen(Pacs(DICOMwebClient(options.url)), desk, options.since, options.stable, options.poll)
+        listen(Pacs(client), desk, options.since, options.stable, options.poll)
 
 
 if __name__ == "__main__":
