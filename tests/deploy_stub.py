@@ -1,11 +1,10 @@
-"""Run an application of MONAI Deploy without its SDK: ``python deploy_stub.py APPLICATION_FOLDER [options]``.
+"""Let an application of MONAI Deploy run without its SDK, in a process that calls :func:`install` first.
 
 Stands in for what the application uses of monai-deploy-app-sdk 4.0.0, as far as that can be seen from outside.
 """
 
 import argparse
 import os
-import runpy
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -74,10 +73,3 @@ def install():
     for name, members in contents.items():
         sys.modules[name] = ModuleType(name)
         vars(sys.modules[name]).update(members)
-
-
-if __name__ == "__main__":
-    install()
-    sys.argv = sys.argv[1:]
-    sys.path[0] = sys.argv[0]
-    runpy.run_path(sys.argv[0], run_name="__main__")

@@ -43,9 +43,11 @@ def start(package: Path, **settings) -> subprocess.CompletedProcess:
         "HOLOSCAN_MODEL_PATH": package / "opt" / "holoscan" / "models",
         "HOLOSCAN_CONFIG_PATH": work / "app.yaml",
     }
-    environment = {**os.environ, **{name: str(place) for name, place in places.items()}, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, REPOSITORY / "tests" / "deploy_stub.py", package / "opt" / "holoscan" / "app"]
-    return subprocess.run(list(map(str, command)), cwd=work, env=environment, capture_output=True, text=True)
+    (package / "sitecustomize.py").write_text("import deploy_stub\n\ndeploy_stub.install()\n")
+    environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (package, REPOSITORY / "tests", REPOSITORY)))
+    command = [sys.executable, str(package / "opt" / "holoscan" / "app")]
+    return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
 
 
 def test_it_segments_what_lies_in_its_input_folder(package, cohort):
