@@ -74,7 +74,10 @@ class MetaKDApp(MONAILabelApp):
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         """Segment as MONAI Label does; what is refused is told to the client, not to the server's log alone."""
+        image = request.get("image")
         try:
+            if isinstance(image, str) and image and not Path(image).exists():
+                self.segment.images.fetch(image)
             found: dict[str, Any] = super().infer(request, datastore)
         except UserError as error:
             logger.warning("refused: %s", error)

@@ -141,16 +141,21 @@ def train(session: Plugins) -> None:
     same("3D Slicer, after training", session.slicer(f"{session.case.case_id}_flair")[0], session.expected(ALL))
 
 
-def dicom(session: Plugins, orthanc: str) -> None:
+def upload(work: Path, orthanc: str) -> None:
+    """Store the examination in Orthanc, before the server asks it what there is: it keeps the answer for two hours."""
+    uids = {}
+    for path in sorted((work / "dicom").rglob("*.dcm")):
+        stored = requests.post(f"{orthanc}/instances", data=path.read_bytes(), timeout=60).json()
+        uids[path.parent.name.partition("_")[2]] = stored["ParentSeries"]
+    for name, place in uids.items():
+        tags = requests.get(f"{orthanc}/series/{place}", timeout=60).json()["MainDicomTags"]
+        uids[name] = tags["SeriesInstanceUID"]
+    (work / "series.json").write_text(json.dumps(uids))
+
+
+def dicom(session: Plugins) -> None:
     """A DICOMweb datastore: one study, listed and segmented series by series."""
-    series = {}
-    for path in sorted((session.work / "dicom").rglob("*.dcm")):
-        answer = requests.post(f"{orthanc}/instances", data=path.read_bytes(), timeout=60).json()
-        series[path.parent.name.partition("_")[2]] = answer["ParentSeries"]
-    uids = {
-        name: requests.get(f"{orthanc}/series/{place}", timeout=60).json()["MainDicomTags"]["SeriesInstanceUID"]
-        for name, place in series.items()
-    }
+    uids = json.loads((session.work / "series.json").read_text())
     listed = session.client.next_sample("first", {})["id"]
     check(f"Orthanc's series are listed: {listed}", listed in uids.values())
     nifti = session.work / "dicom_nifti"
@@ -167,13 +172,15 @@ def dicom(session: Plugins, orthanc: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("prepare", "files", "dicom"))
+    parser.add_argument("action", choices=("prepare", "files", "upload", "dicom"))
     parser.add_argument("work", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:18123")
-    parser.add_argument("--orthanc", default="http://127.0.0.1:18042")
+    parser.add_argument("--orthanc", default="http://127.0.0.1:18147")
     arguments = parser.parse_args()
     if arguments.action == "prepare":
         prepare(arguments.work)
+    elif arguments.action == "upload":
+        upload(arguments.work, arguments.orthanc)
     else:
         plugins = Plugins(arguments.work, arguments.url, "app", "whole")
-        files(plugins) if arguments.action == "files" else dicom(plugins, arguments.orthanc)
+        files(plugins) if arguments.action == "files" else dicom(plugins)
