@@ -29,8 +29,8 @@ def prepare(work: Path) -> None:
     """Lay out a datastore of single 3-D images, named by case and sequence."""
     (work / "files").mkdir()
     for case in find_cases(work / "whole"):
-        for modality, path in case.files.items():
-            shutil.copy(path, work / "files" / f"{case.case_id}_{modality.value}.nii.gz")
+        for name, path in case.as_item()["image"].items():
+            shutil.copy(path, work / "files" / f"{case.case_id}_{name}.nii.gz")
 
 
 class Plugins(Session):
@@ -85,7 +85,7 @@ def files(session: Plugins) -> None:
     check(f"told: {told['modalities']['used']}, {told['volumes_ml']}", told["modalities"]["used"] == ALL)
     same("OHIF, output=all, .nrrd, restore_label_idx false", session.ohif(f"{case}_t1ce")[0], everything)
     same("3D Slicer, one image alone", session.slicer(flair, siblings=False)[0], session.expected(["flair"]))
-    upload = shutil.copy(session.case.files["t1ce"], session.work / "volume.nii.gz")
+    upload = shutil.copy(session.case.as_item()["image"]["t1ce"], session.work / "volume.nii.gz")
     number = session.client.create_session(str(upload))["session_id"]
     chosen, _ = session.slicer("volume", number, sequence="t1ce")
     same("3D Slicer, a session, sequence t1ce chosen", chosen, session.expected(["t1ce"]))
