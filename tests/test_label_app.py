@@ -117,6 +117,7 @@ def test_a_series_takes_the_study_s_others_on_its_grid_along(study):
     assert files == {FLAIR: 0, T1: 1, T1CE: 2}
     assert "t2: ax t2 left out, it is on another grid than the image" in notes
     assert "passed over localizer" in notes
+    assert "--series" not in notes
 
 
 def test_a_series_alone_is_what_it_says_or_what_was_chosen(study):

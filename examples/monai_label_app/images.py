@@ -60,6 +60,11 @@ class Images:
             files.update([found] if isinstance(found, Path) else found.values())
         return files
 
+    def fetch(self, image: str) -> Path:
+        """Return an image's file; MONAI Label names a temporary one when it fetches a series, its own from then on."""
+        self.datastore.get_image_uri(image)
+        return Path(self.datastore.get_image_uri(image))
+
     def fetch_others(self, uid: str) -> dict[Path, Path]:
         """Fetch the other MR series of a series' study; return the image of each by the folder of its DICOM files."""
         study = self.datastore.get_image_info(uid)["StudyInstanceUID"]
@@ -69,7 +74,7 @@ class Images:
             if other == uid:
                 continue
             try:
-                image = Path(self.datastore.get_image_uri(other))
+                image = self.fetch(other)
             except RuntimeError as error:  # ITK's, of what is no volume
                 logger.warning("series %s: passed over, no volume (%s)", other, str(error).strip().splitlines()[-1])
                 continue

@@ -37,7 +37,7 @@ def readable_label(path: Path, segments: Sequence[str], values: Mapping[str, int
     image = itk.imread(str(path))
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise UserError(f"{path}: segments in several layers found; expected one label map, without overlaps")
-    found = itk.array_from_image(image)
+    found = np.rint(itk.array_from_image(image))
     if found.min() < 0 or found.max() > table.max():
         raise UserError(f"{path}: values {found.min()} to {found.max()} found; expected labels")
     made = itk.image_from_array(table[found.astype(np.uint8)])

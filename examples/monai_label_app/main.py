@@ -74,7 +74,11 @@ class MetaKDApp(MONAILabelApp):
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         """Segment as MONAI Label does; what is refused is told to the client, not to the server's log alone."""
+        image = request.get("image")
         try:
+            unfetched = isinstance(image, str) and not Path(image).exists()
+            if unfetched and not self.segment.images.fetch(image).is_file():
+                raise UserError(f"{image}: no such image; expected the id of one in the datastore, or a file")
             found: dict[str, Any] = super().infer(request, datastore)
         except UserError as error:
             logger.warning("refused: %s", error)

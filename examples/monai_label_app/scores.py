@@ -42,7 +42,7 @@ class Scoring(ScoringMethod):
                 counts["skipped"] += 1
                 continue
             try:
-                case = self.segment.images.case_of({**request, "image": datastore.get_image_uri(image)})
+                case = self.segment.images.case_of({**request, "image": str(self.segment.images.fetch(image))})
                 key = str(case.files)
                 known[key] = known.get(key) or self.score(case, request)
             except Exception as error:  # one image of many

@@ -38,13 +38,18 @@ def choose_siblings(image: Path, folder: Path, sequence: Modality | None, others
     study = [own, *(read_series(other) for other in others)]
     chosen = choose_series(study, {found: own.series_uid})
     images = {own.series_uid: image, **{other.name: path for other, path in others.items()}}
-    files, notes = {}, list(chosen.notes)
+    files, notes = {}, [in_words_of_a_client(note) for note in chosen.notes]
     for modality, series in chosen.series.items():
         if on_grid_of(image, images[series.series_uid]):
             files[modality] = images[series.series_uid]
         else:
             notes.append(f"{modality.value}: {series.name} left out, it is on another grid than the image")
     return Chosen(files, tuple(notes))
+
+
+def in_words_of_a_client(note: str) -> str:
+    """Return a note without the options of the command line."""
+    return note.replace("by --series", "the image asked for").removesuffix("; --series SEQUENCE=UID takes one")
 
 
 def read_series(folder: Path) -> DicomSeries:

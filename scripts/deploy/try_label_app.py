@@ -29,8 +29,8 @@ def prepare(work: Path) -> None:
     """Lay out a datastore of single 3-D images, named by case and sequence."""
     (work / "files").mkdir()
     for case in find_cases(work / "whole"):
-        for modality, path in case.files.items():
-            shutil.copy(path, work / "files" / f"{case.case_id}_{modality.value}.nii.gz")
+        for name, path in case.as_item()["image"].items():
+            shutil.copy(path, work / "files" / f"{case.case_id}_{name}.nii.gz")
 
 
 class Plugins(Session):
@@ -85,7 +85,7 @@ def files(session: Plugins) -> None:
     check(f"told: {told['modalities']['used']}, {told['volumes_ml']}", told["modalities"]["used"] == ALL)
     same("OHIF, output=all, .nrrd, restore_label_idx false", session.ohif(f"{case}_t1ce")[0], everything)
     same("3D Slicer, one image alone", session.slicer(flair, siblings=False)[0], session.expected(["flair"]))
-    upload = shutil.copy(session.case.files["t1ce"], session.work / "volume.nii.gz")
+    upload = shutil.copy(session.case.as_item()["image"]["t1ce"], session.work / "volume.nii.gz")
     number = session.client.create_session(str(upload))["session_id"]
     chosen, _ = session.slicer("volume", number, sequence="t1ce")
     same("3D Slicer, a session, sequence t1ce chosen", chosen, session.expected(["t1ce"]))
@@ -141,16 +141,21 @@ def train(session: Plugins) -> None:
     same("3D Slicer, after training", session.slicer(f"{session.case.case_id}_flair")[0], session.expected(ALL))
 
 
-def dicom(session: Plugins, orthanc: str) -> None:
+def upload(work: Path, orthanc: str) -> None:
+    """Store the examination in Orthanc, before the server asks it what there is: it keeps the answer for two hours."""
+    uids = {}
+    for path in sorted((work / "dicom").rglob("*.dcm")):
+        stored = requests.post(f"{orthanc}/instances", data=path.read_bytes(), timeout=60).json()
+        uids[path.parent.name.partition("_")[2]] = stored["ParentSeries"]
+    for name, place in uids.items():
+        tags = requests.get(f"{orthanc}/series/{place}", timeout=60).json()["MainDicomTags"]
+        uids[name] = tags["SeriesInstanceUID"]
+    (work / "series.json").write_text(json.dumps(uids))
+
+
+def dicom(session: Plugins) -> None:
     """A DICOMweb datastore: one study, listed and segmented series by series."""
-    series = {}
-    for path in sorted((session.work / "dicom").rglob("*.dcm")):
-        answer = requests.post(f"{orthanc}/instances", data=path.read_bytes(), timeout=60).json()
-        series[path.parent.name.partition("_")[2]] = answer["ParentSeries"]
-    uids = {
-        name: requests.get(f"{orthanc}/series/{place}", timeout=60).json()["MainDicomTags"]["SeriesInstanceUID"]
-        for name, place in series.items()
-    }
+    uids = json.loads((session.work / "series.json").read_text())
     listed = session.client.next_sample("first", {})["id"]
     check(f"Orthanc's series are listed: {listed}", listed in uids.values())
     nifti = session.work / "dicom_nifti"
@@ -167,13 +172,15 @@ def dicom(session: Plugins, orthanc: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("prepare", "files", "dicom"))
+    parser.add_argument("action", choices=("prepare", "files", "upload", "dicom"))
     parser.add_argument("work", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:18123")
-    parser.add_argument("--orthanc", default="http://127.0.0.1:18042")
+    parser.add_argument("--orthanc", default="http://127.0.0.1:18147")
     arguments = parser.parse_args()
     if arguments.action == "prepare":
         prepare(arguments.work)
+    elif arguments.action == "upload":
+        upload(arguments.work, arguments.orthanc)
     else:
         plugins = Plugins(arguments.work, arguments.url, "app", "whole")
-        files(plugins) if arguments.action == "files" else dicom(plugins, arguments.orthanc)
+        files(plugins) if arguments.action == "files" else dicom(plugins)

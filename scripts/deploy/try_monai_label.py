@@ -33,7 +33,7 @@ def prepare(work: Path) -> None:
     number = list(Modality).index(LACKING)
     zeroed = voxels.copy()
     zeroed[..., number] = 0
-    shutil.copy(cases[0].files[Modality.T2], inputs / "unnamed.nii.gz")
+    shutil.copy(cases[0].as_item()["image"]["t2"], inputs / "unnamed.nii.gz")
     for name, content in {
         "zeroed": zeroed,
         "three_channels": np.delete(voxels, number, axis=-1),

@@ -84,17 +84,19 @@ if command -v Orthanc > /dev/null && [ -e $plugin ] && command -v itkimage2segim
     pip install --quiet --disable-pip-version-check --no-deps --target "$work/pydicom3" "pydicom>=3"
     PYTHONPATH=$work/pydicom3 python scripts/deploy/make_dicom_series.py "$work/whole/Simulated_000" "$work/dicom" \
         --nifti "$work/dicom_nifti"
-    say "Orthanc on 127.0.0.1:18042"
+    say "Orthanc on 127.0.0.1:18147"
     cat > "$work/orthanc.json" <<JSON
-{"Name": "TRIAL", "StorageDirectory": "$work/orthanc", "IndexDirectory": "$work/orthanc", "HttpPort": 18042,
+{"Name": "TRIAL", "StorageDirectory": "$work/orthanc", "IndexDirectory": "$work/orthanc", "HttpPort": 18147,
  "DicomServerEnabled": false, "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": ["$plugin"]}
 JSON
     Orthanc "$work/orthanc.json" > "$work/orthanc.log" 2>&1 &
     orthanc=$!
-    until curl -fs http://127.0.0.1:18042/system > /dev/null; do kill -0 $orthanc; sleep 1; done
+    sleep 2 && kill -0 $orthanc  # it ends at once where the port is taken
+    until curl -fs http://127.0.0.1:18147/system > /dev/null; do kill -0 $orthanc && sleep 1; done
+    python scripts/deploy/try_label_app.py upload "$work"
     export MONAI_LABEL_DICOMWEB_SEARCH_FILTER='{"Modality": "MR"}' MONAI_LABEL_DICOMWEB_CACHE_PATH=$work/cache
     rm -rf "$work/app" && cp -r examples/monai_label_app "$work/app"
-    start "$work/app" http://127.0.0.1:18042/dicom-web
+    start "$work/app" http://127.0.0.1:18147/dicom-web
     python scripts/deploy/try_label_app.py dicom "$work" --url "http://127.0.0.1:$port"
 else
     echo "skipped: DICOMweb (needs Debian's orthanc and orthanc-dicomweb, and dcmqi of PyPI in the environment)"
