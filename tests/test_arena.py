@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import CHANNELS
+from conftest import CHANNELS, REPOSITORY
 from PIL import Image
 from scipy.stats import ttest_rel, wilcoxon
 
@@ -24,7 +24,7 @@ from metakd_monai.apps.arena.folds import Tumour, deal, link_cases
 from metakd_monai.apps.benchmark.benchmark_items import labelled_items
 from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES, Score
 from metakd_monai.cli import main
-from metakd_monai.cli.train import train_method
+from metakd_monai.cli.train import check_training, train_method
 from metakd_monai.data.datalists import make_datalist, read_layout, write_datalist
 from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
@@ -242,6 +242,15 @@ def test_a_typo_in_an_option_is_told_before_anything_is_trained(cohort, tmp_path
     result = CliRunner().invoke(main, ["study", str(path), "--cases", str(cohort), "-o", str(tmp_path / "out")])
     assert (result.exit_code, (tmp_path / "out").exists()) == (2, False)
     assert "--max_iteration: unknown; did you mean --max_iterations" in result.output
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "scripts" / "reproduce").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_plans_that_come_with_it_name_what_there_is(path, tmp_path):
+    for plan in (found := read_plan(path, tmp_path), replace(found, faithful=True)):
+        for one in plan.methods:
+            check_training(plan.overlays_of(one), plan.options_of(one))
 
 
 def test_each_fold_gets_large_and_small_tumours():

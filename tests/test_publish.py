@@ -1,6 +1,7 @@
 """The weights that the bundle ships."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -112,6 +113,7 @@ def test_what_cannot_be_published(network, weights, tmp_path):
     with pytest.raises(UserError, match="MB found; expected at most 25 MB"):
         publish(tmp_path / "large.pt", output)
     assert not output.exists()
+    assert "512)" in publish(tmp_path / "large.pt", output, largest=math.inf)
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,12 @@ def move_thresholds(network: SegmentationNetwork, thresholds: Sequence[float]) -
             layer.get_parameter("bias").sub_(torch.tensor(thresholds).logit())
 
 
-def pack(network: SegmentationNetwork) -> bytes:
+def pack(network: SegmentationNetwork, largest: float = LARGEST) -> bytes:
     """Return the file of a network's weights.
+
+    Args:
+        network: whose.
+        largest: bytes that the file may have.
 
     Raises:
         UserError: for weights that are not finite in fp16, and for a file that is too large.
@@ -117,8 +121,8 @@ def pack(network: SegmentationNetwork) -> bytes:
     buffer = io.BytesIO()  # torch.save writes a file's own name into it
     torch.save(halves, buffer)
     size = buffer.tell()
-    if size > LARGEST:
-        raise UserError(f"weights: {size / 1e6:.1f} MB found; expected at most {LARGEST / 1e6:.0f} MB")
+    if size > largest:
+        raise UserError(f"weights: {size / 1e6:.1f} MB found; expected at most {largest / 1e6:.0f} MB")
     return buffer.getvalue()
 
 
@@ -129,6 +133,7 @@ def publish(
     modality_specific_scales: int | None = None,
     thresholds: Sequence[float] | None = None,
     window: Window = None,
+    largest: float = LARGEST,
 ) -> str:
     """Write the weights, and return what they are, in two lines.
 
@@ -139,6 +144,7 @@ def publish(
         modality_specific_scales: each modality gets copies of so many scales.
         thresholds: probabilities that become 0.5, one for each region.
         window: that the weights are run on.
+        largest: bytes that the file may have: what a repository of code can hold.
 
     Raises:
         UserError: for what cannot be read, converted or written.
@@ -147,7 +153,7 @@ def publish(
     network = convert([source] if isinstance(source, Path) else source, stride, modality_specific_scales, window)
     if thresholds is not None:
         move_thresholds(network, thresholds)
-    content = pack(network)
+    content = pack(network, largest)
     write_bytes(output, content)
     network = load_network(output)
     own = getattr(network, "modality_specific_scales", 0)

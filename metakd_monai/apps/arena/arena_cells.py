@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def make_start(weights: Path, input_stride: int | None, output: Path) -> Path:
     read_state(weights)
     place = output / f"start_{checksum(weights)[:12]}.pt"
     if not place.is_file():
-        publish(weights, place, None if input_stride is None else 1)
+        publish(weights, place, None if input_stride is None else 1, largest=math.inf)
     return place
 
 

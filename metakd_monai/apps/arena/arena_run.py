@@ -140,10 +140,10 @@ def make_report(
     codes = {record["code_sha256"] for cells in records.values() for record in cells}
     count = len(methods[0].cases)
     seeds = ", ".join(f"{method.name} {len(method.seeds)}" for method in methods)
-    lines = [f"# {len(methods)} method{'s'[: len(methods) > 1]} on {count} cases", ""]
+    lines = [f"# {counted(len(methods), 'method')} on {count} cases", ""]
     lines.append(
-        f"{len(plan.chosen_folds)} folds; {' or '.join(map(str, steps))} iterations; seeds: {seeds}. Dice in %, label"
-        f" maps as predicted, without post-processing; ET over the {count - too_small} cases that have at least"
+        f"{counted(len(plan.chosen_folds), 'fold')}; {' or '.join(map(str, steps))} iterations; seeds: {seeds}."
+        f" Dice in %, label maps as predicted, without post-processing; ET over the {count - too_small} cases that have at least"
         f" {plan.least_et:g} mL of it. metakd_monai {__version__}."
     )
     if len(steps) > 1 or len(codes) > 1:
@@ -156,6 +156,11 @@ def make_report(
     absent = [method.name for method in plan.methods if method.name not in records]
     lines += [f"\nNot complete: {name}" for name in absent] + [f"\nFailed: {n}: {why}" for n, why in failed.items()]
     return "\n".join(lines) + "\n"
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number with its word, in the plural where there are several."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def make_manifest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -115,7 +116,7 @@ def run_cell(cell: Cell, train: Train) -> dict[str, Any]:
         cost = {"peak_gib": round(peak_gib(cell.device), 3)}
         write_json(cell.folder / RECORD, {"settings": cell.asked, **cost})
     published = cell.folder / "published" / "model.pt"
-    publish(cell.folder / "model.pt", published, cell.input_stride, window=cell.window)
+    publish(cell.folder / "model.pt", published, cell.input_stride, window=cell.window, largest=math.inf)
     manifest = run_benchmark(cell.items, published, cell.folder / "benchmark", cell.device, postprocessing="none")
     if failed := manifest["cases"]["failed"]:
         raise UserError(f"{next(iter(failed))}: {next(iter(failed.values()))}")
