@@ -8,7 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from metakd_monai.vocabulary import Modality
+from metakd_monai.vocabulary import Label, Modality
 
 LACKING = Modality.T1CE
 ALL = [m.value for m in Modality]
@@ -21,12 +21,14 @@ def stack(case: Any) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.stack([np.asarray(i.dataobj) for i in images], axis=-1), images[0].affine)
 
 
-def predict(case: Path, output: Path, weights: Path, modalities: list[str]) -> nib.Nifti1Image:
-    """Return the mask of ``metakd predict``, with the values that the bundle writes."""
+def predict(
+    case: Path, output: Path, weights: Path, modalities: list[str], et_label: Label = Label.ET_2023
+) -> nib.Nifti1Image:
+    """Return the mask of ``metakd predict``; enhancing tumour has the bundle's value unless said."""
     shutil.rmtree(output, ignore_errors=True)
     command = ["metakd", "predict", str(case), "--output", str(output), "--weights", str(weights)]
-    options = ["--modalities", ",".join(modalities), "--et-label", "3", "--no-preview", "--device", "cpu"]
-    subprocess.run([*command, *options], check=True, capture_output=True)
+    options = ["--modalities", ",".join(modalities), "--et-label", str(int(et_label)), "--no-preview"]
+    subprocess.run([*command, *options, "--device", "cpu"], check=True, capture_output=True)
     return read(next(output.glob("*.nii.gz")))
 
 

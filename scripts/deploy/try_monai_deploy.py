@@ -18,7 +18,7 @@ from deployment_checks import ALL, LACKING, OTHERS, check, predict, read, same, 
 
 from metakd_monai.data.cases import Case, find_cases
 from metakd_monai.transforms import labels_to_regions
-from metakd_monai.vocabulary import Modality, Region
+from metakd_monai.vocabulary import Label, Modality, Region
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests"))
@@ -157,13 +157,19 @@ def use_enhanced(package: Package, case: Case, work: Path, weights: Path, expect
     check("DICOM results", len(list(package.output.glob("*_dicom/*.dcm"))) == 3)
 
 
+def as_bundle(mask: nib.Nifti1Image) -> nib.Nifti1Image:
+    """Return a mask with the value that the bundle gives to enhancing tumour."""
+    labels = np.asarray(mask.dataobj)
+    return nib.Nifti1Image(np.where(labels == Label.ET, Label.ET_2023, labels).astype(np.uint8), mask.affine)
+
+
 def use(work: Path, bundle: Path, script: Path) -> None:
     """Do all that a user does."""
     case = find_cases(work / "nifti")[0]
     package, weights = Package(work / "map"), bundle / "models" / "model.pt"
-    complete = predict(work / "nifti", work / "expected", weights, ALL)
-    incomplete = predict(work / "nifti", work / "expected_three", weights, OTHERS)
-    by_script = predict(work / "nifti", work / "expected_script", script, OTHERS)
+    complete = predict(work / "nifti", work / "expected", weights, ALL, Label.ET)
+    incomplete = predict(work / "nifti", work / "expected_three", weights, OTHERS, Label.ET)
+    by_script = predict(work / "nifti", work / "expected_script", script, OTHERS, Label.ET)
     use_hard_study(package, case, work, canonical(complete))
     use_studies(package, case, work)
     use_enhanced(package, case, work, script, canonical(by_script))
@@ -179,7 +185,7 @@ def use(work: Path, bundle: Path, script: Path) -> None:
     (work / "nothing").mkdir()
     package.refused(work / "nothing", "no modality found")
     for model in (bundle, script):
-        wanted = incomplete if model is bundle else by_script
+        wanted = as_bundle(incomplete if model is bundle else by_script)
         command = [sys.executable, Path(__file__).with_name("bundle_operator.py"), work / "zeroed" / mask.name, model]
         subprocess.run([*map(str, command), str(work / "mask.nii.gz")], check=True, capture_output=True)
         same(f"the SDK's own bundle operator with {model.name}", read(work / "mask.nii.gz"), wanted)
