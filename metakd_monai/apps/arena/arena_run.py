@@ -143,8 +143,8 @@ def make_report(
     lines = [f"# {counted(len(methods), 'method')} on {count} cases", ""]
     lines.append(
         f"{counted(len(plan.chosen_folds), 'fold')}; {' or '.join(map(str, steps))} iterations; seeds: {seeds}."
-        f" Dice in %, label maps as predicted, without post-processing; ET over the {count - too_small} cases that have at least"
-        f" {plan.least_et:g} mL of it. metakd_monai {__version__}."
+        f" Dice in %, label maps as predicted, without post-processing; ET over the {count - too_small}"
+        f" cases that have at least {plan.least_et:g} mL of it. metakd_monai {__version__}."
     )
     if len(steps) > 1 or len(codes) > 1:
         what = "numbers of iterations" if len(steps) > 1 else "versions of the code"
