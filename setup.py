@@ -28,7 +28,7 @@ OTHERS = {
             f"configs/methods/{name}.json"
             for name in (
                 *("alpha_0", "equal_importance", "lckd", "no_dropping", "ranking", "self_distillation"),
-                *("dynunet", "dynunet_no_dropping", "lmcr", "mm_former", "rf_net", "robust_mseg"),
+                *("dynunet", "dynunet_no_dropping", "lmcr", "mean_image", "mm_former", "rf_net", "robust_mseg"),
                 *("s_fusion", "sha_spec", "sim_mlm", "u_hemis", "u_hved"),
             )
         ),

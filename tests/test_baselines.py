@@ -387,3 +387,14 @@ def test_the_table_says_how_many_parameters_each_has(name):
 def test_every_overlay_is_in_the_tables():
     text = (REPOSITORY / "docs" / "explanation" / "methods.md").read_text()
     assert all(f"`{method}`" in text for method in OTHER_NETWORKS)
+
+
+def test_the_mean_of_the_present_images_stands_in_for_absent_ones():
+    network, image = make("mean_image"), torch.randn(1, 4, 16, 16, 16)
+    two = torch.tensor([[True, False, True, False]])
+    filled = image.clone()
+    filled[:, [1, 3]] = image[:, [0, 2]].mean(dim=1, keepdim=True)
+    with torch.no_grad():
+        found = network(image, two)
+        torch.testing.assert_close(found, network(filled, torch.ones(1, 4, dtype=torch.bool)))
+        assert not torch.allclose(found, make("dynunet")(image, two))

@@ -53,6 +53,7 @@ OTHER_NETWORKS = {  # of configs/methods, and what each adds
     "dynunet": BESIDE,
     "dynunet_no_dropping": BESIDE,
     "lmcr": BESIDE,
+    "mean_image": BESIDE,
     "mm_former": BESIDE | {"train#dropping#pair"},
     "rf_net": BESIDE | {"train#dropping#pair"},
     "robust_mseg": BESIDE | {"train#dropping#pair"},

@@ -9,7 +9,7 @@ from metakd_monai.networks.methods.rf_net import RFNet
 from metakd_monai.networks.methods.robust_mseg import RobustMSeg
 from metakd_monai.networks.methods.s_fusion import SFusionUNet
 from metakd_monai.networks.methods.sha_spec import ShaSpecUNet
-from metakd_monai.networks.methods.zero_filled import ZeroFilledDynUNet
+from metakd_monai.networks.methods.zero_filled import MeanFilledDynUNet, ZeroFilledDynUNet
 
 NETWORKS: dict[str, type[BaselineNetwork]] = {
     one.__name__: one
@@ -18,6 +18,7 @@ NETWORKS: dict[str, type[BaselineNetwork]] = {
         ExpertMixture,
         HeMISUNet,
         MMFormer,
+        MeanFilledDynUNet,
         RFNet,
         RobustMSeg,
         SFusionUNet,
@@ -35,6 +36,7 @@ __all__ = [
     "Extra",
     "HeMISUNet",
     "MMFormer",
+    "MeanFilledDynUNet",
     "RFNet",
     "RobustMSeg",
     "SFusionUNet",

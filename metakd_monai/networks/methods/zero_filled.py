@@ -1,4 +1,4 @@
-"""nnU-Net whose absent sequences are zero images: what dropping alone is worth."""
+"""nnU-Net whose absent sequences are zero images: what dropping alone is worth; or the mean of the present ones."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import torch
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
+from metakd_monai.equations import fill_missing
 from metakd_monai.networks.geometry import resize
 from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, keep
 
@@ -46,9 +47,13 @@ class ZeroFilledDynUNet(BaselineNetwork):
         """Return the images as they are: nothing can be computed before it is known what is missing."""
         return [images]
 
+    def fill(self, images: Tensor, available: Tensor) -> Tensor:
+        """Return the images ``(B, N, *S)`` with something in place of those that are absent."""
+        return keep(images, available)
+
     def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
         """Return logits ``(B, R, *S)``."""
-        logits: Tensor = self.unet(keep(features[0], available))[0]
+        logits: Tensor = self.unet(self.fill(features[0], available))[0]
         return logits
 
     @torch.jit.unused
@@ -56,7 +61,7 @@ class ZeroFilledDynUNet(BaselineNetwork):
         self, images: Tensor, features: list[Tensor], available: Tensor, every: Tensor
     ) -> tuple[Tensor, list[Extra]]:
         """Return the logits, and those of the coarser scales."""
-        logits, *others = self.unet(keep(features[0], available))
+        logits, *others = self.unet(self.fill(features[0], available))
         rows = torch.arange(len(logits), device=logits.device)
         return logits, [Extra(f"scale_{number}", one, rows) for number, one in enumerate(others, 1)]
 
@@ -64,6 +69,18 @@ class ZeroFilledDynUNet(BaselineNetwork):
     def last_layers(self) -> list[nn.Module]:
         """Return the convolution that makes the logits."""
         return [self.unet.head.conv.conv]
+
+
+class MeanFilledDynUNet(ZeroFilledDynUNet):
+    """The same with the mean of the present images in place of each absent one: the plainest imputation.
+
+    It stands where a system that imputes images would, such as MGP-VAE (Hamghalam et al. 2021), of which not enough is
+    public to build it. It is not that system.
+    """
+
+    def fill(self, images: Tensor, available: Tensor) -> Tensor:
+        """Return the images ``(B, N, *S)`` with the mean of the present ones in place of those that are absent."""
+        return fill_missing(images, available)
 
 
 class NnUNet(nn.Module):
