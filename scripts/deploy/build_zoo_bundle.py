@@ -37,7 +37,7 @@ def pinned_requirements() -> dict[str, str]:
         re.split("[<>=]", line)[0] for line in required if line and ";" not in line
     ]  # ";": for another Python alone
     lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if "==" in line)
+    pins = dict(line.lower().split("==") for line in lines if "==" in line)
     return {name: pins[name] for name in names if name not in STATED_APART}
 
 
