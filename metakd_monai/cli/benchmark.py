@@ -36,7 +36,7 @@ shared_options = add_options(  # of both commands
 @click.option("--cases", "folder", type=click.Path(path_type=Path), help="Or: a folder of cases with label maps.")
 @click.option("--part", type=click.Choice(PARTS), help="Of the datalist; default test, or validation without a test.")
 @shared_options
-@click.option("--hd95", type=click.Choice(HD95_KINDS), help="Kind of HD95; default that of the rule.")
+@click.option("--hd95", type=click.Choice(HD95_KINDS), help="Kind of HD95. Default: that of the rule.")
 @click.option(
     "--postprocessing",
     default="small_et:threshold=500,target=1",
@@ -53,12 +53,12 @@ shared_options = add_options(  # of both commands
 @window_option
 @mirror_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads for scoring; default one for each core, at most 8.")
-@click.option("--overwrite", is_flag=True, help="Do cases again that were done with other settings.")
+@click.option("--overwrite", is_flag=True, help="Redo cases that were scored with other settings.")
 @click.pass_context
 def benchmark(ctx: click.Context, **options: Any) -> None:
     """Score a network on all 15 subsets of the sequences, as in the paper's Table 1.
 
-    Finished cases are kept: start it again after an interruption.
+    Finished cases are kept: run it again after an interruption.
     """
     check_source(options["datalist"], options["folder"])
 

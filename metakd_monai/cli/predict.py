@@ -44,12 +44,12 @@ def file_option(modality: Modality) -> Any:
 @click.command()
 @click.argument("source", metavar="[INPUT]", required=False, type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder.")
-@click.option("--modalities", help=f"Use only these, of {','.join(MODALITY_NAMES)}; default all that a case has.")
+@click.option("--modalities", help=f"Use only these of  {','.join(MODALITY_NAMES)}; default: all.")
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
     help="Weights (model.pt), or an export of them (.ts, .onnx); default the bundle's models/model.pt"
-    " (docs/model_card.md). TorchScript (.ts) is a program: run none of a source that you do not trust.",
+    " (docs/results/model_card.md). TorchScript (.ts) is a program: run it only if you trust its source.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @choice_option(
@@ -67,7 +67,7 @@ def file_option(modality: Modality) -> Any:
     "--precision",
     PRECISIONS,
     "auto",
-    "Of the network; auto: bf16 where the device has it in hardware, else fp32.",
+    "Precision of the network. auto: bf16 where the device has it in hardware, else fp32.",
 )
 @click.option(
     "--memory-limit",
@@ -75,7 +75,7 @@ def file_option(modality: Modality) -> Any:
     default=3.0,
     show_default=True,
     metavar="GIB",
-    help="Memory of the process on a CPU; smaller windows are computed where it would not do, with a warning.",
+    help="Memory of the process on a CPU. If it does not suffice, smaller windows are used, with a warning.",
 )
 @window_option
 @click.option(
@@ -86,13 +86,13 @@ def file_option(modality: Modality) -> Any:
     "--optimize",
     OPTIMIZATIONS,
     "auto",
-    "auto: channels-last kernels; compile: torch.compile too, worth its minute on a GPU with many cases.",
+    "auto: channels-last kernels; compile: torch.compile too, worth the minute it takes for many cases on a GPU.",
 )
 @click.option(
     "--postprocessing",
     default="auto",
     show_default=True,
-    help="Of the mask. auto: the rule that goes with the weights (expected.json beside them), or none;"
+    help="Rule for the mask. auto: that of the weights (expected.json beside them), or none;"
     " components:voxels=50,share=0.1 drops connected tumours that are smaller, or a smaller share of the largest;"
     " small_et:threshold=500,target=1, as metakd tune-postprocessing finds it; metakd.",
 )
@@ -101,12 +101,12 @@ def file_option(modality: Modality) -> Any:
 @file_option(Modality.T1)
 @file_option(Modality.T1CE)
 @file_option(Modality.T2)
-@click.option("--case-id", help="Name of the case whose files are given one by one.")
+@click.option("--case-id", help="Name of the case when its files are given one by one.")
 @names_option()
 @click.option(
     "--raw",
     is_flag=True,
-    help="INPUT is as the scanner wrote it, with skull (docs/raw-scans.md).",
+    help="INPUT holds scanner images with skull, NIfTI or DICOM (docs/how-to/raw-scans.md).",
 )
 @raw_options
 @click.option(
@@ -161,7 +161,7 @@ def choose_cases(
             raise UserError("--case-id goes with files by modality (--flair and so on); INPUT names its cases itself")
         return find_cases(source, None if names is None else read_name_table(names))
     if names is not None:
-        raise UserError("--names goes with INPUT; --flair and so on say themselves which file is which")
+        raise UserError("--names goes with INPUT; --flair and so on already name the files")
     absent = [path for path in files.values() if not path.is_file()]
     if absent:
         raise UserError(f"{absent[0]}: no such file")

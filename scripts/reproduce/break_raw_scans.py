@@ -1,4 +1,4 @@
-"""Break raw series on purpose and count what `metakd prepare` says of them: the table of failures in docs/raw-scans.md.
+"""Break raw series on purpose and count what `metakd prepare` says of them: the table of failures in docs/how-to/raw-scans.md.
 
 Usage: python scripts/reproduce/break_raw_scans.py DATA TEMPLATE OUT.csv
 

@@ -23,7 +23,7 @@ ENOUGH = 500_000  # voxels of a volume for percentiles
 
 
 def measure_appearance(image: Tensor, available: Tensor, affine: ArrayLike) -> Appearance:
-    """Measure what tells an unusual case from a usual one; no number depends on the scale of intensities.
+    """Measure what distinguishes unusual cases; no number depends on the scale of intensities.
 
     Args:
         image: sequences, 0 outside the brain, ``(N, *S)``.

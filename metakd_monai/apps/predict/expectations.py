@@ -94,7 +94,7 @@ class Expectations:
         return {**found, "measured": self.measured, "measured_on": list(self.measured_on)}
 
     def describe(self, modalities: Sequence[str]) -> str:
-        """Say in a few words which Dice to expect, or nothing.
+        """Return a few words on the Dice to expect, or nothing.
 
         As ``expected Dice ET 0.41-0.83, WT 0.70-0.93 (cross-validation, 28 cases, 4 folds)``.
         """

@@ -30,7 +30,7 @@ def merge_appearances(appearances: Iterable[Appearance]) -> dict[str, Any]:
 
 
 def find_unusual(appearance: Appearance, ranges: Ranges) -> list[str]:
-    """Return what is unlike the training cases, a line for each.
+    """Return a line for each property unlike the training cases.
 
     A head with its skull, or with air that is not 0, is no brain: then nothing is said of volume and intensities.
     """

@@ -1,4 +1,4 @@
-"""The Dice that a mask probably has, from what it shows itself.
+"""The Dice that a mask predicts of itself.
 
 For each region a sum of few features with weights, fitted to masks of cases that the network was not trained on
 (:mod:`metakd_monai.apps.calibration`)::

@@ -72,7 +72,7 @@ class PostProcessing:
 
     @classmethod
     def parse(cls, text: str) -> PostProcessing:
-        """Read ``"small_et:threshold=500,target=1"``; what is not said has its default.
+        """Read ``"small_et:threshold=500,target=1"``; missing parameters have their defaults.
 
         Raises:
             UserError: for an unknown name, a number that the rule does not have, or that cannot be read.

@@ -37,7 +37,7 @@ def labels_to_raw(labels: np.ndarray, grid: RawGrid) -> np.ndarray:
 
 
 def choose_labels(labels: np.ndarray, place: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return labels on another grid: what has the largest share there, where all labels have half or more.
+    """Return labels on another grid: the most frequent one, where labels fill at least half of a voxel.
 
     Args:
         labels: ``(*S)`` uint8, some of them not 0.

@@ -124,7 +124,7 @@ def prepared_case(folder: Path, notes: Sequence[str]) -> Case:
 
 
 def carry_case(results: Path, prepared: Path, output: Path, case_id: str) -> dict[str, dict[str, float]]:
-    """Carry what ``metakd predict`` wrote of a case onto its raw grids; left as it is where that was done before.
+    """Resample the results of a case onto its raw grids, unless that was done before.
 
     Args:
         results: the folder with ``<case>.nii.gz`` and its maps.

@@ -109,7 +109,7 @@ def prepare_folder(case: RawCase, plan: Plan, template: Template) -> Outcome:
 
 
 def read_series(case: RawCase) -> tuple[dict[Modality, Volume], tuple[Modality, Volume] | None, list[str]]:
-    """Read a case; a series that cannot be read is left out with a note, unless none is left.
+    """Read a case; unreadable series are left out with a note, unless none is left.
 
     Raises:
         UserError: when none can be read, or the brain mask does not fit.

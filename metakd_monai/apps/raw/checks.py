@@ -1,6 +1,6 @@
-"""What tells a failed preparation from a good one: figures, limits, and what is said of each.
+"""How a failed preparation is recognised: figures, limits and messages.
 
-The limits were found on few heads (docs/raw-scans.md has the table of what they catch).
+The limits were found on few heads (docs/how-to/raw-scans.md has the table of what they catch).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Preparer:
-    """Prepares case after case, in whatever process it lives.
+    """Prepares cases one after the other, in any process.
 
     Args:
         plan: how.
