@@ -1,4 +1,4 @@
-"""Break raw series on purpose and count what `metakd prepare` says of them: the table of failures in docs/how-to/raw-scans.md.
+"""Break raw series on purpose and count what `metakd prepare` says of them: the failures in docs/how-to/raw-scans.md.
 
 Usage: python scripts/reproduce/break_raw_scans.py DATA TEMPLATE OUT.csv
 
@@ -83,7 +83,7 @@ def prepare_centre(series: Series, centre: Modality, template: Template, strip: 
 
 def try_series(done: Prepared, small: Series, modality: Modality, broken: Volume) -> tuple[str, dict[str, float]]:
     """Lay one broken series on a sound centre; return what was said, and the figures."""
-    case = deepcopy(done)
+    case = deepcopy(done)  # registering adds to it
     case.warnings = []
     lay_on_centre(case, {done.centre: small[done.centre], modality: broken})
     said = [*case.left_out.values(), *case.warnings]

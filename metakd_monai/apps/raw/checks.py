@@ -17,7 +17,7 @@ from metakd_monai.data.nifti import voxel_ml
 from metakd_monai.vocabulary import Modality
 
 LEAST_DICE = 0.85  # of the brain with the atlas' brain
-LEAST_NMI = 1.05  # of the brain with the atlas
+LEAST_NMI = 1.016  # of what lies in both brains
 BRAIN_ML = (900.0, 2000.0)
 POOR_ML = (600.0, 2400.0)  # beyond which there is no brain
 LEAST_COVER, PARTIAL = 0.6, 0.95  # of the brain that a series shows
@@ -64,7 +64,7 @@ def check_atlas(brain_ml: float, overlap: float, nmi: float, cover: float, centr
     Args:
         brain_ml: volume of the brain.
         overlap: Dice with the atlas' brain.
-        nmi: with the atlas' image.
+        nmi: with the atlas' image, where both have brain.
         cover: share of the atlas' brain that the centre's field of view shows.
         centre: the sequence that was registered to the atlas.
     """

@@ -131,9 +131,12 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
     brain_ml = float((done.mask.voxels > 0.5).sum()) * voxel_ml(done.mask.affine)
     cover = float(covered(image, done.to_centre)[template.brain].mean())
     overlap = count_overlap(done.brain, template.brain).dice
+    shared = (resample(done.mask, atlas.voxels.shape, atlas.affine, done.to_centre) > 0.5) & (atlas.voxels > 0)
+    inner_nmi = similarity(atlas, brain, done.to_centre, shared)
     done.figures = {"brain_ml": round(brain_ml, 1), "brain_ml_in_case": round(float(done.brain.sum()) / 1000, 1)}
-    done.figures |= {"atlas_dice": round(overlap, 4), "atlas_nmi": round(best[1], 4), "atlas_cover": round(cover, 4)}
-    found = check_atlas(brain_ml, overlap, best[1], cover, done.centre)
+    done.figures |= {"atlas_dice": round(overlap, 4), "atlas_nmi": round(best[1], 4)}
+    done.figures |= {"atlas_brain_nmi": round(inner_nmi, 4), "atlas_cover": round(cover, 4)}
+    found = check_atlas(brain_ml, overlap, inner_nmi, cover, done.centre)
     done.warnings += found.warnings
     if found.failure:
         raise PreparationError(found.failure, done)
