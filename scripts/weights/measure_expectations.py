@@ -2,9 +2,9 @@
 
 Usage: measure_expectations.py --fold WEIGHTS CASES [--fold ...] --output DIR [--postprocessing RULE] [--device cpu]
 
-CASES are labelled cases with four sequences that WEIGHTS were not trained on, such as the folders foldK/test of
-scripts/reproduce/deal_folds.py with the weights that scripts/reproduce/cross_validate.sh makes of each fold. Each case
-is segmented in all 15 subsets, as metakd predict does it, and kept in DIR/cases: a run that was stopped goes on.
+CASES are labelled cases with four sequences that WEIGHTS were not trained on, such as OUT/folds/foldK of
+``metakd study PLAN --output OUT`` with the weights OUT/METHOD/seed0/foldK/published/model.pt. Each case is segmented in
+all 15 subsets, as metakd predict does it, and kept in DIR/cases: a run that was stopped goes on.
 
 DIR gets expected.json, which scripts/weights/publish.py --expected takes: of several folds for the weights that the
 same recipe makes, of one for WEIGHTS alone; report.md: Dice, how well masks predict theirs, what each rule of

@@ -89,9 +89,13 @@ def make_start(weights: Path, input_stride: int | None, output: Path) -> Path:
 
 
 def data_of(plan: Plan, output: Path, parts: Parts, fold: int) -> dict[str, Any]:
-    """Return the settings that say what the training of a fold sees: all cases of the others."""
+    """Return the settings that say what the training of a fold sees: all cases of the others.
+
+    The fold's own cases are linked beside them, for what measures the weights further.
+    """
     if plan.datalist is not None:
         return {"datalist": str(plan.datalist.resolve()), "fold": fold}
     folder = output / "folds" / f"without{fold}"
     link_cases([item for other, items in parts.items() if other != fold for item in items], folder)
+    link_cases(parts[fold], output / "folds" / f"fold{fold}")
     return {"dataset_dir": str(folder)}
