@@ -148,12 +148,13 @@ def test_only_a_brain_alone_counts_as_stripped():
 @pytest.mark.parametrize(
     ("figures", "fails", "warns"),
     [
-        ((1400, 0.95, 1.03, 1.0), None, 0),
-        ((1400, 0.80, 1.03, 1.0), "does not look like a head", 0),
-        ((1400, 0.95, 1.01, 1.0), "does not look like a head", 0),
-        ((2500, 0.95, 1.03, 1.0), "does not look like a head", 0),
-        ((1400, 0.95, 1.03, 0.5), "shows 50% of the brain only", 0),
-        ((850, 0.90, 1.03, 0.9), None, 2),
+        ((1400, 0.95, 1.03, 1.0, False), None, 0),
+        ((1400, 0.95, 1.02, 1.0, True), "upside down, or front and back", 0),
+        ((1400, 0.80, 1.03, 1.0, False), "does not look like a head", 0),
+        ((1400, 0.95, 1.005, 1.0, False), "does not look like a head", 0),
+        ((2500, 0.95, 1.03, 1.0, False), "does not look like a head", 0),
+        ((1400, 0.95, 1.03, 0.5, False), "shows 50% of the brain only", 0),
+        ((850, 0.90, 1.03, 0.9, False), None, 2),
     ],
 )
 def test_figures_of_the_atlas_are_judged(figures, fails, warns):

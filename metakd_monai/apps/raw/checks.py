@@ -11,13 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from metakd_monai.apps.raw.registration import Fit, centre_of_mass, register
+from metakd_monai.apps.raw.registration import (
+    Fit,
+    centre_of_mass,
+    middle_of_mask,
+    refine,
+    register,
+    rigid,
+    similarity,
+)
 from metakd_monai.apps.raw.volumes import Volume, resample
 from metakd_monai.data.nifti import voxel_ml
 from metakd_monai.vocabulary import Modality
 
 LEAST_DICE = 0.85  # of the brain with the atlas' brain
-LEAST_NMI = 1.016  # of what lies in both brains
+LEAST_NMI, DOUBTFUL_NMI = 1.01, 1.025  # with the atlas, of what lies in both brains
+TURNED = 0.002  # of that NMI, by which the brain has to fit better with its ends exchanged
 BRAIN_ML = (900.0, 2000.0)
 POOR_ML = (600.0, 2400.0)  # beyond which there is no brain
 LEAST_COVER, PARTIAL = 0.6, 0.95  # of the brain that a series shows
@@ -58,7 +67,7 @@ def is_stripped(volume: Volume) -> bool:
     return STRIPPED_ML[0] <= millilitres <= STRIPPED_ML[1] and 1 - inside.mean() >= STRIPPED_SHARE
 
 
-def check_atlas(brain_ml: float, overlap: float, nmi: float, cover: float, centre: Modality) -> Findings:
+def check_atlas(brain_ml: float, overlap: float, nmi: float, cover: float, turned: bool, centre: Modality) -> Findings:
     """Judge the brain and its place in the atlas.
 
     Args:
@@ -66,6 +75,7 @@ def check_atlas(brain_ml: float, overlap: float, nmi: float, cover: float, centr
         overlap: Dice with the atlas' brain.
         nmi: with the atlas' image, where both have brain.
         cover: share of the atlas' brain that the centre's field of view shows.
+        turned: whether it fits better with front and back, or top and bottom, exchanged.
         centre: the sequence that was registered to the atlas.
     """
     name = centre.value
@@ -73,6 +83,8 @@ def check_atlas(brain_ml: float, overlap: float, nmi: float, cover: float, centr
     wanted = f"expected {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} mL, at least {LEAST_DICE:g} and {LEAST_NMI:g}"
     if cover < LEAST_COVER:
         return Findings(f"{name} shows {cover:.0%} of the brain only; expected a whole head")
+    if turned:
+        return Findings(f"{name} is upside down, or front and back are exchanged (so it fits better): {figures}")
     if overlap < LEAST_DICE or nmi < LEAST_NMI or not POOR_ML[0] <= brain_ml <= POOR_ML[1]:
         return Findings(f"{name} does not look like a head (flipped, cropped, no head?): {figures}; {wanted}")
     warnings = []
@@ -83,6 +95,29 @@ def check_atlas(brain_ml: float, overlap: float, nmi: float, cover: float, centr
     if cover < PARTIAL:
         warnings.append(f"{name} shows {cover:.0%} of the brain, cropped?")
     return Findings(None, tuple(warnings))
+
+
+def brain_similarity(atlas: Volume, brain: Volume, matrix: np.ndarray) -> float:
+    """Return the normalised mutual information where both have brain, above 0; the matrix is from the atlas' world."""
+    mask = Volume((brain.voxels > 0).astype(np.float32), brain.affine)
+    laid = resample(mask, atlas.voxels.shape, atlas.affine, matrix)
+    return similarity(atlas, brain, matrix, (laid > 0.5) & (atlas.voxels > 0))
+
+
+def fits_better_turned(atlas: Volume, brain: Volume, nmi: float) -> bool:
+    """Tell whether a brain lies better in the atlas with front and back, or top and bottom, exchanged.
+
+    Args:
+        atlas: along the world's axes in cubes, 0 outside the brain, as the other one.
+        brain: the image that may be flipped.
+        nmi: of it as it is, see :func:`brain_similarity`.
+    """
+    for axis in (1, 2):
+        turned = Volume(np.ascontiguousarray(np.flip(brain.voxels, axis)), brain.affine)
+        start = rigid(shift=middle_of_mask(turned) - middle_of_mask(atlas))
+        if brain_similarity(atlas, turned, refine(atlas, turned, start, 3)) > nmi + TURNED:
+            return True
+    return False
 
 
 def judge_series(modality: Modality, fit: Fit, cover: float, moved_mm: float) -> tuple[str | None, list[str]]:

@@ -8,14 +8,17 @@ import numpy as np
 from nibabel.affines import apply_affine
 
 from metakd_monai.apps.raw.checks import (
+    DOUBTFUL_NMI,
+    brain_similarity,
     check_atlas,
     compare_fluid,
     fits_better_mirrored,
+    fits_better_turned,
     is_stripped,
     judge_series,
 )
 from metakd_monai.apps.raw.prepared import Clock, PreparationError, Prepared
-from metakd_monai.apps.raw.registration import Fit, centre_of_mass, refine, register, rigid, similarity
+from metakd_monai.apps.raw.registration import Fit, centre_of_mass, middle_of_mask, refine, register, rigid, similarity
 from metakd_monai.apps.raw.strippers import NONE, choose_stripper, find_brain
 from metakd_monai.apps.raw.template import AFFINE, SHAPE, Template
 from metakd_monai.apps.raw.volumes import Volume, coarse, resample
@@ -115,8 +118,8 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
     """Find the motion from SRI24 to the centre, and the brain there; raises PreparationError for what is no head."""
     share = resample(done.mask, image.voxels.shape, image.affine)
     brain = Volume(np.where(share > 0.5, image.voxels - image.voxels.min() + 1, 0).astype(np.float32), image.affine)
-    middle, atlas = middle_of_mask(brain), template.coarse
-    about = middle_of_mask(atlas)
+    atlas = template.coarse
+    middle, about = middle_of_mask(brain), middle_of_mask(atlas)
     best: tuple[float, float, np.ndarray] = (0.0, 0.0, rigid(shift=middle - about))
     for pitch in PITCHES:
         matrix = refine(atlas, brain, rigid((pitch, 0, 0), middle - about, about), 3)
@@ -131,21 +134,15 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
     brain_ml = float((done.mask.voxels > 0.5).sum()) * voxel_ml(done.mask.affine)
     cover = float(covered(image, done.to_centre)[template.brain].mean())
     overlap = count_overlap(done.brain, template.brain).dice
-    shared = (resample(done.mask, atlas.voxels.shape, atlas.affine, done.to_centre) > 0.5) & (atlas.voxels > 0)
-    inner_nmi = similarity(atlas, brain, done.to_centre, shared)
+    inner_nmi = brain_similarity(atlas, brain, done.to_centre)
     done.figures = {"brain_ml": round(brain_ml, 1), "brain_ml_in_case": round(float(done.brain.sum()) / 1000, 1)}
     done.figures |= {"atlas_dice": round(overlap, 4), "atlas_nmi": round(best[1], 4)}
     done.figures |= {"atlas_brain_nmi": round(inner_nmi, 4), "atlas_cover": round(cover, 4)}
-    found = check_atlas(brain_ml, overlap, inner_nmi, cover, done.centre)
+    turned = inner_nmi < DOUBTFUL_NMI and fits_better_turned(atlas, brain, inner_nmi)
+    found = check_atlas(brain_ml, overlap, inner_nmi, cover, turned, done.centre)
     done.warnings += found.warnings
     if found.failure:
         raise PreparationError(found.failure, done)
-
-
-def middle_of_mask(volume: Volume) -> np.ndarray:
-    """Return the centre of gravity of what is above 0, in mm, ``(3,)``; the field of view's middle where nothing is."""
-    inside = np.argwhere(volume.voxels > 0)
-    return apply_affine(volume.affine, inside.mean(axis=0)) if len(inside) else volume.middle
 
 
 def covered(volume: Volume, matrix: np.ndarray) -> np.ndarray:

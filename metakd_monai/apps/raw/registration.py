@@ -82,6 +82,12 @@ def centre_of_mass(volume: Volume) -> np.ndarray:
     return apply_affine(volume.affine, inside.mean(axis=0))
 
 
+def middle_of_mask(volume: Volume) -> np.ndarray:
+    """Return the centre of gravity of what is above 0, in mm, ``(3,)``; the field of view's middle where nothing is."""
+    inside = np.argwhere(volume.voxels > 0)
+    return apply_affine(volume.affine, inside.mean(axis=0)) if len(inside) else volume.middle
+
+
 def register(
     fixed: Volume,
     moving: Volume,
