@@ -175,6 +175,9 @@ def test_what_is_not_complete_is_named(cohort, output, tmp_path, monkeypatch):
         (("[methods.MetaKD]", "[methods.MetaKD]\nfaith = 1"), "faith: unknown; did you mean faithful"),
         (("[methods.MetaKD]", "[methods.MetaKD]\noverlay = 1"), "MetaKD: overlay is 1; expected a text"),
         (("folds = 2", 'window = "1,2"'), "window: '1,2' found"),
+        (("folds = 2", "input_stride = 0"), "input_stride is 0; expected 1 or more"),
+        (("[methods.MetaKD]", '[methods."alpha_0"]'), "'alpha 0' and 'alpha_0' would share the folder alpha_0"),
+        (("[methods.MetaKD]", "[methods.folds]"), "'folds' and 'the folder of cases' would share the folder folds"),
     ],
 )
 def test_plans_that_cannot_be(tmp_path, change, message):

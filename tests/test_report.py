@@ -208,6 +208,8 @@ def test_what_cannot_be_reported_is_told_in_one_line(out, tmp_path):
     result = run("report", tmp_path / "empty")
     assert result.exit_code == 2
     assert f"{tmp_path / 'empty'}: no case found; expected CASE.json and CASE.nii.gz" in result.output
+    assert f"{tmp_path / 'nowhere'}: no such folder" in run("report", tmp_path / "nowhere").output
+    assert f"{tmp_path / 'nowhere'}: no such folder or case" in run("view", tmp_path / "nowhere").output
     for end in (".json", ".nii.gz"):
         (out / f"A{end}").rename(out / f"index{end}")
     path = out / "index.json"

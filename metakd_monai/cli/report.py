@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from metakd_monai.errors import UserError
+
 if TYPE_CHECKING:
     from metakd_monai.apps.report.case_result import CaseResult
 
@@ -31,11 +33,13 @@ def report_folder(folder: Path, jobs: int) -> bool:
     """Write all pages of a folder, and say where they are; return whether all were written.
 
     Raises:
-        UserError: for a folder without results.
+        UserError: for a folder that is not there, or without results.
     """
     from metakd_monai.apps.report.case_result import find_results
     from metakd_monai.apps.report.results_page import has_results, write_results_page
 
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected one that metakd predict, benchmark, study or train wrote")
     if has_results(folder):
         click.echo(f"results in {write_results_page(folder)}")
         return True

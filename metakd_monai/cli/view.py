@@ -24,8 +24,8 @@ def view(ctx: click.Context, path: Path, serve: bool, port: int) -> None:
     Pages that metakd report would write are written first. Where there is no display, they are served on the loopback
     address until Ctrl-C; from another machine, see them through: ssh -L 8765:127.0.0.1:8765 HOST
     """
-    all_written = report_folder(path if path.is_dir() else path.parent, jobs=1)
     page = choose_page(path)
+    all_written = report_folder(page.parent, jobs=1)
     if not page.is_file():
         raise UserError(f"{page}: no page; see above for the reason")
     if serve or not open_page(page):
@@ -40,7 +40,10 @@ def choose_page(path: Path) -> Path:
 
     if path.is_dir():
         return path / INDEX
-    results = find_results(path.parent)
+    try:
+        results = find_results(path.parent)
+    except UserError as error:
+        raise UserError(f"{path}: no such folder or case; {error}") from None
     names = ("", ".json", ".nii.gz", ".png", ".html")
     named = [result.page for result in results if path.name in [f"{result.case_id}{end}" for end in names]]
     if not named:

@@ -57,7 +57,7 @@ def make_cells(plan: Plan, output: Path, parts: Parts) -> list[Cell]:
             method.name,
             seed,
             fold,
-            output / method.name.replace(" ", "_") / f"seed{seed}" / f"fold{fold}",
+            output / method.folder / f"seed{seed}" / f"fold{fold}",
             plan.overlays_of(method),
             {**plan.options_of(method), **begin, **data[fold], "seed": seed},
             parts[fold],

@@ -34,6 +34,11 @@ class Method:
     options: Mapping[str, Any] | None = None
     faithful: Mapping[str, Any] | None = None
 
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its trainings."""
+        return self.name.replace(" ", "_")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -176,14 +181,27 @@ def check_plan(path: Path, plan: Plan) -> None:
     if (plan.cases is None) == (plan.datalist is None):
         found = "neither" if plan.cases is None else "both"
         raise UserError(f"{path}: {found} of cases and datalist found; expected one of the two, or --cases DIR")
+    check_folders(path, plan.methods)
     check_numbers(path, plan)
     parse_window(plan.window)
 
 
+def check_folders(path: Path, methods: Sequence[Method]) -> None:
+    """Raise UserError for methods whose trainings would share a folder, with each other or with the cases."""
+    taken = {"folds": "the folder of cases"}
+    for method in methods:
+        if method.folder in taken:
+            found = f"{method.name!r} and {taken[method.folder]!r} would share the folder {method.folder}"
+            raise UserError(f"{path}: methods: {found}; expected another name")
+        taken[method.folder] = method.name
+
+
 def check_numbers(path: Path, plan: Plan) -> None:
-    """Raise UserError for seeds or folds that cannot be."""
+    """Raise UserError for seeds, folds or a stride that cannot be."""
     if plan.folds < 2:
         raise UserError(f"{path}: folds is {plan.folds}; expected 2 or more")
+    if plan.input_stride is not None and plan.input_stride < 1:
+        raise UserError(f"{path}: input_stride is {plan.input_stride}; expected 1 or more")
     for name, numbers in (("seeds", plan.seeds), ("only", plan.only)):
         whole = all(type(number) is int and number >= 0 for number in numbers)
         if not whole or len(set(numbers)) < len(numbers):
