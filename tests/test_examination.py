@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from functools import partial
 
 import nibabel as nib
@@ -22,7 +23,7 @@ from metakd_monai.apps.examination import (
 from metakd_monai.apps.examination.readiness import take_as_is
 from metakd_monai.apps.predict.outputs import Outputs
 from metakd_monai.apps.predict.predictor import Predictor
-from metakd_monai.apps.raw import preparation
+from metakd_monai.apps.raw import carry, preparation
 from metakd_monai.apps.raw.case_folder import Outcome
 from metakd_monai.cli import main
 from metakd_monai.data.cases import Case, find_cases
@@ -215,3 +216,17 @@ def test_weights_are_found_in_a_bundle_s_folder_and_in_the_one_above(bundles):
     (bundles / "two" / "models" / "model.pt").touch()
     with pytest.raises(UserError, match=r"2 bundles with models/model\.pt found"):
         find_weights(bundles)
+
+
+def test_what_was_said_of_the_preparation_stands_in_the_report(cohort, weights, tmp_path, monkeypatch):
+    for modality, path in find_cases(cohort)[0].files.items():
+        (tmp_path / f"P1_{modality.value}.nii.gz").write_bytes(path.read_bytes())
+    done = Outcome("P1", "", warnings=("the headers of t2 and the centre disagree by 9 mm; registered",))
+    monkeypatch.setattr(steps, "prepare_cases", lambda *_: [done])
+    monkeypatch.setattr(carry, "read_transforms", lambda folder: dict.fromkeys(Modality))
+    (made,) = prepare_examinations(find_examinations(tmp_path), tmp_path / "out", lambda folder: folder)
+    assert made.case.warnings == done.warnings
+    ready = replace(find_cases(cohort)[0], warnings=done.warnings)
+    predict_cases(partial(Predictor, weights), [ready], Outputs(tmp_path / "masks", preview=False))
+    report = json.loads((tmp_path / "masks" / f"{ready.case_id}.json").read_text())
+    assert report["warnings"][0] == done.warnings[0]

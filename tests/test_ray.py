@@ -42,7 +42,7 @@ def test_a_worker_killed_on_the_way_costs_nothing(tmp_path, cohort, weights, ser
     assert count(notes, "begun") == {**dict.fromkeys(names, 1), "Simulated_002": 2}
     assert masks(output) == serial
     assert everything(output) == {f"{name}{end}" for name in names for end in (".nii.gz", ".json")}
-    assert "Simulated_002: lost its worker" in caplog.text
+    assert "Simulated_002: its worker was lost" in caplog.text
 
 
 def test_a_running_cluster_is_used_by_its_address(tmp_path, cohort, weights, serial, cluster):

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ttest_rel
 
-from metakd_monai.apps.benchmark.paper_tables import PAPER, find_table
-from metakd_monai.apps.benchmark.subset_predictor import name_subset
+from metakd_monai.apps.benchmark.paper_tables import PAPER, PAPER_COLUMNS, find_table, read_published
 from metakd_monai.apps.benchmark.subset_tables import (
     LONG_HEADER,
     MEAN,
@@ -28,9 +27,7 @@ from metakd_monai.data.files import write_text
 from metakd_monai.data.spreadsheets import read_csv, write_csv
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.means import mean, show
-from metakd_monai.vocabulary import REGION_NAMES, parse_modalities
-
-PAPER_COLUMNS = ("modalities", "region", "method", "dice_percent")
+from metakd_monai.vocabulary import REGION_NAMES
 
 
 @dataclass(frozen=True)
@@ -105,40 +102,6 @@ def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
             f"{path}: columns {', '.join(header)} cannot be used ({error}); expected {', '.join(PAPER_COLUMNS)},"
             " or scores.csv or table.csv of metakd benchmark"
         ) from None
-
-
-def read_published(
-    path: Path, rows: Sequence[Mapping[str, str]], method: str
-) -> tuple[Means, dict[tuple[str, str], str]]:
-    """Return one method's Dice in % from the rows of a published table, and doubts; ``nan`` of what was not printed."""
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    if method not in methods:
-        raise UserError(f"{path}: no method {method!r}; expected one of {', '.join(methods)}")
-    mine = {(read_subset(path, row["modalities"]), row["region"]): row for row in rows if row["method"] == method}
-    doubts = {key: row["doubt"] for key, row in mine.items() if row.get("doubt")}
-    means = {key: float(row["dice_percent"] or ("nan" if key in doubts else "")) for key, row in mine.items()}
-    check_whole(path, means)
-    return means, doubts
-
-
-def read_subset(path: Path, cell: str) -> str:
-    """Return the name of the subset that a cell such as ``flair+t1`` spells; raises UserError for none."""
-    try:
-        return name_subset(parse_modalities(cell.split("+")))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
-def check_whole(path: Path, means: Means) -> None:
-    """Raise UserError for a published table that was cut short, or has a cell that is no share of 100."""
-    wanted = [(subset, region) for subset in SUBSET_NAMES for region in REGION_NAMES]
-    absent = [key for key in wanted if not (key in means and (math.isnan(means[key]) or 0 <= means[key] <= 100))]
-    if absent:
-        subset, region = absent[0]
-        raise UserError(
-            f"{path}: {len(absent)} of {len(wanted)} values missing or not from 0 to 100, such as {region} of {subset};"
-            " expected the 15 subsets with ET, TC and WT"
-        )
 
 
 def read_wide(rows: Sequence[Mapping[str, str]]) -> Mapping[str, Means]:

@@ -98,7 +98,7 @@ def prepare_examinations(
     for raw, outcome in zip(rest, done, strict=True):
         if not outcome.failed:
             place = folder / raw.case_id
-            made[raw.case_id] = Examination(raw, prepared_case(place, (*raw.notes, *outcome.warnings)), place)
+            made[raw.case_id] = Examination(raw, prepared_case(place, raw.notes, outcome.warnings), place)
     return [made[raw.case_id] for raw in cases if raw.case_id in made]
 
 

@@ -113,7 +113,7 @@ def make_report(predictor: Predictor, case: Case, found: Segmented, settings: Se
         "modalities": {"used": used, "missing": [name for name in MODALITY_NAMES if name not in used]},
         "volumes_ml": volumes,
         "expected": expectations.report(used, predicted),
-        "warnings": [*warnings, *filter(None, [image.meta.get(NOTE), found.smaller]), *unusual],
+        "warnings": [*case.warnings, *warnings, *filter(None, [image.meta.get(NOTE), found.smaller]), *unusual],
         "uncertainty": None if found.entropy is None else describe_uncertainty(available.tolist()),
         "seconds": dict(found.seconds),
     }

@@ -116,11 +116,11 @@ def same_place(a: RawGrid, b: RawGrid) -> bool:
     )
 
 
-def prepared_case(folder: Path, notes: Sequence[str]) -> Case:
-    """Return a prepared case with the files of its sequences, for ``metakd predict``."""
+def prepared_case(folder: Path, notes: Sequence[str], warnings: Sequence[str]) -> Case:
+    """Return a prepared case with the files of its sequences, for ``metakd predict``, and what was said of it."""
     name = folder.name
     files = {m: folder / f"{name}_{m.value}.nii.gz" for m in read_transforms(folder)}
-    return Case(name, files, notes=tuple(notes))
+    return Case(name, files, notes=tuple(notes), warnings=tuple(warnings))
 
 
 def carry_case(results: Path, prepared: Path, output: Path, case_id: str) -> dict[str, dict[str, float]]:

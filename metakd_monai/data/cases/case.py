@@ -26,6 +26,7 @@ class Case:
         problem: why the case cannot be used, or None.
         label_problem: why no label was chosen although there are label maps; irrelevant where no label is needed.
         notes: notes for the user, one line each: which files were skipped, and why.
+        warnings: what a person should look at before the mask is used, one line each; they stand in its report.
     """
 
     case_id: str
@@ -34,6 +35,7 @@ class Case:
     problem: str | None = None
     label_problem: str | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def et_label(self) -> int:
