@@ -1,4 +1,4 @@
-"""Published tables, and those of the paper as data (Wang et al., Meta-Learned Modality-Weighted Knowledge Distillation).
+"""Published tables, and those of the paper as data (Wang et al., Modality-Weighted Knowledge Distillation).
 
 A column ``doubt`` says what is wrong with a value: one that repeats another row, that cannot be, or was not printed.
 """
