@@ -93,7 +93,11 @@ def one_line_endings() -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
-        sys.exit(report_end(error))
+        status = report_end(error)
+        listener.close()
+        close_streams()
+        leave(status)
+        sys.exit(status)
     finally:
         listener.close()
         close_streams()
