@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metakd_monai.apps.raw.dicom_choice import choose_series, tell
 from metakd_monai.apps.raw.dicom_headers import DicomSeries, find_dicom
-from metakd_monai.data.nifti import check_grid, read_nifti
+from metakd_monai.data.nifti import is_on_grid, read_nifti
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 
@@ -73,8 +73,4 @@ def name_series(series: DicomSeries) -> Modality:
 def on_grid_of(image: Path, other: Path) -> bool:
     """Tell whether two NIfTI files are on one grid."""
     first, second = read_nifti(image), read_nifti(other)
-    try:
-        check_grid(other, second.shape, second.affine, first.shape, first.affine, "the image")
-    except UserError:
-        return False
-    return True
+    return is_on_grid(second.shape, second.affine, first.shape, first.affine)

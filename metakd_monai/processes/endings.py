@@ -90,19 +90,19 @@ def one_line_endings() -> Iterator[None]:
     open_streams()
     listener = SignalListener()
     listener.open()
+    status = None
     try:
         yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
         status = report_end(error)
-        listener.close()
-        close_streams()
-        leave(status)
-        sys.exit(status)
     finally:
         listener.close()
         close_streams()
         if listener.received is not None:
             leave(SIGNALLED + listener.received)
+    if status is not None:
+        leave(status)
+        sys.exit(status)
 
 
 def leave(status: int) -> None:

@@ -14,13 +14,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from metakd_monai.apps.report.case_facts import NAMES
+
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "brats_mri_metakd_segmentation"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), BUNDLE / "docs" / "README.md")
 BLOCK = re.compile(r"(?<=<!-- numbers: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 REGIONS = ("ET", "TC", "WT")
 FEW = ("flair+t1+t1ce+t2", "flair+t1ce", "flair+t2", "t1ce", "flair", "t2", "t1")
-NAMES = {"flair": "FLAIR", "t1": "T1", "t1ce": "T1ce", "t2": "T2"}
 
 
 def spell(subset: str) -> str:

@@ -116,14 +116,19 @@ def registration_errors(data: Path) -> dict[str, float]:
     return errors
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def read_options(text: str | None) -> argparse.Namespace:
+    """Read the command line of this script, and of break_raw_scans.py."""
+    parser = argparse.ArgumentParser(description=text)
     parser.add_argument("data", type=Path)
     parser.add_argument("template", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--strip", default="deepbet")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    options = read_options(__doc__)
     print("registration errors in mm:", json.dumps(registration_errors(options.data)))
     for given in (SEQUENCES, ("flair",), ("t2",), ("t1ce",)):
         found = compare(options.data, options.template, options.output, options.strip, given)

@@ -11,7 +11,7 @@ from metakd_monai.apps.raw.raw_cases import RawCase
 from metakd_monai.apps.raw.transforms_file import RawGrid
 from metakd_monai.apps.raw.volumes import Volume
 from metakd_monai.data.cases import Case
-from metakd_monai.data.nifti import check_grid
+from metakd_monai.data.nifti import is_on_grid
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
 
@@ -43,10 +43,7 @@ def why_not_ready(volumes: Mapping[Modality, Volume]) -> str | None:
         return f"{', '.join(heads)}: with skull, or no whole brain"
     (first, reference), *others = volumes.items()
     for modality, volume in others:
-        try:
-            shape = reference.voxels.shape
-            check_grid(modality.value, volume.voxels.shape, volume.affine, shape, reference.affine, first.value)
-        except UserError:
+        if not is_on_grid(volume.voxels.shape, volume.affine, reference.voxels.shape, reference.affine):
             return f"{first.value} and {modality.value}: not on one grid"
     return None
 

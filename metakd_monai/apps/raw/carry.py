@@ -16,6 +16,7 @@ from metakd_monai.data.cases import NIFTI, OWN_SUFFIXES, Case
 from metakd_monai.data.files import checksum, read_record, write_json, write_safely
 from metakd_monai.data.nifti import (
     check_grid,
+    is_on_grid,
     read_labels,
     read_nifti,
     read_voxels,
@@ -90,13 +91,7 @@ def carry_inverse(mask: Path, grids: Mapping[Modality, RawGrid], output: Path) -
         UserError: for a mask that is on no raw grid of these.
     """
     file = read_nifti(mask)
-    fitting = []
-    for modality, grid in grids.items():
-        try:
-            check_grid(mask, file.shape, file.affine, grid.shape, grid.affine, "a series")
-        except UserError:
-            continue
-        fitting.append(modality)
+    fitting = [m for m, grid in grids.items() if is_on_grid(file.shape, file.affine, grid.shape, grid.affine)]
     if not fitting:
         names = ", ".join(modality.value for modality in grids)
         raise UserError(f"{mask}: on the grid of none of {names}; expected a mask on the grid of a raw series")

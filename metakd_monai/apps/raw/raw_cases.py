@@ -30,7 +30,7 @@ from metakd_monai.data.cases.find import check_source
 from metakd_monai.data.cases.sequences import read_sequence
 from metakd_monai.data.cases.words import read_words
 from metakd_monai.data.files import checksum
-from metakd_monai.data.nifti import check_grid, read_labels, read_nifti
+from metakd_monai.data.nifti import is_on_grid, read_labels, read_nifti
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
 
@@ -82,11 +82,8 @@ class RawCase:
         if not inside.any():
             raise UserError(f"{self.brain_mask}: empty; expected a mask of the brain")
         for modality, volume in series.items():
-            try:
-                check_grid(self.brain_mask, file.shape, file.affine, volume.voxels.shape, volume.affine, "a series")
-            except UserError:
-                continue
-            return modality, Volume(inside.astype(np.float32), np.asarray(file.affine, float))
+            if is_on_grid(file.shape, file.affine, volume.voxels.shape, volume.affine):
+                return modality, Volume(inside.astype(np.float32), np.asarray(file.affine, float))
         raise UserError(f"{self.brain_mask}: on the grid of none of the case's series; expected one of them")
 
 

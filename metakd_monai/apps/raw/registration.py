@@ -48,13 +48,13 @@ class Fit:
         matrix: ``(4, 4)``, from the fixed image's world to the moving one's, rigid.
         nmi: normalised mutual information there, from 1 (none) to 2.
         start_nmi: the same where the headers put the images.
-        inner_nmi: the same as ``nmi`` in the region that was registered; all of the image, unless said.
+        inner_nmi: the same as ``nmi`` in the region that was registered.
     """
 
     matrix: np.ndarray
     nmi: float
     start_nmi: float
-    inner_nmi: float = 1.0
+    inner_nmi: float
 
     @property
     def degrees(self) -> float:

@@ -19,13 +19,11 @@ from metakd_monai.apps.report.packed_volume import BITS, Cutout, choose_cutout, 
 from metakd_monai.apps.report.page_parts import (
     NIIVUE,
     code_of_pages,
-    content_policy,
     draw_thumbnail,
     pack_niivue,
     picture_file,
     read_asset,
-    read_safe,
-    templates,
+    render_page,
 )
 from metakd_monai.data.files import write_text
 from metakd_monai.errors import UserError
@@ -94,30 +92,26 @@ def render(result: CaseResult, volumes: Volumes | None, problem: str | None, sou
         shown = describe_shown(view["levels"], cutout.step)
         thumbnail = draw_slice(volumes, cutout)
     warnings = [*report["warnings"], *([f"No viewer: {problem}"] if problem else [])]
-    return (
-        templates()
-        .get_template("case.html")
-        .render(
-            report=report,
-            policy=content_policy("viewer.js", NIIVUE),
-            source="" if problem else source,
-            thumbnail=thumbnail or "data:,",
-            css=read_safe("page.css"),
-            script=read_safe("viewer.js"),
-            niivue=pack_niivue(),
-            notice=read_asset("niivue.license.txt"),
-            names=NAMES,
-            given=list_names(report["modalities"].get("used", [])),
-            absent=list_names(report["modalities"].get("missing", [])) or "none",
-            warnings=[printable(str(text)) for text in warnings],
-            parts=list_parts(),
-            view=view,
-            shown=shown,
-            regions=list_regions(report),
-            meaning=MEANING,
-            facts=list_facts(report),
-            **pictures,
-        )
+    return render_page(
+        "case.html",
+        "viewer.js",
+        NIIVUE,
+        report=report,
+        source="" if problem else source,
+        thumbnail=thumbnail or "data:,",
+        niivue=pack_niivue(),
+        notice=read_asset("niivue.license.txt"),
+        names=NAMES,
+        given=list_names(report["modalities"].get("used", [])),
+        absent=list_names(report["modalities"].get("missing", [])) or "none",
+        warnings=[printable(str(text)) for text in warnings],
+        parts=list_parts(),
+        view=view,
+        shown=shown,
+        regions=list_regions(report),
+        meaning=MEANING,
+        facts=list_facts(report),
+        **pictures,
     )
 
 

@@ -12,7 +12,7 @@ from metakd_monai.apps.predict.preview import printable
 from metakd_monai.apps.report.case_facts import list_names
 from metakd_monai.apps.report.case_page import INDEX, read_head
 from metakd_monai.apps.report.case_result import CaseResult
-from metakd_monai.apps.report.page_parts import content_policy, read_safe, templates
+from metakd_monai.apps.report.page_parts import render_page
 from metakd_monai.data.files import write_text
 from metakd_monai.data.spreadsheets import spell
 from metakd_monai.vocabulary import REGION_NAMES, Region
@@ -32,18 +32,8 @@ def write_cohort_page(directory: Path, results: Sequence[CaseResult]) -> Path:
     """
     rows = [describe_row(result) for result in results]
     rows.sort(key=lambda row: -len(row["warnings"]))
-    page = (
-        templates()
-        .get_template("cohort.html")
-        .render(
-            policy=content_policy("table.js"),
-            css=read_safe("page.css"),
-            script=read_safe("table.js"),
-            columns=COLUMNS,
-            rows=rows,
-            warned=sum(bool(row["warnings"]) for row in rows),
-        )
-    )
+    warned = sum(bool(row["warnings"]) for row in rows)
+    page = render_page("cohort.html", "table.js", columns=COLUMNS, rows=rows, warned=warned)
     write_text(directory / INDEX, page)
     return directory / INDEX
 

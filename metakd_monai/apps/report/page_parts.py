@@ -8,6 +8,7 @@ import hashlib
 import io
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,6 +28,19 @@ def templates() -> Environment:
     """Return the templates; what is put into them is escaped, whatever names cases have."""
     loader = PackageLoader("metakd_monai.apps.report", "assets")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def render_page(name: str, script: str, *others: str, **content: Any) -> str:
+    """Return a page.
+
+    Args:
+        name: of its template.
+        script: of this package, which the page runs.
+        others: scripts that this one starts.
+        content: what the template asks for besides.
+    """
+    made = {"policy": content_policy(script, *others), "css": read_safe("page.css"), "script": read_safe(script)}
+    return templates().get_template(name).render(**made, **content)
 
 
 def read_asset(name: str) -> str:

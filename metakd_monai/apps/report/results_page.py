@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from metakd_monai.apps.report.case_page import INDEX
-from metakd_monai.apps.report.page_parts import content_policy, picture_file, read_safe, templates
+from metakd_monai.apps.report.page_parts import picture_file, render_page
 from metakd_monai.apps.report.training_curves import ITERATION, draw_training
 from metakd_monai.data.files import write_text
 from metakd_monai.data.spreadsheets import read_csv, spell
@@ -53,18 +53,8 @@ def write_results_page(folder: Path) -> Path:
     scores = find_scores(folder)
     sections = training_sections(folder) if scores is None else [*picture_sections(folder), *score_sections(scores)]
     cases = {row[0] for section in sections for row in section.rows}
-    page = (
-        templates()
-        .get_template("results.html")
-        .render(
-            title=f"{folder.resolve().name}: {'training' if scores is None else 'scores on labelled cases'}",
-            policy=content_policy("table.js"),
-            css=read_safe("page.css"),
-            script=read_safe("table.js"),
-            sections=sections,
-            links=link_cases(folder, cases),
-        )
-    )
+    title = f"{folder.resolve().name}: {'training' if scores is None else 'scores on labelled cases'}"
+    page = render_page("results.html", "table.js", title=title, sections=sections, links=link_cases(folder, cases))
     write_text(folder / INDEX, page)
     return folder / INDEX
 

@@ -1,7 +1,7 @@
 """NIfTI files: headers checked first, streams read to their end, masks written on the grid of an image."""
 
 from metakd_monai.data.nifti.formats import describe_file
-from metakd_monai.data.nifti.grid import check_grid, region_ml, voxel_ml
+from metakd_monai.data.nifti.grid import check_grid, is_on_grid, region_ml, voxel_ml
 from metakd_monai.data.nifti.header import AXES, NiftiFile, read_nifti
 from metakd_monai.data.nifti.sequence_files import (
     Sequences,
@@ -22,6 +22,7 @@ __all__ = [
     "check_labels",
     "clear_background",
     "describe_file",
+    "is_on_grid",
     "read_label_of",
     "read_labels",
     "read_nifti",

@@ -52,6 +52,15 @@ def check_grid(
         )
 
 
+def is_on_grid(shape: Sequence[int], affine: np.ndarray, want_shape: Sequence[int], want_affine: np.ndarray) -> bool:
+    """Tell whether a volume is on the grid of another one; see :func:`check_grid`."""
+    try:
+        check_grid("", shape, affine, want_shape, want_affine, "")
+    except UserError:
+        return False
+    return True
+
+
 def region_ml(labels: Any, affine: ArrayLike) -> dict[str, float]:
     """Return the mL of ET, TC and WT in a label map, an array or a tensor, with an affine ``(4, 4)`` in mm."""
     each = voxel_ml(affine)
