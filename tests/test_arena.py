@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,13 @@ def test_a_second_run_trains_nothing_and_says_the_same(cohort, output, monkeypat
     monkeypatch.setattr(arena_run, "run_cells", lambda cells, *_: iter(pytest.fail("trained again") for _ in cells))
     assert run_plan(read_plan(output.parent / "plan.toml", cohort), output, train_method)
     assert {path.name: path.read_bytes() for path in output.glob("*.*")} == before
+
+
+def test_only_the_cases_of_the_chosen_folds_are_counted(cohort, output, tmp_path):
+    shutil.copytree(output, tmp_path / "out", symlinks=True)
+    plan = read_plan(write_plan(tmp_path, "only = [0]\n" + PLAN.replace("least_et = 0", "least_et = 1000")), cohort)
+    assert run_plan(plan, tmp_path / "out", train_method)
+    assert "ET over the 0 cases" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_other_settings_are_refused(cohort, output, tmp_path):

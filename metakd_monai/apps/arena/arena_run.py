@@ -56,7 +56,8 @@ def run_plan(plan: Plan, output: Path, train: Train, jobs: int = 1, device: str 
     cells = make_cells(plan, output, parts)
     waiting = [cell for cell in cells if cell.read() is None]
     failed = carry_out(waiting, len(cells), train, jobs, device)
-    too_small = frozenset(name for name, size in sizes.items() if size.enhancing_ml < plan.least_et)
+    scored = [str(item["case_id"]) for fold in plan.chosen_folds for item in parts[fold]]
+    too_small = frozenset(name for name in scored if sizes[name].enhancing_ml < plan.least_et)
     write_results(plan, output, cells, parts, too_small, failed)
     return not failed
 
