@@ -6,6 +6,7 @@ import random
 import struct
 import subprocess
 import zlib
+from concurrent.futures import wait
 
 import nibabel as nib
 import numpy as np
@@ -17,10 +18,12 @@ from metakd_monai.data.nifti import (
     check_image,
     clear_background,
     describe_file,
+    read_ahead,
     read_labels,
     read_nifti,
     read_sequences,
     read_voxels,
+    sequence_files,
     verify_sequences,
     voxel_ml,
     write_like,
@@ -324,6 +327,35 @@ def test_memory_is_asked_for_before_anything_is_unpacked(tmp_path, monkeypatch):
         read_voxels(path)
     with pytest.raises(UserError, match=r"a\.nii\.gz: .* needs 1\.3 GiB of memory; memory_limit is 1 GiB"):
         read_sequences({Modality.T1: path}, memory_limit=1)
+
+
+def test_what_was_read_ahead_is_the_same_and_is_handed_over_once(tmp_path):
+    files = {Modality.T1: save(tmp_path / "t1.nii.gz"), Modality.T2: save(tmp_path / "t2.nii.gz", VOXELS[::-1])}
+    wanted = read_sequences(files)
+    read_ahead(files)
+    read_ahead(files, [Modality.T1])
+    found = read_sequences(files)
+    assert (found.where, found.shape, set(found.channels)) == (wanted.where, wanted.shape, set(files))
+    assert all(np.array_equal(found.channels[m], wanted.channels[m]) for m in files)
+    wait(sequence_files.AHEAD.values())
+    files[Modality.T1].unlink()
+    assert set(read_sequences(files, [Modality.T1]).channels) == {Modality.T1}  # read before it went
+    with pytest.raises(UserError, match="no such file"):
+        read_sequences(files, [Modality.T1])
+
+
+def test_what_is_wrong_with_a_case_read_ahead_is_raised_when_it_is_wanted(tmp_path):
+    path = save(tmp_path / "a.nii.gz", np.zeros(SHAPE, np.int16))
+    read_ahead(path)
+    read_ahead({Modality.T1: path})
+    with pytest.raises(UserError, match="expected a 4-D file"):
+        read_sequences(path)
+    with pytest.raises(UserError, match="constant"):
+        read_sequences({Modality.T1: path})
+    path = save(tmp_path / "b.nii.gz", np.arange(2**23, dtype=np.float32).reshape(256, 256, 128))
+    read_ahead({Modality.T1: path})
+    with pytest.raises(UserError, match=r"b\.nii\.gz: .* memory_limit is 0\.5 GiB"):
+        read_sequences({Modality.T1: path}, memory_limit=0.5)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import NormalizeIntensity
 from test_files import save
 
 from metakd_monai.errors import UserError
@@ -14,6 +15,7 @@ from metakd_monai.transforms import (
     RegionsToLabelsd,
     SaveImageMaskd,
     labels_to_regions,
+    normalize_nonzero,
     regions_to_labels,
 )
 from metakd_monai.vocabulary import Modality
@@ -249,3 +251,12 @@ def test_dropping_rate():
 def test_unknown_law():
     with pytest.raises(ValueError, match="law must be 'count' or 'subset', got 'coin'"):
         RandDropModalitiesd(law="coin")
+
+
+def test_brains_are_normalised_as_monai_does_bit_for_bit():
+    image = torch.rand(5, 9, 10, 11) * 1000 * (torch.rand(5, 9, 10, 11) > 0.4)
+    image[3], image[4] = 0, 7.0 * (image[4] > 0)  # nothing; one value
+    before = image.clone()
+    wanted = NormalizeIntensity(nonzero=True, channel_wise=True)(image.clone())
+    assert torch.equal(normalize_nonzero(image), torch.as_tensor(wanted))
+    assert torch.equal(image, before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +124,18 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
     check_raw_options(options)
     files = {m: options[m.value] for m in Modality if options[m.value] is not None}
     modalities = parse_modalities(options["modalities"])
+    own = ctx.find_root().obj == OWN_PROCESS
     examinations: list[Any] = []
     unprepared = 0
     if options["raw"]:
         examinations, unprepared = prepare_input(source, options)
         cases = [examination.case for examination in examinations]
     else:
-        cases = choose_cases(source, files, case_id, options["names"])
+        with lean_imports(own):
+            cases = choose_cases(source, files, case_id, options["names"])
         print_notes(cases)
-    own = ctx.find_root().obj == OWN_PROCESS
+        if own:
+            begin_reading(cases, modalities, options)
     failed = segment(cases, modalities, options, own_process=own) if cases else []
     if options["raw"]:
         from metakd_monai.apps.examination import finish_examinations
@@ -167,6 +170,15 @@ def choose_cases(
         raise UserError(f"{absent[0]}: no such file")
     name = name_files(list(files.values())) if case_id is None else case_id
     return [Case(check_case_id(name, "--case-id"), files)]
+
+
+def begin_reading(cases: Sequence[Any], modalities: Collection[Modality], options: Mapping[str, Any]) -> None:
+    """Read the first case while PyTorch and MONAI are imported, where this process will segment it."""
+    from metakd_monai.data.nifti import read_ahead
+
+    alone = options["engine"] == "local" and (len(cases) == 1 or options["jobs"] in (None, 1))
+    if cases and alone and (options["overwrite"] or not (options["output"] / f"{cases[0].case_id}.nii.gz").exists()):
+        read_ahead(cases[0].files, modalities)
 
 
 def segment(

@@ -38,6 +38,7 @@ TRAINING_CODE = (
     "apps/classification",
     "apps/simulation",
     "bundle",
+    "data/boxes",
     "data/cases",
     "data/datalists",
     "data/files",

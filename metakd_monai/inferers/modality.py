@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import reduce
 from itertools import combinations
 from typing import Any
 
@@ -14,6 +15,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
+from metakd_monai.data.boxes import bounding_box
 from metakd_monai.errors import UserError, is_out_of_memory
 from metakd_monai.inferers.memory import bytes_per_voxel, choose_roi, shrink, window_step
 from metakd_monai.inferers.precision import autocast, choose_precision
@@ -182,20 +184,12 @@ class ModalityInferer(SlidingWindowInferer):
 
     def foreground(self, volume: Tensor, mask: Tensor) -> tuple[slice, ...]:
         """Return the box where any present modality is not zero, with the margin."""
-        size = volume.shape[2:]
-        everything = tuple(slice(0, length) for length in size)
+        everything = tuple(slice(0, length) for length in volume.shape[2:])
         if not self.crop_foreground:
             return everything
-        content = (volume[mask] != 0).any(dim=0)
-        if not bool(content.any()):
-            return everything
-        spans = []
-        for axis in range(content.dim()):
-            others = [other for other in range(content.dim()) if other != axis]
-            places = content.any(dim=others).nonzero().flatten()
-            low, high = int(places[0]) - self.margin, int(places[-1]) + 1 + self.margin
-            spans.append(slice(max(0, low), min(size[axis], high)))
-        return tuple(spans)
+        present = mask[0].nonzero().flatten().tolist()
+        content = reduce(torch.logical_or, (volume[0, n] != 0 for n in present)).cpu().numpy()
+        return bounding_box(content, self.margin) if content.any() else everything
 
 
 def fits(brain: Tensor, roi: Sequence[int]) -> bool:

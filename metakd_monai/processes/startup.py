@@ -16,12 +16,15 @@ from metakd_monai.processes.endings import end_with_parent
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 LARGEST_KEPT = 2**30  # bytes of one block
-NEEDLESS = ("PIL", "ignite", "itk", "matplotlib", "pandas", "requests", "scipy.signal", "sklearn", "tensorboard")
+NEEDLESS = (
+    *("PIL", "ignite", "itk", "jsonschema", "matplotlib", "pandas", "pydicom", "requests", "sklearn", "tensorboard"),
+    *("scipy.optimize", "scipy.signal", "scipy.sparse", "scipy.spatial"),
+)
 
 
 @contextmanager
 def lean_imports(wanted: bool = True) -> Iterator[None]:
-    """Import MONAI as if some packages that are optional for it were not installed; they are to be had afterwards.
+    """Import MONAI and nibabel as if some packages that they can do without were not there; later they are to be had.
 
     MONAI imports all of its modules and, through them, whatever of these is there: more than half of the time that
     PyTorch and MONAI take to start. Nothing that segments a case calls them through MONAI. It is for processes that do

@@ -3,6 +3,7 @@
 from metakd_monai.transforms.dropping import RandDropModalitiesd
 from metakd_monai.transforms.images import CASE_ID, NOTE, REFERENCE, LoadImageModalitiesd, SaveImageMaskd
 from metakd_monai.transforms.labels import LoadLabeld
+from metakd_monai.transforms.normalize import normalize_nonzero
 from metakd_monai.transforms.regions import LabelsToRegionsd, RegionsToLabelsd, labels_to_regions, regions_to_labels
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "RegionsToLabelsd",
     "SaveImageMaskd",
     "labels_to_regions",
+    "normalize_nonzero",
     "regions_to_labels",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, EnsureTyped, NormalizeIntensityd, Orientationd
+from monai.transforms import Compose, Orientationd
 
 from metakd_monai import __version__
 from metakd_monai.apps.predict.expectations import read_expectations
@@ -20,7 +20,7 @@ from metakd_monai.data.files import checksum
 from metakd_monai.data.fingerprint import code_fingerprint
 from metakd_monai.errors import find_user_error
 from metakd_monai.inferers import ModalityInferer, Window, inside, paste
-from metakd_monai.transforms import LoadImageModalitiesd, regions_to_labels
+from metakd_monai.transforms import LoadImageModalitiesd, normalize_nonzero, regions_to_labels
 from metakd_monai.vocabulary import MODALITY_NAMES, WORKING_AXES, Label, Modality
 from metakd_monai.weights.exports import load_any, settle_precision, weights_checksum
 
@@ -112,12 +112,6 @@ class Predictor:
                 Orientationd(keys="image", axcodes=WORKING_AXES, labels=None),
             ]
         )
-        self.normalize = Compose(
-            [
-                NormalizeIntensityd(keys="image", nonzero=True, channel_wise=True),
-                EnsureTyped(keys="image", dtype=torch.float32),
-            ]
-        )
 
     def settings_for(self, case: Case) -> Settings:
         """Return the settings that hold for one case."""
@@ -132,16 +126,15 @@ class Predictor:
         """
         try:
             item: dict[str, Any] = self.load(case.as_item())
-            image, available = item["image"], item["available"]
-            box = self.inferer.foreground(image.as_tensor()[None], available[None])
-            cut = MetaTensor(image.as_tensor()[inside(box)[1:]].clone(), meta=image.meta)
-            brain: dict[str, Any] = self.normalize({**item, "image": cut})
         except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
             known = find_user_error(error)
             if known is None:
                 raise
             raise known from error
-        return {**brain, "box": box, "size": tuple(image.shape[1:])}
+        image, available = item["image"], item["available"]
+        box = self.inferer.foreground(image.as_tensor()[None], available[None])
+        brain = normalize_nonzero(image.as_tensor()[inside(box)[1:]])
+        return {**item, "image": MetaTensor(brain, meta=image.meta), "box": box, "size": tuple(image.shape[1:])}
 
     def segment(self, item: dict[str, Any]) -> torch.Tensor:
         """Return the logits of ET, TC and WT in the brain's box, ``(R, *box)`` float32."""

@@ -5,6 +5,7 @@ from metakd_monai.data.nifti.grid import check_grid, is_on_grid, region_ml, voxe
 from metakd_monai.data.nifti.header import AXES, NiftiFile, read_nifti
 from metakd_monai.data.nifti.sequence_files import (
     Sequences,
+    read_ahead,
     read_label_of,
     read_sequences,
     split_channels,
@@ -23,6 +24,7 @@ __all__ = [
     "clear_background",
     "describe_file",
     "is_on_grid",
+    "read_ahead",
     "read_label_of",
     "read_labels",
     "read_nifti",

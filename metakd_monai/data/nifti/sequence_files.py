@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ class Sequences:
         return next(iter(self.channels.values())).shape
 
 
+AHEAD: dict[Hashable, Future[Sequences]] = {}  # what is being read, by name_reading
+
+
 def read_sequences(
     files: Mapping[Modality, Path] | Path,
     modalities: Collection[Modality] = tuple(Modality),
@@ -58,6 +61,33 @@ def read_sequences(
         UserError: for a missing, damaged, constant or non-finite file, for sequences on different grids, a 4-D file
             with another number of channels, a volume that does not fit, and when no modality is left.
     """
+    ahead = AHEAD.pop(name_reading(files, modalities), None)
+    if ahead is None:
+        return read_now(files, modalities, memory_limit)
+    found = ahead.result()
+    check_volume(found.where, math.prod(found.shape), memory_limit)
+    return found
+
+
+def read_ahead(files: Mapping[Modality, Path] | Path, modalities: Collection[Modality] = tuple(Modality)) -> None:
+    """Begin to read a case that :func:`read_sequences` will be asked for, which then raises what is wrong with it.
+
+    It is read by a thread, while this one is busy with something else, such as importing PyTorch.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+    AHEAD[name_reading(files, modalities)] = pool.submit(read_now, files, modalities)
+    pool.shutdown(wait=False)
+
+
+def name_reading(files: Mapping[Modality, Path] | Path, modalities: Collection[Modality]) -> Hashable:
+    """Return what tells readings apart."""
+    return frozenset(files.items()) if isinstance(files, Mapping) else files, frozenset(modalities)
+
+
+def read_now(
+    files: Mapping[Modality, Path] | Path, modalities: Collection[Modality], memory_limit: float | None = None
+) -> Sequences:
+    """Read the sequences of a case; see :func:`read_sequences`."""
     if not isinstance(files, Mapping):
         return read_stack(check_stack(read_nifti(files)), modalities, memory_limit)
     headers = read_headers(files, modalities)
