@@ -168,6 +168,13 @@ def test_what_is_not_complete_is_named(cohort, output, tmp_path, monkeypatch):
     assert "| ET MetaKD | ET alpha 0 |" in report
 
 
+def test_weights_that_are_none_are_refused_before_a_folder_is_made(cohort, tmp_path):
+    plan = read_plan(write_plan(tmp_path), cohort, weights=tmp_path / "none.pt")
+    with pytest.raises(UserError, match=r"none\.pt"):
+        run_plan(plan, tmp_path / "out", train_method)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -182,7 +189,8 @@ def test_what_is_not_complete_is_named(cohort, output, tmp_path, monkeypatch):
         (("[methods.MetaKD]", '[methods."../x"]'), "methods: '../x' found; expected letters"),
         (("[methods.MetaKD]", "[methods.MetaKD]\nfaith = 1"), "faith: unknown; did you mean faithful"),
         (("[methods.MetaKD]", "[methods.MetaKD]\noverlay = 1"), "MetaKD: overlay is 1; expected a text"),
-        (("folds = 2", 'window = "1,2"'), "window: '1,2' found"),
+        (("folds = 2", 'window = "1,2"'), "plan.toml: window: '1,2' found"),
+        (("[methods.MetaKD]", '[methods."table.csv"]'), "'table.csv' is the name of a file"),
         (("folds = 2", "input_stride = 0"), "input_stride is 0; expected 1 or more"),
         (("[methods.MetaKD]", '[methods."alpha_0"]'), "'alpha 0' and 'alpha_0' would share the folder alpha_0"),
         (("[methods.MetaKD]", "[methods.folds]"), "'folds' and 'the folder of cases' would share the folder folds"),

@@ -326,6 +326,7 @@ def test_a_datalist_gives_its_test_part_or_a_fold(datalist):
     [
         ([], "neither of --datalist and --cases given"),
         (["--cases", "a", "--datalist", "b"], "both of --datalist and --cases given"),
+        (["--cases", "a", "--compare-method", "b"], "--compare-method b: found without --compare"),
         (["--cases", "nowhere"], "no such file or folder"),
     ],
 )

@@ -49,7 +49,7 @@ shared_options = add_options(  # of both commands
     type=click.Path(path_type=Path),
     help="A table of the paper (paper:table1, 4 or 5) or another published one (CSV), or another run's folder or CSV.",
 )
-@click.option("--compare-method", default="MetaKD", show_default=True, help="Method of the published table.")
+@click.option("--compare-method", help="Method of the published table.  [default: MetaKD]")
 @window_option
 @mirror_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads for scoring; default one for each core, at most 8.")
@@ -61,6 +61,8 @@ def benchmark(ctx: click.Context, **options: Any) -> None:
     Finished cases are kept: run it again after an interruption.
     """
     check_source(options["datalist"], options["folder"])
+    if options["compare"] is None and options["compare_method"] is not None:
+        raise UserError(f"--compare-method {options['compare_method']}: found without --compare; expected both")
 
     from tqdm.contrib.logging import logging_redirect_tqdm
 

@@ -14,7 +14,6 @@ from metakd_monai.apps.benchmark import choose_items
 from metakd_monai.apps.benchmark.benchmark_items import Items, check_items, labelled_items
 from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
-from metakd_monai.weights.load import read_state
 from metakd_monai.weights.publish import publish
 
 Parts = Mapping[int, Items]  # by fold, what is scored
@@ -46,9 +45,6 @@ def make_cells(plan: Plan, output: Path, parts: Parts) -> list[Cell]:
         plan: what to compare.
         output: folder of all results.
         parts: see :func:`choose_parts`.
-
-    Raises:
-        UserError: for weights to begin with that cannot be used.
     """
     begin = {} if plan.weights is None else {"init_weights": str(make_start(plan.weights, plan.input_stride, output))}
     data = {fold: data_of(plan, output, parts, fold) for fold in plan.chosen_folds}
@@ -77,11 +73,7 @@ def make_start(weights: Path, input_stride: int | None, output: Path) -> Path:
         weights: of a network.
         input_stride: of the plan; where training coarsens images already, the network does not.
         output: folder of all results.
-
-    Raises:
-        UserError: for weights that cannot be used.
     """
-    read_state(weights)
     place = output / f"start_{checksum(weights)[:12]}.pt"
     if not place.is_file():
         publish(weights, place, None if input_stride is None else 1, largest=math.inf)

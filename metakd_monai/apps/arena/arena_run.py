@@ -31,6 +31,7 @@ from metakd_monai.apps.benchmark import read_scores
 from metakd_monai.data.files import check_writable, checksum, write_json, write_text
 from metakd_monai.data.spreadsheets import write_csv
 from metakd_monai.data.stream import files_in
+from metakd_monai.weights.load import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ def run_plan(plan: Plan, output: Path, train: Train, jobs: int = 1, device: str 
     """
     output = output.resolve()
     parts, sizes = choose_parts(plan)
+    if plan.weights is not None:
+        read_state(plan.weights)  # refused before a folder is made
     check_writable(output)
     cells = make_cells(plan, output, parts)
     waiting = [cell for cell in cells if cell.read() is None]

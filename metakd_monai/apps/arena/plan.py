@@ -15,6 +15,7 @@ from metakd_monai.inferers import parse_window
 
 EXPECTED = "a plan in TOML (docs/how-to/compare-methods.md)"
 NAME = re.compile(r"\w[\w .,+-]*")  # of a method: folders are named after it
+ENDINGS = (".csv", ".json", ".md", ".pt", ".png", ".svg", ".tex")  # of the files beside the methods' folders
 METHOD_KEYS = ("overlay", "options", "faithful")
 
 
@@ -183,13 +184,20 @@ def check_plan(path: Path, plan: Plan) -> None:
         raise UserError(f"{path}: {found} of cases and datalist found; expected one of the two, or --cases DIR")
     check_folders(path, plan.methods)
     check_numbers(path, plan)
-    parse_window(plan.window)
+    try:
+        parse_window(plan.window)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def check_folders(path: Path, methods: Sequence[Method]) -> None:
     """Raise UserError for methods whose trainings would share a folder, with each other or with the cases."""
     taken = {"folds": "the folder of cases"}
     for method in methods:
+        if method.folder.endswith(ENDINGS):
+            raise UserError(
+                f"{path}: methods: {method.name!r} is the name of a file; expected none of {', '.join(ENDINGS)}"
+            )
         if method.folder in taken:
             found = f"{method.name!r} and {taken[method.folder]!r} would share the folder {method.folder}"
             raise UserError(f"{path}: methods: {found}; expected another name")

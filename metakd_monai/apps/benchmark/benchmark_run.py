@@ -54,7 +54,7 @@ def run_benchmark(
     hd95: str | None = None,
     postprocessing: PostProcessing | str = DEFAULT_RULE,
     compare: str | Path | None = None,
-    compare_method: str = "MetaKD",
+    compare_method: str | None = None,
     jobs: int | None = None,
     overwrite: bool = False,
     source: Mapping[str, Any] | None = None,
@@ -76,7 +76,7 @@ def run_benchmark(
         hd95: ``"pooled"``, ``"directed"`` or ``"surface"``; None for the convention's own.
         postprocessing: scored beside the label maps as they are; see :mod:`metakd_monai.apps.predict.postprocessing`.
         compare: see :func:`~metakd_monai.apps.benchmark.comparison.read_reference`.
-        compare_method: the method to compare with, of a published table.
+        compare_method: the method to compare with, of a published table; default MetaKD.
         jobs: threads for scoring; None for one for each core, at most 8.
         overwrite: do cases again that were recorded with other settings.
         source: where the items come from, for the manifest.
@@ -92,7 +92,7 @@ def run_benchmark(
     start, folder = time.perf_counter(), Path(output)
     check_items(items)
     scoring = choose_scoring(items, convention, hd95, postprocessing, jobs or min(os.cpu_count() or 1, MOST_JOBS))
-    reference = None if compare is None else read_reference(compare, compare_method)
+    reference = None if compare is None else read_reference(compare, compare_method or "MetaKD")
     check_writable(folder)
     refuse_folders(*(folder / name for name in (*REWRITTEN, *WRITTEN)))
     predictor = Predictor(weights, device, compute=Compute(mirror=mirror, window=window))
