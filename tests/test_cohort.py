@@ -67,7 +67,7 @@ def test_a_case_read_ahead_for_nothing_does_not_get_into_another(tmp_path, cohor
     worker.start()
     for one, following in ((first, third), (second, None), (third, None)):
         assert not worker.do(one, following).failed
-    predict_case(Predictor(weights), third, Outputs(tmp_path / "alone", preview=False))
+    predict_case(Predictor(weights), third, Outputs(tmp_path / "alone", preview=False))()
     assert masks(tmp_path)[f"{third.case_id}.nii.gz"] == masks(tmp_path / "alone")[f"{third.case_id}.nii.gz"]
 
 
@@ -188,22 +188,22 @@ def test_a_run_killed_between_mask_and_report_is_resumed(tmp_path, cohort, weigh
     with monkeypatch.context() as patched:
         patched.setattr("metakd_monai.apps.predict.case_report.write_json", end)
         with pytest.raises(KeyboardInterrupt):
-            predict_case(Predictor(weights), first, outputs)
+            predict_case(Predictor(weights), first, outputs)()
     assert everything(outputs.directory) == {f"{first.case_id}.nii.gz", f".{first.case_id}.nii.gz.unfinished"}
-    assert "mL" in predict_case(Predictor(weights), first, outputs)
+    assert "mL" in predict_case(Predictor(weights), first, outputs)()
     assert everything(outputs.directory) == {f"{first.case_id}.nii.gz", f"{first.case_id}.json"}
-    assert "done before" in predict_case(Predictor(weights), first, outputs)
+    assert "done before" in predict_case(Predictor(weights), first, outputs)()
 
 
 def test_a_run_killed_while_it_overwrites_is_not_taken_for_the_old_one(tmp_path, cohort, weights, monkeypatch):
     first, outputs = find_cases(cohort)[0], Outputs(tmp_path / "out", preview=False)
     old, new = Predictor(weights), Predictor(weights, et_label=3)
-    predict_case(old, first, outputs)
+    predict_case(old, first, outputs)()
     with monkeypatch.context() as patched:
         patched.setattr("metakd_monai.apps.predict.case_report.write_json", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            predict_case(new, first, Outputs(tmp_path / "out", preview=False, overwrite=True))
-    assert "mL" in predict_case(old, first, outputs)
+            predict_case(new, first, Outputs(tmp_path / "out", preview=False, overwrite=True))()
+    assert "mL" in predict_case(old, first, outputs)()
 
 
 def test_a_case_that_cannot_be_written_leaves_no_mark(tmp_path, cohort, weights, monkeypatch):

@@ -18,6 +18,7 @@ from torch import nn
 
 from metakd_monai.engines.trainer import AMP_DTYPES, MetaKDTrainer
 from metakd_monai.handlers import TimingReader
+from metakd_monai.inferers.precision import choose_precision
 from metakd_monai.losses import DiceBCELoss
 from metakd_monai.networks import ImportanceWeights, MetaKDUNet
 
@@ -55,7 +56,7 @@ class AutocastNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits ``(B, 3, *S)`` in fp32."""
-        if self.precision == "fp32":
+        if self.precision in ("auto", "fp32"):
             logits: torch.Tensor = self.network(x)
             return logits
         with torch.autocast(torch.device(self.device).type, AMP_DTYPES[self.precision]):
@@ -72,14 +73,19 @@ def make_trainer(task: dict[str, Any], batches: list[dict[str, torch.Tensor]]) -
         optimizer = torch.optim.SGD(peer.parameters(), lr=0.01, momentum=0.99, nesterov=True)
         return SupervisedTrainer(network=peer, optimizer=optimizer, loss_function=DiceBCELoss(), **common)
     network = MetaKDUNet(channels=widths(task)).to(task["device"])
+    precision = task["precision"]
+    if precision == "auto":  # as train.json has it
+        precision = choose_precision("auto", torch.device(task["device"]))
+        if task["device"] == "cpu":
+            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # not in PyTorch's types
     return MetaKDTrainer(
         network=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.99, nesterov=True),
         loss_function=DiceBCELoss(),
         importance=ImportanceWeights().to(task["device"]),
         prepare_batch=PrepareBatchExtraInput("available"),
-        amp=task["precision"] != "fp32",
-        amp_dtype="bf16" if task["precision"] == "fp32" else task["precision"],
+        amp=precision != "fp32",
+        amp_dtype="bf16" if precision == "fp32" else precision,
         **common,
     )
 

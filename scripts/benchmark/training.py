@@ -8,7 +8,7 @@ its peak memory is its own: resident on a CPU, allocated on a GPU.
 Then the bundle's train.json runs on simulated cases in the cache, with different numbers of loader workers.
 
 Usage: training.py OUTPUT [--crop 160x160x80 128x128x128] [--batch-size 2 1] [--repeats 3] [--device cpu]
-           [--precision fp32] [--num-workers 0 1 2] [--loading-steps 3] [--json FILE]
+           [--precision auto] [--num-workers 0 1 2] [--loading-steps 3] [--json FILE]
 Writes training.json, training.png and the simulated cases to OUTPUT, and prints the tables.
 """
 
@@ -43,7 +43,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch-size", nargs="+", type=int, default=[2, 1], help="one for each crop, or one for all")
     parser.add_argument("--repeats", type=int, default=3, help="steps timed, after one of half the size")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16", "fp16"],
+        default="auto",
+        help="auto: ours as train.json trains it on the device, the peers in fp32",
+    )
     parser.add_argument("--channels", nargs="+", type=int, help="widths of ours and DynUNet; default the bundle's")
     parser.add_argument("--networks", nargs="*", choices=list(LABELS), default=list(LABELS), help="may be empty")
     parser.add_argument(

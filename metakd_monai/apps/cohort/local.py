@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import zip_longest
 
@@ -15,11 +16,18 @@ from metakd_monai.processes.workers import Processes
 
 
 def do_serially(make: MakePredictor, cases: Sequence[Case], outputs: Outputs) -> Generator[Outcome, None, None]:
-    """Yield what became of each case, in order."""
+    """Yield what became of each case, in order; a case is written while the next one is segmented."""
     worker = Worker(make, outputs)
     worker.start()
-    for case, following in zip_longest(cases, cases[1:]):
-        yield worker.do(case, following)
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
+        written: Future[Outcome] | None = None
+        for case, following in zip_longest(cases, cases[1:]):
+            write = worker.begin(case, following)
+            if written is not None:
+                yield written.result()
+            written = writer.submit(write)
+        if written is not None:
+            yield written.result()
 
 
 def do_in_processes(

@@ -63,7 +63,11 @@ class Worker:
         return os.getpid()
 
     def do(self, case: Case, following: Case | None = None) -> Outcome:
-        """Segment a case and write its files; problems are reported, not raised.
+        """Segment a case and write its files; arguments as :meth:`begin`."""
+        return self.begin(case, following)()
+
+    def begin(self, case: Case, following: Case | None = None) -> Callable[[], Outcome]:
+        """Segment a case; return what writes its files. Problems are reported there, not raised.
 
         Args:
             case: what to segment.
@@ -71,10 +75,10 @@ class Worker:
         """
         self.following = following
         try:
-            return Outcome(case.case_id, predict_case(self.predictor, case, self.outputs, self.read))
+            write = predict_case(self.predictor, case, self.outputs, self.read)
         except Exception as error:  # whatever is wrong with one case, the others are done
-            reason = explain(error)
-            return Outcome(case.case_id, reason, failed=True, details=traceback.format_exc())
+            return partial(Outcome, case.case_id, explain(error), failed=True, details=traceback.format_exc())
+        return partial(conclude, case.case_id, write)
 
     def read(self, case: Case) -> dict[str, Any]:
         """Return what :meth:`Predictor.read` does, of a case read ahead or now; then begin to read the following one.
@@ -90,6 +94,14 @@ class Worker:
     def is_wanted(self, case: Case) -> bool:
         """Tell whether a case will be read at all: one that has a mask is left as it is, unless asked for."""
         return self.outputs.overwrite or not mask_path(self.outputs, case).exists()
+
+
+def conclude(case_id: str, write: Callable[[], str]) -> Outcome:
+    """Write the files of a case and tell what became of it; problems are reported, not raised."""
+    try:
+        return Outcome(case_id, write())
+    except Exception as error:  # such as a full disk
+        return Outcome(case_id, explain(error), failed=True, details=traceback.format_exc())
 
 
 def share(pool: WorkerPool[Any], cases: Sequence[Case], size: int, outputs: Outputs) -> Generator[Outcome, None, None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,24 +49,33 @@ class Segmented:
 
 def predict_case(
     predictor: Predictor, case: Case, outputs: Outputs, read: Callable[[Case], dict[str, Any]] | None = None
-) -> str:
-    """Segment one case and write its files, the report last; return a line that sums it up, and one for each warning.
+) -> Callable[[], str]:
+    """Segment one case; return what writes its files, which may be called in another thread.
 
-    ``read`` stands in for :meth:`Predictor.read`, so that a case may have been read ahead.
+    That writes the report last, and returns a line that sums it up, and one for each warning. ``read`` stands in for
+    :meth:`Predictor.read`, so that a case may have been read ahead.
     """
     settings = predictor.settings_for(case)
     mask, report_path = mask_path(outputs, case), outputs.directory / f"{case.case_id}.json"
     refuse_folders(*outputs.files(case.case_id))
     done = not outputs.overwrite and is_done(mask, report_path, settings)
     if done and all(path.exists() for path, asked in outputs.maps(case.case_id).items() if asked):
-        return f"done before with the same settings, left as it is ({report_path})"
+        return lambda: f"done before with the same settings, left as it is ({report_path})"
     found = segment_case(predictor, case, outputs, settings, read or predictor.read)
+    return partial(write_case, predictor, case, outputs, settings, found, done)
+
+
+def write_case(
+    predictor: Predictor, case: Case, outputs: Outputs, settings: Settings, found: Segmented, done: bool
+) -> str:
+    """Write the files of a case; see :func:`predict_case`. ``done`` says that a mask of these settings was there."""
+    start = time.perf_counter()
+    mask, report_path = mask_path(outputs, case), outputs.directory / f"{case.case_id}.json"
     report = make_report(predictor, case, found, settings)
     mark_unfinished(mask, report_path)
     for path, asked in outputs.maps(case.case_id).items():
         if not (asked or done):  # of an earlier mask; it would be taken for this one's
             remove(path)
-    start = time.perf_counter()
     title = f"{case.case_id}\n{title_of(report)}"
     write_outputs(outputs, case.case_id, found.item, found.logits, found.labels, title, found.entropy)
     report["seconds"]["write"] = time.perf_counter() - start
