@@ -71,11 +71,16 @@ class Volumes:
 
 def find_results(folder: Path) -> list[CaseResult]:
     """Return the cases of an output folder of ``metakd predict``, by name; raises UserError when there are none."""
-    found = [read_result(file) for file in sorted(folder.glob("*.json"))]
-    results = [result for result in found if result is not None]
+    results = list_results(folder)
     if not results:
         raise UserError(f"{folder}: no case found; expected CASE.json and CASE.nii.gz, as metakd predict writes them")
     return results
+
+
+def list_results(folder: Path) -> list[CaseResult]:
+    """Return the cases of a folder, by name; none where there are none."""
+    found = [read_result(file) for file in sorted(folder.glob("*.json"))]
+    return [result for result in found if result is not None]
 
 
 def read_result(file: Path) -> CaseResult | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Section:
 
     title: str
     text: str = ""
+    command: str = ""
     picture: str | None = None
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
@@ -95,14 +97,26 @@ def score_sections(path: Path) -> list[Section]:
     by_subset = collect_dice(path, lines, "subset")
     scored = {case: dice for case, dice in by_case.items() if Region.WT.value in dice}
     worst = sorted(scored.items(), key=lambda item: mean(item[1][Region.WT.value]))[:WORST]
-    text = "The mean Dice of each case over its subsets, before post-processing, sorted by the whole tumour."
     subsets = sorted(by_subset.items(), key=lambda item: order_of(item[0]))
+    text = "Over cases, before post-processing."
     return [
-        Section("The cases that went worst", text, None, ("Case", *REGION_NAMES), show_rows(worst)),
-        Section(
-            "Mean Dice", "Over cases, before post-processing.", None, ("Subset", *REGION_NAMES), show_rows(subsets)
-        ),
+        worst_section(path.parent, worst),
+        Section("Mean Dice", text, columns=("Subset", *REGION_NAMES), rows=show_rows(subsets)),
     ]
+
+
+def worst_section(folder: Path, worst: Sequence[tuple[str, Mapping[str, Sequence[float]]]]) -> Section:
+    """Return the table of the worst cases, and how to make their pages where some are not there."""
+    text = "The mean Dice of each case over its subsets, before post-processing, sorted by the whole tumour."
+    command = ""
+    if not all((folder / f"{case}.html").is_file() for case, _ in worst):
+        text += (
+            " A name links to the page of the case, with its viewer, where this folder has one. This command, run"
+            " beside the folder, adds the page and the link. Give it the --weights that were scored, unless they are"
+            " the bundle's, and --modalities for a subset."
+        )
+        command = f"metakd predict CASE_DIR --output {shlex.quote(folder.resolve().name)} --report"
+    return Section("The cases that went worst", text, command, None, ("Case", *REGION_NAMES), show_rows(worst))
 
 
 def collect_dice(path: Path, lines: Iterable[Mapping[str, str]], key: str) -> dict[str, dict[str, list[float]]]:
