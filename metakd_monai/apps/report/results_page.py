@@ -1,4 +1,4 @@
-"""The page of a benchmark, a study or a training: its pictures, its tables, and the cases that went worst."""
+"""The page of a benchmark, a study or a training: pictures, tables, and the worst cases."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Section:
 
 
 def find_scores(folder: Path) -> Path | None:
-    """Return the scores that ``metakd benchmark`` or ``metakd study`` wrote there; None where there are none."""
+    """Return the file of scores that ``metakd benchmark`` or ``metakd study`` wrote; None if there is none."""
     return next((path for path in (folder / "scores.csv", folder / "rows.csv") if path.is_file()), None)
 
 
@@ -62,7 +62,7 @@ def write_results_page(folder: Path) -> Path:
 
 
 def picture_sections(folder: Path) -> list[Section]:
-    """Return the pictures that are there."""
+    """Return a section for each existing picture."""
     found = {title: picture_file(folder / name) for name, title in PICTURES.items()}
     return [Section(title, picture=picture) for title, picture in found.items() if picture]
 
@@ -106,7 +106,7 @@ def score_sections(path: Path) -> list[Section]:
 
 
 def worst_section(folder: Path, worst: Sequence[tuple[str, Mapping[str, Sequence[float]]]]) -> Section:
-    """Return the table of the worst cases, and how to make their pages where some are not there."""
+    """Return the table of the worst cases, and how to make their pages if some are missing."""
     text = "The mean Dice of each case over its subsets, before post-processing, sorted by the whole tumour."
     command = ""
     if not all((folder / f"{case}.html").is_file() for case, _ in worst):
@@ -116,11 +116,11 @@ def worst_section(folder: Path, worst: Sequence[tuple[str, Mapping[str, Sequence
             " the bundle's, and --modalities for a subset."
         )
         command = f"metakd predict CASE_DIR --output {shlex.quote(folder.resolve().name)} --report"
-    return Section("The cases that went worst", text, command, None, ("Case", *REGION_NAMES), show_rows(worst))
+    return Section("The worst cases", text, command, None, ("Case", *REGION_NAMES), show_rows(worst))
 
 
 def collect_dice(path: Path, lines: Iterable[Mapping[str, str]], key: str) -> dict[str, dict[str, list[float]]]:
-    """Return the Dice by a column's value and by region; of a benchmark those before post-processing."""
+    """Return the Dice by a column's value and by region; for a benchmark, before post-processing."""
     found: dict[str, dict[str, list[float]]] = {}
     rule = None
     for line in lines:
@@ -135,7 +135,7 @@ def collect_dice(path: Path, lines: Iterable[Mapping[str, str]], key: str) -> di
 
 
 def order_of(subset: str) -> tuple[int, list[int]]:
-    """Return where a subset stands: the smallest first, then in the order of the sequences."""
+    """Return the sort key of a subset: by size, then in the order of the sequences."""
     names = subset.split("+")
     return len(names), [MODALITY_NAMES.index(name) if name in MODALITY_NAMES else -1 for name in names]
 
@@ -146,7 +146,7 @@ def show_rows(found: Iterable[tuple[str, Mapping[str, Sequence[float]]]]) -> lis
 
 
 def link_cases(folder: Path, cases: Iterable[str]) -> dict[str, str]:
-    """Return the page of each case that has one there, else its picture."""
+    """Return the page of each case in the folder, else its picture."""
     there = {path.name for path in folder.iterdir()}
     found = {case: [name for name in (f"{case}.html", f"{case}.png") if name in there] for case in cases}
     return {case: quote(names[0]) for case, names in found.items() if names}
