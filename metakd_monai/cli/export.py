@@ -25,7 +25,8 @@ FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tenso
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the bundle whose configuration goes into TorchScript; default: the current folder if it is one, else the installed bundle.",
+    help="Folder of the bundle whose configuration goes into TorchScript; default: the current folder if it is a"
+    " bundle, else the installed one.",
 )
 def export(format: str, weights: Path | None, output: Path | None, bundle: Path | None) -> None:
     """Export a trained network to a format that runs without this package.
