@@ -33,7 +33,7 @@ say "3/4 Two minutes of MetaKD training, from the shipped weights on (demo/train
 bundle=$(metakd bundle --path)
 python -m monai.bundle run training --config_file "$bundle/configs/train.json" \
     --dataset_dir demo/cohort --output_dir demo/training --resume False \
-    --init_weights "$bundle/models/model.pt" --learning_rate 0.0001 --max_iterations 60 --meta_interval 10 \
+    --init_weights "$bundle/models/model.pt" --learning_rate 0.00001 --max_iterations 60 --meta_interval 10 \
     --batch_size 1 --roi_size "[96,96,96]" --meta_cases 1 --validation_fraction 0 --num_workers 0 --device cpu
 metakd report demo/training # its curves
 
@@ -44,7 +44,7 @@ cat <<END
 
 demo/report/index.html      the case with all and with fewer sequences
 demo/training/index.html    curves of the training
-demo/retrained/index.html   the case with the weights just trained: usable, and no better than those shipped.
-                            Two minutes on two simulated cases show how a training runs; they teach nothing new.
+demo/retrained/index.html   the case with the weights just trained: they work, and are no better than those shipped.
+                            Two minutes on two simulated cases only show how a training runs.
 END
 if [ -n "$case_dir" ]; then echo "demo/your_case/index.html   your case"; fi
