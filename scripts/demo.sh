@@ -44,7 +44,7 @@ cat <<END
 
 demo/report/index.html      the case with all and with fewer sequences
 demo/training/index.html    curves of the training
-demo/retrained/index.html   the case with the weights just trained: they work, and are no better than those shipped.
+demo/retrained/index.html   the case with the new weights, which work but are no better than those shipped.
                             Two minutes on two simulated cases only show how a training runs.
 END
 if [ -n "$case_dir" ]; then echo "demo/your_case/index.html   your case"; fi
