@@ -6,7 +6,9 @@ import signal
 def start() -> None:
     """Run the command line as a program."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while what tells it in one line is imported
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # no traceback while the code that reports errors in one line is being imported
     from metakd_monai.processes.endings import one_line_endings
 
     with one_line_endings():

@@ -1,4 +1,4 @@
-"""What goes wrong, in one line."""
+"""Errors, in one line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LONGEST_LINE = 500  # letters of a message
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used; the message is one line that says where, what and what was expected."""
+    """Unusable input of the user's; the message is one line: where, what was found, what was expected."""
 
 
 def find_user_error(error: BaseException | None) -> UserError | None:
-    """Return the UserError that an exception was raised from, if any; a chain that bites its tail is followed once."""
+    """Return the UserError that an exception was raised from, if any; a circular chain is followed once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, UserError):
@@ -30,17 +30,17 @@ def find_user_error(error: BaseException | None) -> UserError | None:
 
 
 def in_one_line(reason: object, longest: int = 200) -> str:
-    """Return an error's words, as far as ``longest`` characters, in one line: for the message of a UserError."""
+    """Return an error's message in one line of at most ``longest`` characters, for use in a UserError."""
     return " ".join(str(reason).split())[:longest]
 
 
 def shorten(line: str, longest: int = LONGEST_LINE) -> str:
-    """Return a line without its middle where it is longer: what was given may be of any length."""
+    """Return a line, shortened in the middle if it is too long: input may have any length."""
     return line if len(line) <= longest else f"{line[: longest // 2]} [...] {line[-longest // 2 :]}"
 
 
 def find_cause(error: BaseException) -> BaseException:
-    """Return what an exception was raised from in the first place: MONAI's Compose wraps what a transform raises."""
+    """Return the first cause of an exception: MONAI's Compose wraps what a transform raises."""
     seen: set[int] = set()
     while error.__cause__ is not None and id(error) not in seen:
         seen.add(id(error))
@@ -49,7 +49,7 @@ def find_cause(error: BaseException) -> BaseException:
 
 
 def explain(error: BaseException) -> str:
-    """Return what went wrong in one line: the UserError that it was raised from, or else the first cause."""
+    """Return in one line what went wrong: the UserError in the chain of causes, else the first cause."""
     known = find_user_error(error)
     if known is not None:
         return str(known)

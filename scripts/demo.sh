@@ -1,55 +1,51 @@
 #!/usr/bin/env bash
-# The whole way on simulated data: cohort, training, masks with and without T1ce, pictures, a Dice table.
-# Usage: scripts/demo.sh [--fresh] [CASE_DIR]
-#   CASE_DIR   also segment this real case with the weights just trained
-#   --fresh    forget the training of an earlier run
+# In five minutes: a real case segmented with all and with fewer sequences, its report, and a short training.
+# Usage: scripts/demo.sh [CASE_DIR]        CASE_DIR: also segment this case
 set -euo pipefail
 start_dir=$PWD
 root=$(cd "$(dirname "$0")/.." && pwd)
-case_dir="" fresh=""
+case_dir=""
 for argument in "$@"; do
     case "$argument" in
-        --fresh) fresh=yes ;;
-        -*) echo "demo: unknown option $argument; expected --fresh or a case folder" >&2; exit 2 ;;
+        -*) echo "demo: unknown option $argument; expected a case folder or nothing" >&2; exit 2 ;;
         *) case_dir=$(cd "$start_dir" && realpath "$argument") ;;
     esac
 done
 if [ -n "$case_dir" ] && [ ! -d "$case_dir" ]; then echo "demo: $case_dir: no such folder" >&2; exit 2; fi
 cd "$root"
 scripts/setup.sh
-[ -z "$fresh" ] || rm -rf demo
 export PATH="$root/.venv/bin:$PATH" PYTHONWARNINGS=ignore
 
 say() { printf '\n== %s\n' "$*"; }
 
-say "1/4 Simulated cohort (demo/cohort) and a held-out case (demo/heldout)"
-[ -d demo/cohort ] || metakd simulate demo/cohort --cases 16 --seed 0 --shape 48,60,48 --spacing 3
-[ -d demo/heldout ] || metakd simulate demo/heldout --cases 1 --seed 1000 --shape 48,60,48 --spacing 3
-
-say "2/4 Training the bundle (demo/training; about 6 minutes on two cores; a finished run is kept, see --fresh)"
-metakd train \
-    --dataset_dir demo/cohort --output_dir demo/training \
-    --max_iterations 400 --meta_interval 10 --val_interval 200 --checkpoint_interval 50 \
-    --roi_size "[40,48,40]" --network_def#channels "[8,16,32,64]" \
-    --learning_rate 0.05 --optimizer#momentum 0.9 \
-    --meta_cases 3 --validation_fraction 0.1 --num_workers 0 --device cpu
-cp demo/training/model.pt demo/model.pt
-
-say "3/4 Segmenting the held-out case with all sequences, without T1ce, with T1 only"
-predict() { metakd predict --weights demo/model.pt --device cpu --overwrite "$@"; }
-predict demo/heldout --output demo/results/all
-predict demo/heldout --output demo/results/without_t1ce --modalities flair,t1,t2
-predict demo/heldout --output demo/results/t1_only --modalities t1
-
-say "4/4 Dice of the held-out case"
-python scripts/reproduce/dice_table.py demo/heldout demo/results/all demo/results/without_t1ce demo/results/t1_only
-echo
-echo "masks, pictures (.png) and reports (.json): demo/results/{all,without_t1ce,t1_only}"
-echo "weights: demo/model.pt   logs: demo/training/*.csv, and tensorboard --logdir demo/training/tensorboard"
-
+say "1/4 A real case with the shipped weights: all sequences, without T1ce, FLAIR alone"
+metakd demo --output demo/report
 if [ -n "$case_dir" ]; then
     say "Your case: $case_dir"
-    echo "These are demonstration weights, trained for minutes on a toy simulation: the mask shows that the"
-    echo "tool runs on your files and grid, not where the tumour is."
-    predict "$case_dir" --output demo/results/your_case
+    metakd predict "$case_dir" --output demo/your_case --overwrite --report
 fi
+
+say "2/4 Three simulated cases to train on (demo/cohort)"
+last=demo/cohort/Simulated_002/Simulated_002_seg.nii.gz # written last
+[ -f "$last" ] || metakd simulate demo/cohort --cases 3 --realistic --spacing 1 --overwrite
+
+say "3/4 Two minutes of MetaKD training, from the shipped weights on (demo/training)"
+bundle=$(metakd bundle --path)
+python -m monai.bundle run training --config_file "$bundle/configs/train.json" \
+    --dataset_dir demo/cohort --output_dir demo/training --resume False \
+    --init_weights "$bundle/models/model.pt" "--initial_network#window" whole \
+    --learning_rate 0.00001 --max_iterations 60 --meta_interval 10 --batch_size 1 --roi_size "[96,96,96]" \
+    --meta_cases 1 --validation_fraction 0 --num_workers 0 --device cpu
+metakd report demo/training # its curves
+
+say "4/4 The real case again, with the weights just trained"
+metakd predict demo/report/case --weights demo/training/model.pt --output demo/retrained --overwrite --report
+
+cat <<END
+
+demo/report/index.html      the case with all and with fewer sequences
+demo/training/index.html    curves of the training
+demo/retrained/index.html   the case with the new weights, which work but are no better than those shipped.
+                            Two minutes on two simulated cases only show how a training runs.
+END
+if [ -n "$case_dir" ]; then echo "demo/your_case/index.html   your case"; fi

@@ -1,12 +1,15 @@
 """The case that comes with the package, metakd demo and metakd doctor."""
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 import urllib.request
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from report_cases import make_result
 from test_predict import run
 
@@ -14,6 +17,8 @@ from metakd_monai import __version__
 from metakd_monai.apps.report.demo_case import FOLDER, SHAPE, fold, unfold, write_demo_case
 from metakd_monai.data.nifti import read_sequences
 from metakd_monai.vocabulary import Modality
+
+SCRIPT = REPOSITORY / "scripts" / "demo.sh"
 
 
 def test_the_demo_case_is_small_whole_and_carries_its_licence(tmp_path):
@@ -48,6 +53,44 @@ def test_the_demo_segments_three_times_and_reports(tmp_path):
     assert all(values[2] > 0.9 for values in dice.values())
     assert dice["all_four_sequences"][0] > 0.7 > dice["without_T1ce"][0]
     assert (tmp_path / "out" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("argument", ["--quick", "no_such_case"])
+def test_the_demo_script_refuses_what_it_cannot_use_before_it_sets_up_anything(argument, tmp_path):
+    done = subprocess.run([SCRIPT, argument], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(rf"demo: .*{argument}.*\n", done.stderr)
+
+
+@pytest.mark.slow
+def test_the_demo_script_segments_trains_and_segments_again(tmp_path):
+    """As it stands, but for the set-up and the length of the training; the tools are those of this checkout."""
+    python = shlex.quote(sys.executable)
+    text = SCRIPT.read_text(encoding="utf-8")
+    assert "--max_iterations 60 " in text
+    programs = {
+        "scripts/demo.sh": text.replace("--max_iterations 60 ", "--max_iterations 2 "),
+        "scripts/setup.sh": "#!/bin/sh\n",
+        ".venv/bin/metakd": f'#!/bin/sh\nexec {python} -m metakd_monai "$@"\n',
+        ".venv/bin/python": f'#!/bin/sh\nexec {python} "$@"\n',
+    }
+    for name, content in programs.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        path.chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    demo = tmp_path / "demo"
+    command = [tmp_path / "scripts" / "demo.sh", demo / "report" / "case"]
+    (demo / "report" / "case").mkdir(parents=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for page in ("report", "your_case", "training", "retrained"):
+        assert (demo / page / "index.html").is_file()
+        assert f"demo/{page}/index.html" in done.stdout
+    assert len((demo / "training" / "training.csv").read_text().splitlines()) == 3
+    assert (demo / "training" / "model.pt").is_file()
 
 
 def test_doctor_says_what_an_issue_needs():

@@ -137,5 +137,12 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
     notebook = nbformat.read(REPOSITORY / "docs" / "tutorial.ipynb", as_version=4)
     assert all(not cell.get("outputs") for cell in notebook.cells)
     NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [
+        output["data"].get("text/html", "")
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "data" in output
+    ]
+    assert sum("<iframe srcdoc=" in text for text in shown) == 1  # the viewer
     assert (tmp_path / "tutorial" / "table" / "heatmap.png").is_file()
     assert (tmp_path / "tutorial" / "run" / "model.pt").is_file()

@@ -284,21 +284,23 @@ def test_only_pages_are_served_and_only_to_this_machine(out):
         server.shutdown()
 
 
-def test_a_benchmark_has_its_pictures_and_its_worst_cases_first(tmp_path):
+def test_a_benchmark_has_its_pictures_and_its_worst_cases_first(tmp_path, cohort):
     lines = ["case,subset,region,postprocessing,metric,value"]
     for case, dice in (("good", 0.9), ("<b>bad", 0.2), ("fair", 0.5)):
         lines += [f"{case},{subset},WT,none,Dice,{dice}" for subset in ("flair", "flair+t1ce")]
         lines += [f"{case},flair,WT,other,Dice,0", f"{case},flair,WT,none,Hausdorff95,7"]
     (tmp_path / "scores.csv").write_text("\n".join([*lines, ""]))
     (tmp_path / "heatmap.png").write_bytes(b"\x89PNG")
-    (tmp_path / "good.html").touch()
+    make_result(cohort / "Simulated_000", tmp_path, "good")
     result = run("report", tmp_path)
     assert result.exit_code == 0, result.output
+    assert len(Reader(tmp_path / "good.html").of("canvas")) == 1
     page = Reader(tmp_path / "index.html")
     cells = [cell["data-value"] for cell in page.of("td")]
     assert cells[::4] == ["<b>bad", "fair", "good", "flair", "flair+t1ce"]
     assert cells[3::4] == ["0.200", "0.500", "0.900", "0.533", "0.533"]
     assert [link["href"] for link in page.of("a")] == ["good.html"]
+    assert f"metakd predict CASE_DIR --output {tmp_path.name} --report" in page.text  # for those without a page
     assert [image["alt"] for image in page.of("img")] == ["Mean Dice of each subset"]
 
 

@@ -1,5 +1,6 @@
 """The pages in a real browser without a screen: what a user sees, clicks and hears. Needs Playwright and Chromium."""
 
+import html
 import io
 import os
 import shutil
@@ -18,9 +19,9 @@ SOFTWARE = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enab
 HOSTILE = "<img src=x onerror=alert(1)>'\"&"
 READY = "html[data-ready]"
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the pages are tried with Playwright, which is not here")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install -e '.[dev]': playwright")
 if CHROMIUM is None:
-    pytest.skip("the pages are tried in Chromium, which is not here", allow_module_level=True)
+    pytest.skip("needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +70,10 @@ def case(tab, out):
     return tab
 
 
-def look(tab):
-    """Return the canvas as ``(rows, columns, 3)``, 0 to 255."""
+def look(tab, canvas=None):
+    """Return the canvas of a page, or of a frame in it, as ``(rows, columns, 3)``, 0 to 255."""
     tab.wait_for_timeout(300)  # two frames of software rendering
-    picture = Image.open(io.BytesIO(tab.locator("#canvas").screenshot(timeout=90_000)))
+    picture = Image.open(io.BytesIO((canvas or tab.locator("#canvas")).screenshot(timeout=90_000)))
     return np.asarray(picture.convert("RGB"), dtype=int)
 
 
@@ -94,6 +95,16 @@ def test_the_images_and_the_mask_are_there(case, heard):
     assert coloured(picture) > 300
     assert case.locator("#status").count() == 0
     assert "(ET)" in (place := case.locator("#place").inner_text()) or "TC" in place  # within the tumour
+    assert heard == []
+
+
+def test_a_notebook_shows_the_page_in_a_frame(tab, out, heard):
+    """As the tutorial does; a frame of this kind has no address of its own."""
+    page = html.escape((out / "A.html").read_text(encoding="utf-8"))
+    tab.set_content(f'<div><iframe srcdoc="{page}" width="100%" height="450"></iframe></div>')
+    frame = tab.frame_locator("iframe")
+    frame.locator(READY).wait_for(state="attached", timeout=90_000)
+    assert coloured(look(tab, frame.locator("#canvas"))) > 300
     assert heard == []
 
 

@@ -1,1 +1,1 @@
-"""The bundles: where they lie, how their cases are split, what their configurations call."""
+"""The bundles: where they are, how their cases are split, and what their configurations call."""

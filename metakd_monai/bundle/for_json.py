@@ -1,4 +1,4 @@
-"""The names that bundle JSON calls; they stay."""
+"""The names that bundle JSON calls. Do not rename them: configurations of users call them too."""
 
 from metakd_monai.bundle.options import make_lr_scheduler, pick, set_up_randomness, switch
 from metakd_monai.bundle.parallel import join_processes, leave_processes

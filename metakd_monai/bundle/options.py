@@ -1,4 +1,4 @@
-"""Options of a configuration: one of several parts, on or off, a schedule, seeds."""
+"""Options of a configuration: a choice of parts, switches, the learning-rate schedule, seeds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pick(choices: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def switch(value: bool | str, name: str = "option") -> bool:
-    """Read an option that is on or off; a command line's ``true`` and ``False`` alike.
+    """Read an option that is on or off, also as the text ``true`` or ``False`` from a command line.
 
     Raises:
         UserError: for anything else.
@@ -40,11 +40,11 @@ def switch(value: bool | str, name: str = "option") -> bool:
 
 
 def make_lr_scheduler(optimizer: Optimizer, iterations: int, law: str = "cosine") -> LRScheduler:
-    """Return what takes a learning rate down to 0.
+    """Return a scheduler that takes a learning rate down to 0.
 
     Args:
         optimizer: whose rate it is.
-        iterations: after which it is 0.
+        iterations: number of iterations after which it is 0.
         law: ``"cosine"`` (the paper's) or ``"polynomial"`` (the official code's).
 
     Raises:
@@ -64,14 +64,14 @@ def set_up_randomness(seed: int, deterministic: bool = False) -> None:
 
     Args:
         seed: of the run.
-        deterministic: only algorithms that give the same bits each time (an operation that has none raises an error);
-            else cuDNN tries several for each shape and takes the fastest.
+        deterministic: use only algorithms that give the same bits each time (an operation without one raises an
+            error); else cuDNN tries several for each shape and takes the fastest.
     """
     import torch
     from monai.utils import set_determinism
 
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it, before its first use
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs this for it, before its first use
     set_determinism(seed=seed, use_deterministic_algorithms=deterministic)
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic

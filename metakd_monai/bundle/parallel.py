@@ -8,8 +8,8 @@ import os
 def join_processes(backend: str) -> None:
     """Start torch.distributed in a worker of torchrun.
 
-    torchrun's store outlives its workers, and after a restart one may read there where a dead one had listened
-    (pytorch/pytorch#135712). On one machine each attempt therefore has its own corner of the store. Several machines
+    torchrun's store outlives its workers. After a restart, a worker may read the address of a dead one from it
+    (pytorch/pytorch#135712). On one machine each attempt therefore has its own prefix in the store. Several machines
     may count attempts differently; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 has to be set for torchrun.
 
     Args:
@@ -25,10 +25,10 @@ def join_processes(backend: str) -> None:
 
 
 def leave_processes() -> None:
-    """End what :func:`join_processes` began, when all processes have come here; without it, do nothing.
+    """Wait for all processes, then end the process group of :func:`join_processes`; without one, do nothing.
 
-    A thread of gloo may still hold tensors of the last collective, and a process that ends before the thread has let
-    go of them aborts now and then (pytorch/pytorch#179291). Waiting for the others gives it the time, and none leaves
+    A thread of gloo may still hold tensors of the last collective. A process that ends before the thread releases them
+    sometimes aborts (pytorch/pytorch#179291). Waiting for the others gives the thread time, and no process leaves
     while the first one writes.
     """
     from torch import distributed as dist

@@ -1,4 +1,4 @@
-"""Where the bundles lie, those that come with this package and the one that MONAI runs, and copies of them."""
+"""Where bundles are: those of this package, and the one that MONAI runs; and how they are copied."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILES = (
     "docs/*",
     "models/model.pt",
     "models/expected.json",
-)  # of a bundle; no data, no results
+)  # parts of a bundle, without data and results
 PACKAGE = Path(metakd_monai.__file__).resolve().parent
 PLACES = (PACKAGE / "bundles", PACKAGE.parent / "bundles")  # in an installed package, in a source checkout
 
@@ -40,7 +40,7 @@ def shipped_bundle(name: str = SEGMENTATION_BUNDLE) -> Path:
     """Return the folder of a bundle that is installed with this package.
 
     Raises:
-        UserError: for a name that is none of theirs.
+        UserError: for an unknown name.
     """
     known = shipped_bundles()
     if name not in known:
@@ -52,11 +52,11 @@ def bundle_root(name: str = SEGMENTATION_BUNDLE) -> str:
     """Find the bundle's folder from wherever its configuration is run.
 
     MONAI 1.6 tells a configuration neither its own path nor its folder: ConfigParser forgets the files that it has
-    read, and ``run`` alone puts the bundle's folder into Python's search path, when ``initialize`` is over; ckpt_export
-    and the other commands do not. So the command line is read here, and nowhere else. In this order: the folder of its
-    ``--config_file``, a bundle in Python's search path (MONAI Deploy puts it there), the current folder when it is a
-    bundle, the bundle that comes with this package, the current folder. A bundle that calls itself as another one of
-    this package does is passed over.
+    read. Only ``run`` puts the bundle's folder into Python's search path, and only after ``initialize``; ckpt_export
+    and the other commands never do. So the command line is read here, and nowhere else. The first of these counts: the
+    folder of its ``--config_file``, a bundle in Python's search path (MONAI Deploy puts it there), the current folder
+    if it is a bundle, the bundle that comes with this package, the current folder. A bundle with the name of another
+    bundle of this package is skipped.
 
     Args:
         name: of the bundle that comes with this package.
@@ -89,10 +89,10 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
 
 
 def output_folder(root: str | Path, name: str) -> str:
-    """Return the folder that a bundle's configuration writes to where no ``output_dir`` is given.
+    """Return the folder that a bundle's configuration writes to by default, without ``output_dir``.
 
-    It is one of the bundle's own, as is MONAI's habit; but for a bundle that comes with this package, whose weights a
-    training would write over, ``metakd_NAME`` in the current folder.
+    As usual in MONAI, it is a folder of the bundle. For a bundle of this package it is ``metakd_NAME`` in the current
+    folder, because a training would overwrite the weights that come with the package.
 
     Args:
         root: the bundle's folder.
@@ -103,9 +103,9 @@ def output_folder(root: str | Path, name: str) -> str:
 
 
 def copy_bundle(target: Path, name: str = SEGMENTATION_BUNDLE, overwrite: bool = False) -> None:
-    """Write a bundle that comes with this package to a folder of one's own, whole or not at all.
+    """Copy a bundle of this package to a folder of the user's, whole or not at all.
 
-    Data, results and checkpoints that lie in the bundle of a source checkout are not copied.
+    Data, results and checkpoints in the bundle of a source checkout are not copied.
 
     Args:
         target: the new folder.

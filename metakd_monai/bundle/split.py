@@ -1,4 +1,4 @@
-"""Which cases of a folder or a datalist are for what."""
+"""Which cases of a folder or a datalist are for training, meta-validation and validation."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def split_cases(
 ) -> dict[str, list[dict[str, Any]]]:
     """Split labelled cases into training, meta-validation (Algorithm 1's D_v) and validation, all disjoint.
 
-    The split depends on the case names and the seed alone. Each part has at least one case, but for a validation that
-    is not wanted.
+    The split depends on the case names and the seed alone. Each part has at least one case, except validation
+    if its fraction is 0.
 
     Args:
         dataset_dir: a folder of case folders, see :func:`~metakd_monai.data.files.find_cases`.
@@ -78,12 +78,12 @@ def split_cases(
 
 
 class Split(Mapping[str, list[dict[str, Any]]]):
-    """What :func:`split_cases` returns, made when it is first asked for.
+    """What :func:`split_cases` returns, computed on first use.
 
-    MONAI Label, called by 3D Slicer, evaluates all of a configuration, and has put lists of its own in its place.
+    MONAI Label, called by 3D Slicer, evaluates the whole configuration, although it brings its own lists of cases.
 
     Args:
-        skip_damaged: see :func:`split_cases`; as a command line writes it, too.
+        skip_damaged: see :func:`split_cases`; also as text from a command line.
         arguments: the others of :func:`split_cases`.
 
     Raises:
@@ -108,13 +108,13 @@ class Split(Mapping[str, list[dict[str, Any]]]):
         return len(self.parts)
 
 
-META = "for_meta_validation"  # of an item of a datalist: whether a split says that it is
+META = "for_meta_validation"  # key of an item of a datalist: whether it is for meta-validation
 
 
 def join_parts(split: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Return the cases to learn from as one datalist, marked as training or meta-validation.
 
-    MONAI Label puts a list of its own, without marks, in its place; see :func:`choose_part`.
+    MONAI Label replaces it by its own list, without marks; see :func:`choose_part`.
 
     Args:
         split: see :func:`split_cases`.
@@ -123,7 +123,7 @@ def join_parts(split: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[st
 
 
 def is_split(data: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether a datalist says of each case which part it is for."""
+    """Tell whether each case of a datalist is marked as training or meta-validation."""
     return all(META in item for item in data)
 
 
@@ -132,7 +132,7 @@ def choose_part(
 ) -> list[dict[str, Any]]:
     """Return the cases of a datalist that are for training, or for meta-validation.
 
-    Where the list does not say, meta-validation gets some of it, by the hash of each item.
+    In a list without marks, the hash of each item decides which items are for meta-validation.
 
     Args:
         data: a datalist.
@@ -163,7 +163,7 @@ def make_part(
     """Return a MONAI data set of one part of a datalist.
 
     Args:
-        data: see :func:`choose_part`, as for the next three.
+        data: see :func:`choose_part`, also for the next three.
         part: which.
         seed: of the choice.
         meta_cases: for meta-validation, see :func:`~metakd_monai.data.datalists.count_meta`.

@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def check_working_folder() -> None:
-    """Raise UserError in a working folder that was removed: what PyTorch loads ends the process there."""
+    """Raise UserError if the working folder was removed: importing PyTorch there ends the process."""
     try:
         os.getcwd()
     except OSError:

@@ -13,13 +13,17 @@ from metakd_monai.errors import UserError
 @click.command("adni-prepare")
 @click.argument("raw", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split and of SMOTE.")
-@click.option("--splits", type=click.Path(path_type=Path), help="JSON of PTIDs under training, validation and testing.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the split and of SMOTE.")
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    help="JSON file with lists of PTIDs named training, validation and testing.",
+)
 @click.option("--smote/--no-smote", default=True, show_default=True, help="Fill up rare classes of the training part.")
 @click.option(
     "--fitted",
     type=click.Path(path_type=Path),
-    help="fitted.joblib of another cohort: encode RAW as that one, all for testing, diagnosed or not.",
+    help="fitted.joblib of another cohort: encode RAW in the same way, all of it for testing, diagnosed or not.",
 )
 def adni_prepare(raw: Path, output: Path, seed: int, splits: Path | None, smote: bool, fitted: Path | None) -> None:
     """Turn the ADNI downloads in RAW into training, validation and test arrays.

@@ -16,12 +16,12 @@ from metakd_monai.processes.endings import Stopped, report_end
 OWN_PROCESS = "own process"  # the context's object when the command line is the program, not called by one
 
 
-# Commands that go on where they were when they are started again.
+# Commands that continue where they stopped when they are started again.
 RESUMED = ("prepare", "predict", "benchmark", "study", "train")
 
 
 class Commands(click.Group):
-    """A group that tells in one line what ends a command, and names the closest one."""
+    """A group that reports errors in one line, and suggests the closest command for an unknown name."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -38,7 +38,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one comes closest."""
+        """Find the command, or suggest the closest one."""
         close = get_close_matches(args[0], self.list_commands(ctx), n=1)
         if args[0] not in self.commands and close:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
@@ -80,10 +80,10 @@ def print_notes(cases: Iterable[Any]) -> None:
 
 
 class Sizes(click.ParamType):
-    """Three whole numbers, ``72,88,72``; or a word that stands for others.
+    """Three whole numbers, ``72,88,72``, or a word.
 
     Args:
-        word: such as ``whole``; None for none.
+        word: accepted instead of numbers, such as ``whole``; None for no such word.
     """
 
     name = "X,Y,Z"
@@ -123,7 +123,7 @@ SEED = click.IntRange(0, 2**32 - 1)  # what NumPy takes
 
 
 class Size(click.FloatRange):
-    """A number above 0, or from ``least`` on, that is finite, which FloatRange does not ask."""
+    """A finite number above 0, or of at least ``least``; click's FloatRange accepts infinity."""
 
     def __init__(self, least: float = 0.0) -> None:
         super().__init__(min=least, min_open=least == 0)
@@ -143,8 +143,8 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.ones(1, device=name).sum().item()  # one that only names shapes, such as meta, has no numbers
-    except Exception as error:  # whatever is wrong with a device; some raise ImportError or AssertionError
+        torch.ones(1, device=name).sum().item()  # the device meta has shapes but no numbers
+    except Exception as error:  # unusable devices raise all kinds, also ImportError and AssertionError
         reason = in_one_line(error)
         raise UserError(f"device: {name!r} cannot be used ({reason}); expected auto, cpu, cuda or mps") from None
     return name

@@ -100,7 +100,9 @@ def benchmark(ctx: click.Context, **options: Any) -> None:
     show_default=True,
     help="Tune on all 15 subsets, or on all sequences together.",
 )
-@click.option("--target", type=click.IntRange(0, 1), default=1, show_default=True, help="Label that small ET becomes.")
+@click.option(
+    "--target", type=click.IntRange(0, 1), default=1, show_default=True, help="Label that replaces a small ET."
+)
 @click.pass_context
 def tune_postprocessing(ctx: click.Context, **options: Any) -> None:
     """Find the small-ET threshold with the highest mean ET Dice, on the validation cases of a fold."""

@@ -26,7 +26,7 @@ from metakd_monai.vocabulary import Modality
     type=click.IntRange(1, len(Modality)),
     default=1,
     show_default=True,
-    help="Leave out cases with fewer sequences.",
+    help="Leave out cases with fewer sequences than this.",
 )
 @click.option("--skip-damaged", is_flag=True, help="Leave out unreadable cases instead of failing.")
 @names_option()

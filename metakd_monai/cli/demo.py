@@ -13,7 +13,7 @@ from metakd_monai.errors import UserError
 from metakd_monai.processes.startup import lean_imports
 from metakd_monai.vocabulary import REGION_NAMES, Modality, split_regions
 
-GIVEN = {  # by the case that the page shows
+GIVEN = {  # by the name of the case on the page
     "all_four_sequences": tuple(Modality),
     "without_T1ce": (Modality.FLAIR, Modality.T1, Modality.T2),
     "FLAIR_alone": (Modality.FLAIR,),
@@ -57,7 +57,7 @@ def demo(ctx: click.Context, output: Path, no_open: bool) -> None:
 
 
 def prepare(files: Mapping[Modality, Path], output: Path) -> tuple[Any, list[Any], Any]:
-    """Return how a predictor is made, the cases, and what is written of them."""
+    """Return a function that makes the predictor, the cases, and which outputs to write."""
     from functools import partial
 
     from metakd_monai.apps.predict.outputs import Outputs

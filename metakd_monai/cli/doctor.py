@@ -13,7 +13,7 @@ GIB = 2**30
 
 @click.command()
 def doctor() -> None:
-    """Print what one pastes into an issue: versions, devices, bf16, memory, extras, weights. No names, no paths."""
+    """Print what to paste into an issue: versions, devices, bf16, memory, extras, weights. No names, no paths."""
     for name, value in [*describe_software(), *describe_machine(), *describe_weights()]:
         click.echo(f"{name:<12} {value}")
 
@@ -48,7 +48,7 @@ def find_version(name: str) -> str:
 
 
 def list_requirements(extra: str) -> list[str]:
-    """Return the packages of an extra, apart from those of other extras that it names."""
+    """Return the packages of an extra, without those of the extras that it includes."""
     import re
     from importlib.metadata import requires
 
@@ -58,7 +58,7 @@ def list_requirements(extra: str) -> list[str]:
 
 
 def describe_machine() -> Iterator[tuple[str, str]]:
-    """Yield what the machine computes with, and its memory."""
+    """Yield the machine's processors, GPUs, precision and memory."""
     import os
 
     import torch
@@ -85,7 +85,7 @@ def describe_cuda() -> str:
 
 
 def describe_weights() -> Iterator[tuple[str, str]]:
-    """Yield which weights metakd predict takes, and what goes with them."""
+    """Yield the weights that metakd predict uses by default, and their companion files."""
     from metakd_monai.apps.predict.expectations import read_expectations
     from metakd_monai.data.files import checksum
     from metakd_monai.errors import UserError

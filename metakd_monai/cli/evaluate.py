@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from metakd_monai.apps.evaluate import Evaluation
 
-# Spelled out: the module that holds them needs SciPy, and help texts are to come at once.
+# Repeated here: the module that defines them imports SciPy, and --help has to be fast.
 CONVENTIONS = ("brats2020", "brats2023")
 HD95_KINDS = ("pooled", "directed", "surface")
 
@@ -61,7 +61,7 @@ def evaluate(
 
 
 def show_means(evaluation: Evaluation) -> None:
-    """Print the means of each region; HD95 penalised, and over the cases where it is a distance."""
+    """Print the means of each region; HD95 with penalties, and over the cases where it is a distance."""
     from metakd_monai.apps.evaluate import distance_means, summarise
     from metakd_monai.vocabulary import Region
 

@@ -9,7 +9,7 @@ import click
 
 from metakd_monai.cli.base import choice_option
 
-# Spelled out: the module that writes them needs PyTorch, and help texts are to come at once.
+# Repeated here: the module that writes them imports PyTorch, and --help has to be fast.
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tensorrt": ".ts"}
 
 
@@ -25,22 +25,23 @@ FORMATS = {"torchscript": ".ts", "onnx": ".onnx", "torch-export": ".pt2", "tenso
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the bundle whose configuration goes into TorchScript; default the one that is here.",
+    help="Folder of the bundle whose configuration goes into TorchScript; default: the current folder if it is a"
+    " bundle, else the installed one.",
 )
 def export(format: str, weights: Path | None, output: Path | None, bundle: Path | None) -> None:
     """Export a trained network to a format that runs without this package.
 
     metakd predict --weights accepts TorchScript and ONNX like model.pt. TorchScript and torch.export files are
-    programs: whoever loads one runs it.
+    programs: loading one runs its code.
     """
     from metakd_monai.bundle.root import bundle_root
     from metakd_monai.errors import UserError
     from metakd_monai.weights.exports.write_export import export_network
     from metakd_monai.weights.locate import find_weights
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # warns that torchvision is missing, which is unneeded
     source = find_weights(weights)
-    beside = Path(source.name) if weights is None else source  # nothing is written into an installed package
+    beside = Path(source.name) if weights is None else source  # never write into an installed package
     target = output or beside.with_suffix(FORMATS[format])
     if target.suffix != FORMATS[format]:
         meant = next((name for name, end in FORMATS.items() if end == target.suffix), None)

@@ -19,13 +19,13 @@ cohort_options = add_options(
     ),
     choice_option("--engine", ("local", "ray"), "local", "What runs the processes; ray needs metakd-monai[ray]."),
     click.option(
-        "--address", help="Of a running Ray cluster: auto, HOST:PORT; default a Ray of its own on this machine."
+        "--address", help="Address of a running Ray cluster: auto or HOST:PORT; default: start Ray on this machine."
     ),
 )
 
 
 def read_engine(options: Mapping[str, Any]) -> Engine:
-    """Return what does the cases; raises UserError when the options contradict each other or Ray is not installed."""
+    """Return the engine that runs the cases; raises UserError for contradictory options, or if Ray is not installed."""
     from metakd_monai.apps.cohort import Engine
 
     return Engine(options["engine"], options["jobs"], options["device"], options["address"])

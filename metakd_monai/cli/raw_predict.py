@@ -1,4 +1,4 @@
-"""What ``metakd predict --raw`` does before and after it segments: scans prepared, masks carried back onto them."""
+"""What ``metakd predict --raw`` adds: scans are prepared first, and masks are carried back onto them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def check_raw_options(options: Mapping[str, Any]) -> None:
 
 
 def prepare_input(source: Path | None, options: Mapping[str, Any]) -> tuple[list[Any], int]:
-    """Prepare raw scans into ``OUT/prepared``; return the examinations to segment, and how many cannot be prepared.
+    """Prepare raw scans in ``OUT/prepared``; return the examinations to segment, and how many could not be prepared.
 
-    What the preparation warns of stands among a case's notes, and so in its report.
+    Warnings of the preparation become notes of the case, and so appear in its report.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 

@@ -24,7 +24,7 @@ def report(ctx: click.Context, output: Path, jobs: int) -> None:
 
     Each page is one file that needs no network and no server. The images are read where metakd predict found them.
     Pages that are there from the same results stay as they are. Of a folder of metakd benchmark, study or train,
-    index.html shows the tables, the pictures and the worst cases.
+    index.html shows the tables, the pictures and the worst cases, with links to their pages if the folder has any.
     """
     ctx.exit(0 if report_folder(output, jobs) else 1)
 
@@ -35,16 +35,17 @@ def report_folder(folder: Path, jobs: int) -> bool:
     Raises:
         UserError: for a folder that is not there, or without results.
     """
-    from metakd_monai.apps.report.case_result import find_results
+    from metakd_monai.apps.report.case_result import find_results, list_results
     from metakd_monai.apps.report.results_page import has_results, write_results_page
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected one that metakd predict, benchmark, study or train wrote")
-    if has_results(folder):
-        click.echo(f"results in {write_results_page(folder)}")
-        return True
-
-    return make_report(find_results(folder), jobs)
+    if not has_results(folder):
+        return make_report(find_results(folder), jobs)
+    results = list_results(folder)
+    all_written = not results or make_report(results, jobs)
+    click.echo(f"results in {write_results_page(folder)}")  # in place of the list of cases
+    return all_written
 
 
 def make_report(results: Sequence[CaseResult], jobs: int) -> bool:
@@ -58,5 +59,5 @@ def make_report(results: Sequence[CaseResult], jobs: int) -> bool:
     for page in told:
         click.echo(f"{page.case_id}: {'no page' if page.failed else 'page without viewer'}: {page.problem}", err=True)
     failed = sum(page.failed for page in told)
-    click.echo(f"{len(results) - failed} of {len(results)} pages; {index} lists them")
+    click.echo(f"{len(results) - failed} of {len(results)} pages; open {index}")
     return not failed

@@ -21,7 +21,9 @@ from metakd_monai.errors import UserError
     "--realistic", is_flag=True, help="Cases realistic enough to train on; see docs/results/weights-history.md."
 )
 @click.option("--atlas", type=click.Path(path_type=Path), help="Realistic: folder with tissue maps of SRI24 or others.")
-@click.option("--real", type=click.Path(path_type=Path), help="Realistic: labelled cases whose brains are used too.")
+@click.option(
+    "--real", type=click.Path(path_type=Path), help="Realistic: a folder of labelled cases whose brains are used too."
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing case folders.")
 def simulate(realistic: bool, atlas: Path | None, real: Path | None, **arguments: Any) -> None:
     """Write a simulated cohort as BraTS-style case folders below OUTPUT.

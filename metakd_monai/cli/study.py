@@ -27,7 +27,7 @@ NOT_WITH_PLAN = ("trained_on", "compare", "uncertainty", "overwrite")
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="Weights (model.pt); default the bundle's. With PLAN: what every training begins with.",
+    help="Weights (model.pt); default the bundle's. With PLAN: the weights that every training starts from.",
 )
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="Result folder.")
 @click.option("--trained-on", multiple=True, metavar="NAME", help="A case seen in training. Repeatable.")
@@ -35,9 +35,9 @@ NOT_WITH_PLAN = ("trained_on", "compare", "uncertainty", "overwrite")
     "--compare",
     multiple=True,
     metavar="NAME=FILE",
-    help="Weights to compare with. Repeatable; files of one name are its seeds.",
+    help="Weights to compare with. Repeatable; files with the same NAME are its seeds.",
 )
-@click.option("--uncertainty", is_flag=True, help="Measure whether it is higher where the mask is wrong.")
+@click.option("--uncertainty", is_flag=True, help="Measure whether uncertainty is higher where the mask is wrong.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option(
     "--jobs",
@@ -79,7 +79,7 @@ def compare_methods(path: Path, options: dict[str, Any]) -> bool:
     """Carry out a plan; return whether everything is done.
 
     Raises:
-        UserError: for options that have no meaning with a plan, and what cannot be trained, before anything is.
+        UserError: for options that have no meaning with a plan, and for impossible trainings, before any starts.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 

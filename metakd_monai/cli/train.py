@@ -1,4 +1,4 @@
-"""``metakd train``: a bundle's training by MONAI, its keys checked, its end told in one line."""
+"""``metakd train``: a bundle's training by MONAI, with checked names and one-line errors."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def train(
 ) -> None:
     """Train a network, as python -m monai.bundle run does, with checked names and errors in one line.
 
-    Names are those of the configuration, --train#trainer#amp_dtype those inside others: --dataset_dir (of case
+    Names are those of the configuration, nested ones with #, as --train#trainer#amp_dtype: --dataset_dir (case
     folders with label maps), --output_dir, --max_iterations, --batch_size, --roi_size, --learning_rate, --device,
     --num_workers, --datalist, --resume and all others at the top of train.json; with --overlay experimental.json also
     switches for research and speed: --dropping_law, --warm_up, --lr_schedule, --compile, --cache_dir and others. Values
     are read as MONAI reads them. Configurations without a folder are the bundle's.
 
-    A run that was stopped goes on from OUTPUT_DIR/checkpoint.pt when it is started again. On several GPUs:
+    Start a stopped run again, and it continues from OUTPUT_DIR/checkpoint.pt. On several GPUs:
     torchrun --nproc_per_node 2 -m metakd_monai train --overlay multi_gpu_train.json ...
 
     A configuration is a program: run it only if you trust its source.
@@ -71,11 +71,11 @@ def train(
 
 
 def check_training(names: Sequence[str], overrides: dict[str, Any], run_id: str = "run") -> list[str]:
-    """Refuse a training that cannot be before it starts.
+    """Refuse an impossible training before it starts.
 
     Args:
         names: configurations, each changing the one before; those without a folder are the bundle's.
-        overrides: names and values; gets the bundle's folder where it is not said.
+        overrides: names and values; the bundle's folder is added if it is not among them.
         run_id: which expression is to run.
 
     Returns:
@@ -103,7 +103,7 @@ def check_training(names: Sequence[str], overrides: dict[str, Any], run_id: str 
 
 
 def train_method(names: Sequence[str], settings: dict[str, Any]) -> str | None:
-    """Train in a process of its own, for ``metakd study``; return why it failed, or None.
+    """Train in a separate process, for ``metakd study``; return why it failed, or None.
 
     Args:
         names: see :func:`check_training`.
@@ -113,7 +113,7 @@ def train_method(names: Sequence[str], settings: dict[str, Any]) -> str | None:
 
 
 def split_list(value: str) -> list[str]:
-    """Return the names in MONAI's way to write several files, or the one that there is."""
+    """Return several names as MONAI writes a list of files, or a single name as it is."""
     return [part.strip(" '\"") for part in value.strip("[]()").split(",") if part.strip(" '\"")]
 
 
@@ -133,7 +133,7 @@ def find_config(name: str) -> Path:
 def read_settings(words: Sequence[str]) -> dict[str, Any]:
     """Read ``--name value`` and ``--name=value``; values as python-fire, which is MONAI's command line, reads them.
 
-    Of a name that is given twice the last value counts.
+    If a name is given twice, the last value counts.
 
     Raises:
         UserError: for words that are neither, and a name without a value.
@@ -156,7 +156,7 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
 
 
 def find_switches(folder: Path) -> dict[str, str]:
-    """Return the names at the top of a folder's configurations, and which has each; experimental.json goes first."""
+    """Return each name at the top of a folder's configurations, and its file; experimental.json goes first."""
     found: dict[str, str] = {}
     for path in sorted(folder.glob("*.json"), key=lambda path: (path.name != "experimental.json", path.name)):
         content = read_json(path, "a configuration")
@@ -167,7 +167,7 @@ def find_switches(folder: Path) -> dict[str, str]:
 
 
 def check_settings(settings: Mapping[str, Any], config: Mapping[str, Any], switches: Mapping[str, str]) -> None:
-    """Refuse names that the configuration does not have; MONAI would add them unread.
+    """Refuse names that the configuration does not have; MONAI would accept and ignore them.
 
     A new argument of a component (``network_def#modality_specific_scales``) passes: the component refuses what it does
     not know.
@@ -198,7 +198,7 @@ def check_settings(settings: Mapping[str, Any], config: Mapping[str, Any], switc
 
 
 def check_numbers(settings: Mapping[str, Any]) -> None:
-    """Refuse numbers with which no training can be; expressions (``$...``, ``@...``) are not looked into.
+    """Refuse numbers that make training impossible; expressions (``$...``, ``@...``) are not evaluated.
 
     Raises:
         UserError: naming the setting.

@@ -15,8 +15,10 @@ from metakd_monai.errors import UserError
 
 @click.command()
 @click.argument("path", metavar="OUTPUT", type=click.Path(path_type=Path))
-@click.option("--serve", is_flag=True, help="Serve the pages to this machine alone, even where there is a display.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="To serve on; 0: any.")
+@click.option("--serve", is_flag=True, help="Serve the pages to this machine only, even if it has a display.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port to serve on; 0: any free one."
+)
 @click.pass_context
 def view(ctx: click.Context, path: Path, serve: bool, port: int) -> None:
     """Open the report of OUTPUT: what metakd report takes, or a case in it, as OUT/CASE or OUT/CASE.json.

@@ -1,4 +1,4 @@
-"""MONAI runs a configuration in this process; what fails is told in one line."""
+"""Run a configuration by MONAI in this process, and report a failure in one line."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]
         files: configurations, each changing the one before.
         run_id: which expression to run.
         overrides: names and values.
-        alone: nothing else runs in this process: threads that write logs are not to say what the line says.
+        alone: nothing else runs in this process, so threads that write logs can be silenced.
 
     Returns:
-        What went wrong, in one line; None where it came to its end.
+        What went wrong, in one line; None if it finished.
     """
     from monai.bundle import run
 
@@ -39,7 +39,7 @@ def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]
         for name in BUNDLE_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", "parsing config_file")  # it is said in --help
-    for name in ENGINE_LOGGERS:  # they write tracebacks of what is said here in a line
+    for name in ENGINE_LOGGERS:  # they write tracebacks of the error that is reported here in one line
         logging.getLogger(name).addFilter(lambda record: record.levelno < logging.ERROR)
     if alone and not os.environ.get(DEBUG):
         threading.excepthook = lambda arguments: None
@@ -53,9 +53,9 @@ def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]
 
 
 def tell_failure(error: BaseException, given: Mapping[str, Any]) -> str:
-    """Return in one line what went wrong under MONAI's wrappers, or in a process that loads cases.
+    """Return the cause of an error in one line, from within MONAI's wrappers or a data-loading process.
 
-    What was given stands behind a cause that no check of ours foresaw: it is the likeliest reason.
+    For a cause that no check foresaw, the given settings are added: they are the likeliest reason.
     """
     known = find_user_error(error)
     cause = known or find_cause(error)

@@ -23,17 +23,17 @@ FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # wh
 def read_text(
     path: str | Path, expected: str, encoding: str = "utf-8", errors: str = "strict", longest: int = LONGEST_TEXT
 ) -> str:
-    """Read text that somebody else may have written.
+    """Read untrusted text.
 
     Args:
         path: of the file.
         expected: what it should be, for messages.
         encoding: of the text.
-        errors: what is done with bytes that are no text, as for ``open``.
-        longest: bytes that it may have.
+        errors: how to treat bytes that are not text, as for ``open``.
+        longest: largest size in bytes.
 
     Raises:
-        UserError: when it is missing, no file of at most ``longest`` bytes, or no text.
+        UserError: when it is missing, not a file, larger than ``longest`` bytes, or not text.
     """
     try:
         if not Path(path).is_file():  # a pipe or a device would never end
@@ -58,7 +58,7 @@ def read_json(path: str | Path, expected: str) -> Any:
 
 
 def read_toml(path: str | Path, expected: str) -> Any:
-    """Read TOML that somebody else may have written, see :func:`read_text`; raises UserError also for what is none."""
+    """Read untrusted TOML, see :func:`read_text`; raises UserError also for invalid TOML."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -71,7 +71,7 @@ def read_toml(path: str | Path, expected: str) -> Any:
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Read what an earlier run wrote of a case: JSON with ``settings``; ``{}`` for anything else, or nothing."""
+    """Read an earlier run's record of a case, JSON with ``settings``; return ``{}`` for anything else or no file."""
     try:
         found = read_json(path, "a record of an earlier run")
     except UserError:
@@ -86,12 +86,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8, under a temporary name first; names of files that are no text are spelled out."""
+    """Write text in UTF-8, under a temporary name first; undecodable bytes of file names are escaped."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write what a function puts into a stream, as :func:`write_safely` does, from memory.
+    """Write what a function puts into a stream; it is collected in memory, then written by :func:`write_safely`.
 
     For writers in C++ (``torch.save``, ``torch.jit.save``), which end the process when the disk is full.
     """
@@ -124,10 +124,10 @@ def check_writable(folder: Path) -> None:
 def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file whole or not at all: to a temporary name beside it, then rename.
 
-    What killed processes left of the same file is removed.
+    Temporary files that killed processes left of the same file are removed.
 
     Raises:
-        UserError: when the place cannot be written to.
+        UserError: when it cannot be written.
     """
     temporary = temporary_of(path)
     try:
@@ -146,7 +146,7 @@ def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def why_unwritable(path: Path, error: Exception) -> str | None:
-    """Return why a file cannot be written; None when the error is no matter of its place."""
+    """Return why a file cannot be written; None if the error has nothing to do with its place."""
     if isinstance(error, OSError):
         return "a folder is there" if os.path.isdir(path) else in_one_line(error.strerror or error)
     if isinstance(error, RuntimeError):
@@ -156,6 +156,6 @@ def why_unwritable(path: Path, error: Exception) -> str | None:
 
 
 def mark_unfinished(mask: Path, report: Path) -> None:
-    """Say beside a mask that it is being written, so that a run killed at that can be resumed; its report is void."""
+    """Mark a mask as being written, so that a killed run can be resumed; until then its report is invalid."""
     write_safely(mark_of(mask), lambda temporary: temporary.touch())
     remove(report)

@@ -1,8 +1,7 @@
 """Which code made a result: a hash over the source files that decide it.
 
-The version tells users what changed; between two releases, or in a changed checkout, it stays the same. The parts are
-named here one by one, modules and sub-packages; ``tests/test_fingerprint.py`` walks the imports, so that none is
-forgotten.
+The version is too coarse for this: it stays the same between two releases and in a changed checkout. The modules and
+sub-packages are listed here; ``tests/test_fingerprint.py`` follows the imports, so that none is forgotten.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ RAW_CODE = (
     "metrics/region_scores",
     "vocabulary",
 )
-# What all of these import too, and what cannot change a result: how it runs, is told and is written.
+# What these import too and what cannot change a result: running, reporting and writing.
 BESIDE = ("__init__", "bundle", "data/fingerprint", "data/spreadsheets", "data/temporaries", "errors", "processes")
 
 
@@ -76,7 +75,7 @@ BESIDE = ("__init__", "bundle", "data/fingerprint", "data/spreadsheets", "data/t
 def code_fingerprint(parts: tuple[str, ...] = MASK_CODE) -> str:
     """Return the SHA-256 over the source files of some modules and sub-packages; it takes a few milliseconds.
 
-    Ends of lines count as one, whatever git made of them.
+    Line ends do not count, because git may convert them.
 
     Args:
         parts: their names.
@@ -89,7 +88,7 @@ def code_fingerprint(parts: tuple[str, ...] = MASK_CODE) -> str:
 
 
 def sources_of(parts: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the source files of modules and sub-packages, in an order of their own."""
+    """Yield the source files of modules and sub-packages, sorted."""
     for part in sorted(parts):
         folder = PACKAGE / part
         yield from sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]

@@ -1,4 +1,4 @@
-"""How much memory there is, and what a volume takes of it: refused at the door, before anything is read."""
+"""Free memory, and how much a volume needs: one that is too large is refused before it is read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def free_memory() -> float:
 
 
 def free_by_rule() -> Iterator[float]:
-    """Yield what each rule leaves that holds here and can be read."""
+    """Yield the free bytes by each limit that exists here and can be read."""
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         yield 1024 * float(next(line for line in lines if line.startswith("MemAvailable")).split()[1])

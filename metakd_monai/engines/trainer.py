@@ -41,8 +41,8 @@ class MetaKDTrainer(SupervisedTrainer):
         loss_function: the task loss, ``(pred, label)`` to scalar.
         importance: gives the normalised importance ``(N,)`` when called.
         distillation: ``(features, available, importance)`` to scalar; by default the paper's, p = 1.
-        alpha: weight of the distillation; 0 leaves it out altogether.
-        alpha_warm_up: iterations at first without distillation. Distillation from the start can make the deepest
+        alpha: weight of the distillation; 0 switches it off.
+        alpha_warm_up: number of first iterations without distillation. Distillation from the start can make the deepest
             features equal before they are informative (docs/results/ablation.md).
         subset_loss: ``(pred, label)`` to scalar, added to the loss as it is; ``pred`` are the logits of all subsets,
             ``(K, B, ...)``. For other methods than MetaKD (docs/explanation/methods.md).
@@ -51,7 +51,7 @@ class MetaKDTrainer(SupervisedTrainer):
         max_iterations: stop after so many iterations, also in the middle of an epoch.
         amp: run the network in mixed precision, on any device; the losses are computed in fp32.
         amp_dtype: ``"bf16"``, or ``"fp16"`` with a GradScaler.
-        accumulation_steps: iterations whose mean gradient moves the network once (1 with MONAI 1.5).
+        accumulation_steps: iterations over which gradients are averaged for one step (1 with MONAI 1.5).
         kwargs: MONAI's SupervisedTrainer's; ``prepare_batch`` must hand out ``available`` ``(B, N)``.
 
     Raises:
@@ -98,9 +98,9 @@ class MetaKDTrainer(SupervisedTrainer):
         self.add_event_handler(Events.ITERATION_COMPLETED, self.stop_in_time)
 
     def run(self) -> None:
-        """Run as MONAI's trainer does, with the GradScaler that there is; MONAI's would be new, and for CUDA.
+        """Run as MONAI's trainer does, but keep this trainer's GradScaler: MONAI would make a new one, for CUDA.
 
-        After an error this process leaves the others of torch.distributed without waiting, and they fail in turn.
+        After an error this process leaves torch.distributed without waiting for the others, which then fail too.
 
         Raises:
             UserError: for a loss that is not finite, and when another process has ended.
@@ -117,13 +117,15 @@ class MetaKDTrainer(SupervisedTrainer):
     def _iteration(self, engine: Any, batchdata: Any) -> dict[str, Any]:
         """Make one step, before any handler of its completion; refuses losses that are not finite."""
         output: dict[str, Any] = super()._iteration(engine, batchdata)
-        first: Any = output[0] if isinstance(output, list) else output  # MONAI has cut the batch into cases
+        first: Any = (
+            output[0] if isinstance(output, list) else output
+        )  # MONAI has split (decollated) the batch into cases
         watched = (CommonKeys.LOSS, *LOSS_PARTS)
         check_losses(engine, {str(name): first[name] for name in watched if name in first}, self.optimizer)
         return output
 
     def infer(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Return what the network gives for images ``(B, N, *S)``, in fp32 also where it ran in mixed precision."""
+        """Return the network's output for images ``(B, N, *S)``, in fp32 even after mixed precision."""
         with torch.autocast(self.state.device.type, self.amp_dtype, enabled=self.mixed):
             logits, features, available, *extras = self.inner_inferer(inputs, network, *args, **kwargs)
         if not self.mixed:
@@ -136,7 +138,7 @@ class MetaKDTrainer(SupervisedTrainer):
         )
 
     def inner_loss(self, output: tuple[Any, ...], label: Tensor) -> Tensor:
-        """Return the lower objective, Eq. (4) or another method's; MONAI calls this on what the network gave."""
+        """Return the lower objective, Eq. (4) or another method's; MONAI calls it with the network's output."""
         logits, features, available, *extras = output
         subsets = len(logits) // len(label)
         task = self.task_loss(logits, label.expand(subsets, *label.shape).flatten(0, 1))  # one subset: without a copy
@@ -159,11 +161,11 @@ class MetaKDTrainer(SupervisedTrainer):
         return loss
 
     def parameters(self) -> list[nn.Parameter]:
-        """List what the optimizer moves."""
+        """List the parameters that the optimizer updates."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def inner_state(self) -> dict[str, Any]:
-        """Return what the inner step carries on beside network and optimizer: loss scale, accumulated gradients."""
+        """Return the state of the inner step beside network and optimizer: loss scale, accumulated gradients."""
         accumulates = getattr(self, "accumulation_steps", 1) > 1
         return {
             "scaler": self.scaler.state_dict() if self.scaler else {},
@@ -171,14 +173,14 @@ class MetaKDTrainer(SupervisedTrainer):
         }
 
     def load_inner_state(self, state: Mapping[str, Any]) -> None:
-        """Put back what :meth:`inner_state` returned."""
+        """Restore what :meth:`inner_state` returned."""
         if self.scaler and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         for parameter, gradient in zip(self.parameters(), state["gradients"], strict=False):
             parameter.grad = gradient
 
     def enter_stream(self) -> None:
-        """Start the data where a resumed run had stopped."""
+        """Start the data stream where a resumed run had stopped."""
         sampler: Any = getattr(self.data_loader, "sampler", None)
         if hasattr(sampler, "seek"):
             sampler.seek(self.state.iteration)
@@ -191,7 +193,7 @@ class MetaKDTrainer(SupervisedTrainer):
 
 
 def check_options(amp_dtype: str, accumulation_steps: int) -> torch.dtype:
-    """Return the dtype of a name; raises UserError for values that a trainer cannot have."""
+    """Return the dtype of a name; raises UserError for invalid options."""
     if amp_dtype not in AMP_DTYPES:
         raise UserError(f"amp_dtype: {amp_dtype!r} found; expected {' or '.join(AMP_DTYPES)}")
     if not isinstance(accumulation_steps, int) or accumulation_steps < 1:

@@ -13,13 +13,13 @@ from monai.transforms import Compose
 class AugmentHandler:
     """Run the last random transforms on the batch, on the engine's device instead of in the loader's workers.
 
-    Each sample is transformed under the seed of its draw, so it comes out as the workers would have made it.
+    Each sample is transformed with the seed of its draw, so the result is the one that the workers would have made.
 
     Args:
         transform: all transforms, those of the loader too: MONAI seeds the parts of a Compose one after another.
         start: how many of them the loader has run already.
-        keys: of the batch, what to transform, each ``(B, C, *S)``.
-        seed_key: of the batch, where :class:`~metakd_monai.data.stream.SeededDataset` left the seeds, ``(B,)``.
+        keys: of the batch's entries to transform, each ``(B, C, *S)``.
+        seed_key: of the batch's entry where :class:`~metakd_monai.data.stream.SeededDataset` left the seeds, ``(B,)``.
     """
 
     def __init__(

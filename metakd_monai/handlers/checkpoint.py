@@ -1,4 +1,4 @@
-"""Runs that go on exactly where they were stopped."""
+"""Checkpoints, from which a stopped run continues exactly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CheckpointHandler:
     """Save everything that a run needs to continue exactly, and the network alone at the end.
 
     ``checkpoint.pt`` holds the state of all ``objects``, of the engine (a MetaKDTrainer's loss scale and accumulated
-    gradients too) and of the random generators; ``model.pt`` is the network's plain state dict. Both load with
+    gradients included) and of the random generators; ``model.pt`` is the network's plain state dict. Both load with
     ``weights_only``, both are written whole or not at all, and never with numbers that are NaN or infinite.
 
     Args:
@@ -38,7 +38,7 @@ class CheckpointHandler:
         interval: iterations between checkpoints.
         resume: continue from an existing ``checkpoint.pt``; otherwise start anew and replace it.
         settings: of the run, plain values. They are written to ``settings.json`` with the version and the fingerprint
-            of the code, and a checkpoint of other settings or other training code is refused, because its run cannot be
+            of the code. A checkpoint of other settings or other training code is refused, because its run could not be
             continued exactly.
     """
 
@@ -59,16 +59,16 @@ class CheckpointHandler:
         self.settings = json.loads(json.dumps({**CODE, **(settings or {})}, default=str))
 
     def attach(self, engine: Engine) -> None:
-        """Load when the engine starts; save as it goes and when it is done."""
+        """Load when the engine starts; save during the run and at its end."""
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.save)
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def load(self, engine: Engine) -> None:
-        """Take up a run that was stopped, with the engine's own ``max_epochs``; note the settings.
+        """Resume a stopped run, with the engine's own ``max_epochs``; write the settings.
 
         Raises:
-            UserError: when the checkpoint is damaged or not of this training, or a file cannot be written.
+            UserError: when the checkpoint is damaged or of another training, or a file cannot be written.
         """
         path = self.output_dir / self.FILE
         if self.resume and path.is_file():
@@ -77,7 +77,7 @@ class CheckpointHandler:
             write_json(self.output_dir / self.SETTINGS, self.settings)
 
     def take_up(self, path: Path, engine: Engine) -> None:
-        """Load a checkpoint; raises UserError when it is damaged or not of this training."""
+        """Load a checkpoint; raises UserError when it is damaged or of another training."""
         state = read_checkpoint(path, engine.state.device)
         missing = sorted({*self.objects, "iteration", "random"} - set(state))
         if missing:
@@ -114,7 +114,7 @@ class CheckpointHandler:
         logger.info("resuming from %s at iteration %d", path, state["iteration"])
 
     def save(self, engine: Engine) -> None:
-        """Write ``checkpoint.pt``; raises UserError when a number in it is not finite, or there is no place for it."""
+        """Write ``checkpoint.pt``; raises UserError when a number in it is not finite, or it cannot be written."""
         if is_follower(engine):
             return
         state = {name: item.state_dict() for name, item in self.objects.items()}
@@ -126,7 +126,7 @@ class CheckpointHandler:
         self.note(engine)
 
     def note(self, engine: Engine) -> None:
-        """Name the last checkpoint in the engine's state, for messages about a failed iteration."""
+        """Note the last checkpoint in the engine's state, for messages about a failed iteration."""
         setattr(engine.state, CHECKPOINT, f"{self.output_dir / self.FILE} of iteration {engine.state.iteration}")
 
     def finish(self, engine: Engine) -> None:
@@ -165,7 +165,7 @@ def get_random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: Mapping[str, Any]) -> None:
-    """Put back what :func:`get_random_states` returned."""
+    """Restore what :func:`get_random_states` returned."""
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])

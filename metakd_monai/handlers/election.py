@@ -19,16 +19,16 @@ from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES
 class ElectTeachersHandler(MetaPassHandler):
     """After every ``interval`` iterations, elect for each region the modality that segments it best by itself.
 
-    Best means the highest mean Dice over the meta-validation cases that have the modality, over all processes. So there
-    are one to three teachers. Before the first election the teacher is the one that ``teachers`` began with.
+    Best means the highest mean Dice over the meta-validation cases that have the modality, on all processes. So there
+    are one to three teachers. Until the first election, the initial ``teachers`` hold.
 
     Args:
         network: a :class:`~metakd_monai.networks.MetaKDUNet`; not the DDP wrapper.
-        teachers: what is elected.
+        teachers: updated by the election.
         data_loader: see :class:`~metakd_monai.handlers.meta_pass.MetaPassHandler`; so are the other arguments.
         interval: iterations before the first election and between elections.
         prepare_batch: as for the trainer.
-        names: of the modalities, for what is logged.
+        names: of the modalities, for the log.
         regions: names of the network's channels.
 
     Source: Wang et al., Learnable Cross-modal Knowledge Distillation for Multi-modal Learning with Missing Modality,
@@ -54,14 +54,14 @@ class ElectTeachersHandler(MetaPassHandler):
 
     @torch.no_grad()
     def visit(self, batch: Mapping[str, Any] | None, engine: Engine) -> list[Tensor]:
-        """Return what :meth:`score` does of each case."""
+        """Return :meth:`score` of each case."""
         if batch is None:
             return []
         image, label, (available,), _ = self.prepare_batch(batch, engine.state.device, False)
         return [self.score(*case) for case in zip(image, label, available, strict=True)]
 
     def score(self, image: Tensor, label: Tensor, available: Tensor) -> Tensor:
-        """Score what each modality tells by itself of one case.
+        """Score the mask from each modality alone, for one case.
 
         Args:
             image: ``(N, *S)``.
@@ -69,9 +69,9 @@ class ElectTeachersHandler(MetaPassHandler):
             available: ``(N,)`` bool.
 
         Returns:
-            ``(2, R, N)``: the Dice (1 where both are empty, 0 where one is), and 1 for each modality that is there.
+            ``(2, R, N)``: the Dice (1 where both are empty, 0 where one is), and 1 for each modality that is present.
         """
-        alone = torch.diag(available)[available]  # (P, N): one for each that is there
+        alone = torch.diag(available)[available]  # (P, N): one for each present modality
         logits, _, _ = segment_subsets(self.network, image[None], alone[None])
         reference = (label > 0.5).expand_as(logits)
         found = logits.new_zeros(2, logits.shape[1], len(available))

@@ -1,4 +1,4 @@
-"""Numbers and progress of a training run."""
+"""Logs and progress bar of a training run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ScalarLogHandler:
     Args:
         output_dir: where to; TensorBoard's files go to ``<output_dir>/tensorboard``.
         name: of the table, and group of the TensorBoard scalars.
-        read: gives the numbers of a row from the trainer; None or empty for no row.
+        read: returns the numbers of a row, given the trainer; None or empty for no row.
         interval: iterations between rows.
     """
 
@@ -62,7 +62,7 @@ class ScalarLogHandler:
             raise UserError(f"{self.path}: cannot be written ({reason}); expected a writable folder") from None
 
     def write(self, table: Mapping[str, float]) -> None:
-        """Append a row, its iteration among it, to the table and to TensorBoard; raises OSError."""
+        """Append a row with its iteration to the table and to TensorBoard; raises OSError."""
         iteration = int(table["iteration"])
         if self.writer is None:
             self.open(iteration)
@@ -90,7 +90,7 @@ class ScalarLogHandler:
 
 
 def scalar(value: torch.Tensor | float) -> float:
-    """Return a loss as a number; where batches are not decollated it still carries its gradient's graph."""
+    """Return a loss as a number; without decollation it still carries its gradient graph."""
     return float(torch.as_tensor(value).detach())
 
 
@@ -105,7 +105,7 @@ class LossReader:
         self.optimizer = optimizer
 
     def __call__(self, engine: Engine) -> dict[str, float]:
-        """Return loss and its parts, those that there are, as means over all processes, and lr."""
+        """Return the loss, those of its parts that exist, as means over all processes, and the learning rate."""
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
         names = (CommonKeys.LOSS, *LOSS_PARTS)
@@ -169,14 +169,14 @@ class ProgressHandler:
         engine.add_event_handler(Events.COMPLETED, self.close)
 
     def start(self, engine: Engine) -> None:
-        """Show the bar where a resumed run stands."""
+        """Show the bar, for a resumed run at its iteration."""
         if self.bar is None:
             hidden = True if is_follower(engine) else None  # None: hidden unless in a terminal
             start = engine.state.iteration
             self.bar = tqdm(total=self.total, initial=start, desc=self.description, unit="step", disable=hidden)
 
     def advance(self, engine: Engine) -> None:
-        """Move on by one iteration."""
+        """Advance by one iteration."""
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) and output else output
         if isinstance(first, Mapping) and CommonKeys.LOSS in first:
@@ -184,6 +184,6 @@ class ProgressHandler:
         self.bar.update(1)
 
     def close(self) -> None:
-        """Leave the bar as it ended."""
+        """Close the bar and leave it on the screen."""
         if self.bar is not None:
             self.bar.close()

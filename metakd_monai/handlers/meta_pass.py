@@ -1,4 +1,4 @@
-"""Every so many iterations, a pass over the meta-validation cases."""
+"""A pass over the meta-validation cases at a fixed interval of iterations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metakd_monai.vocabulary import MODALITY_NAMES
 class MetaPassHandler(ABC):
     """Go through the meta-validation set every ``interval`` iterations, before the inner step, network in eval mode.
 
-    Of several processes each goes through its share, in as many steps as the others.
+    With several processes, each goes through its share, all in the same number of steps.
 
     Args:
         network: not the DDP wrapper.
@@ -25,7 +25,7 @@ class MetaPassHandler(ABC):
             end earlier. A sampler with ``seek`` is told which pass this is.
         interval: iterations between passes.
         prepare_batch: as for the trainer; by default PrepareBatchExtraInput("available").
-        names: of the modalities, for what is logged.
+        names: of the modalities, for the log.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class MetaPassHandler(ABC):
         return (iteration - 1) % self.interval == 0
 
     def __call__(self, engine: Engine) -> None:
-        """Make one pass, and leave what was measured in ``scalars``."""
+        """Make one pass, and store what was measured in ``scalars``."""
         sampler: Any = getattr(self.data_loader, "sampler", None)
         if hasattr(sampler, "seek"):
             sampler.seek(self.passes)
@@ -66,18 +66,18 @@ class MetaPassHandler(ABC):
 
     @abstractmethod
     def visit(self, batch: Mapping[str, Any] | None, engine: Engine) -> list[Tensor]:
-        """Do one step's work and return what was measured; the batch is None where this process has run out."""
+        """Do one step and return what was measured; the batch is None if this process has no more."""
 
     @abstractmethod
     def sum_up(self, found: list[Tensor]) -> dict[str, float]:
-        """Bring together what was measured in all steps of all processes, for a row of the log."""
+        """Combine what was measured in all steps of all processes into a row of the log."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many passes were made; importance and optimizer are saved beside it."""
+        """Return the number of passes so far; importance and optimizer are saved separately."""
         return {"passes": self.passes}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the passes that were made."""
+        """Continue after the passes already made."""
         self.passes = int(state["passes"])
 
 

@@ -1,4 +1,4 @@
-"""Missing modalities in training, on a schedule."""
+"""Modality dropping in training, on a schedule."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ class DropModalitiesHandler:
     """Drop modalities of each training sample anew in each iteration, on a schedule.
 
     Args:
-        seed: of all draws; each depends only on it and the sample's place in the stream, not on batches or processes.
+        seed: of all draws. A draw depends only on it and the sample's place in the stream, not on batches or processes.
         law: see :class:`~metakd_monai.transforms.RandDropModalitiesd`.
         prob: full dropping rate.
         warm_up: first iterations without dropping, as in the official code's first phase.
-        ramp: iterations over which the rate then rises from 0 to ``prob``; 0 for a jump.
+        ramp: iterations over which the rate then rises from 0 to ``prob``; 0 to start with ``prob``.
         rank: which of the ``num_replicas`` processes this is.
         num_replicas: processes that share the stream out as :class:`~metakd_monai.data.stream.StreamSampler` does.
-        single_modality_passes: so many of a sample's modalities (or all that it has), drawn anew, are also learned
-            from each by itself: ``available`` becomes ``(B, subsets_per_sample + single_modality_passes, N)``. Single
-            sequences are the hardest subsets and are rarely drawn; their features are computed anyway. Compare the
-            decoders of single modalities that RFNet (Ding et al. 2021) and mmFormer (Zhang et al. 2022) train beside
-            their own.
+        single_modality_passes: number of a sample's modalities, drawn anew, from each of which alone it is also
+            segmented (all, if it has fewer): ``available`` becomes
+            ``(B, subsets_per_sample + single_modality_passes, N)``. Single sequences are the hardest subsets and are
+            rarely drawn, and their features are computed anyway. RFNet (Ding et al. 2021) and mmFormer (Zhang et al.
+            2022) train decoders of single modalities for the same reason.
         subsets_per_sample: number of subsets that are drawn of each sample; they share its features.
-        pair: learn from two subsets of each sample, the second nested in the first: the second is the one that is drawn
-            without, the first all that the sample has (``"all"``), or the second and a drawn part of the rest
-            (``"nested"``). They are the same where nothing is dropped. None for no pairs.
+        pair: learn from two subsets of each sample, the second nested in the first. The second is drawn as usual. The
+            first has all of the sample's modalities (``"all"``), or the second's and a random part of the rest
+            (``"nested"``). They are equal if nothing is dropped. None for no pairs.
 
     Raises:
         UserError: unless ``single_modality_passes`` is a whole number from 0 and ``subsets_per_sample`` one from 1; for
@@ -60,7 +60,7 @@ class DropModalitiesHandler:
         if pair and several:
             raise UserError("pair: found beside subsets_per_sample or single_modality_passes; expected one of them")
         self.transform = RandDropModalitiesd(law=law)
-        self.transform.set_random_state(0)  # a generator of its own, to be seeded anew for each sample
+        self.transform.set_random_state(0)  # a separate generator, seeded for each sample
         self.seed, self.prob, self.warm_up, self.ramp = seed, prob, warm_up, ramp
         self.rank, self.num_replicas = rank, num_replicas
         self.single_modality_passes, self.subsets_per_sample = single_modality_passes, subsets_per_sample
@@ -105,7 +105,7 @@ class DropModalitiesHandler:
         there = self.transform.R.permutation(available.nonzero().flatten().numpy())
         single = torch.as_tensor(
             np.resize(there, self.single_modality_passes)
-        )  # from the first again, if fewer are there
+        )  # from the first again, if there are fewer
         return torch.cat([torch.stack(drawn), torch.nn.functional.one_hot(single, len(available)).bool()])
 
 

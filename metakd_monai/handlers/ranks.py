@@ -17,7 +17,7 @@ def is_follower(engine: Engine) -> bool:
 
 
 def leave_at_once() -> None:
-    """Leave the other processes after an error, without waiting for them, as the end of a process would with NCCL.
+    """Leave the process group after an error without waiting for the others, which NCCL would do at exit.
 
     They fail in turn: with NCCL at once, with gloo when this process ends.
     """
@@ -29,14 +29,14 @@ def leave_at_once() -> None:
 
 
 def is_lost_peer(error: RuntimeError) -> bool:
-    """Tell whether an error says that another process has gone."""
+    """Tell whether an error means that another process has ended."""
     return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
 
 
 def add_over_ranks(values: Tensor) -> Tensor:
-    """Add a tensor of any shape up over all processes, in place; alone, leave it.
+    """Sum a tensor of any shape over all processes, in place; with one process, leave it unchanged.
 
-    Every process must come here, with the same shape, on a device that the process group's backend serves.
+    Every process must call it, with the same shape, on a device that the process group's backend supports.
     """
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(values)
@@ -44,7 +44,7 @@ def add_over_ranks(values: Tensor) -> Tensor:
 
 
 def mean_over_ranks(row: Mapping[str, float], device: torch.device | str) -> dict[str, float]:
-    """Return the mean of each number over all processes; alone, the numbers themselves, to the last bit."""
+    """Return the mean of each number over all processes; with one process, exactly the numbers themselves."""
     if not (dist.is_available() and dist.is_initialized()):
         return dict(row)
     values = torch.tensor(list(row.values()), dtype=torch.float64, device=device)

@@ -1,4 +1,4 @@
-"""Training with non-finite numbers ends with a message; the last sound checkpoint stays."""
+"""Training stops with a message at non-finite numbers; the last sound checkpoint is kept."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CHECKPOINT = "checkpoint"  # of an engine's state: the last checkpoint that was 
 
 
 def check_losses(engine: Engine, losses: Mapping[str, Tensor | float], optimizer: Optimizer) -> None:
-    """Refuse to go on with losses that are NaN or infinite; on a GPU this waits for them, once.
+    """Refuse to continue with losses that are NaN or infinite; on a GPU this synchronises once.
 
     Args:
-        engine: that trains.
+        engine: the trainer.
         losses: scalars by name.
         optimizer: whose learning rate to name.
 
@@ -52,7 +52,7 @@ def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def come_to_nothing(engine: Engine, what: str, optimizer: Optimizer | None) -> UserError:
-    """Return the error of a training whose numbers are not finite."""
+    """Return the error for a training with non-finite numbers."""
     rate = f" (learning rate {optimizer.param_groups[0]['lr']:g})" if optimizer else ""
     kept = getattr(engine.state, CHECKPOINT, None)
     advice = f"{kept} is from before" if kept else "There is no checkpoint from before"

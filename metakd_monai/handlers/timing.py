@@ -1,4 +1,4 @@
-"""Where the time of a training run goes."""
+"""How much time of a training run is spent waiting for data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ignite.handlers import Timer
 class TimingReader:
     """Tell how long iterations wait for data, for :class:`~metakd_monai.handlers.ScalarLogHandler`.
 
-    Attach it after the handler that logs the losses (which waits for a GPU to be done) and before validation, which
-    then does not count. Ignite's BasicTimeProfiler would keep every iteration of every epoch and forget a resumed run.
+    Attach it after the handler that logs the losses (which waits for the GPU) and before validation, whose time then
+    does not count. Ignite's BasicTimeProfiler would keep every iteration of every epoch and forget a resumed run.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class TimingReader:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Put both clocks to 0, stopped."""
+        """Stop both clocks and set them to 0."""
         for timer in (self.waiting, self.working):
             timer.reset()
             timer.pause()

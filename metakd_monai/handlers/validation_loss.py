@@ -15,9 +15,9 @@ from metakd_monai.handlers.ranks import add_over_ranks
 
 
 class ValidationLossHandler:
-    """Leave the mean loss over an evaluator's cases in its metrics, as ``val_loss``.
+    """Add the mean loss over an evaluator's cases to its metrics, as ``val_loss``.
 
-    It is that of the logits, before post-processing makes masks of them; over the cases of all processes.
+    It is computed on the logits, before post-processing turns them into masks, over the cases of all processes.
 
     Args:
         loss_function: ``(pred, label)`` to scalar.
@@ -41,7 +41,7 @@ class ValidationLossHandler:
         self.losses.append(float(self.loss_function(output[CommonKeys.PRED].float(), output[CommonKeys.LABEL])))
 
     def note(self, engine: Engine) -> None:
-        """Leave the mean."""
+        """Add the mean to the metrics."""
         total, number = sum(self.losses), float(len(self.losses))
         sums = add_over_ranks(torch.tensor([total, number], dtype=torch.float64, device=engine.state.device))
         engine.state.metrics[self.NAME] = float(sums[0] / sums[1])

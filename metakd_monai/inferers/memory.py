@@ -10,7 +10,7 @@ from torch import Tensor
 from metakd_monai.data.memory_limit import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.errors import UserError
 
-UNKNOWN_BYTES = 1024  # for each voxel of a window, of a network that does not say
+UNKNOWN_BYTES = 1024  # for each voxel of a window, for a network without its own estimate
 STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales, or of the network's if that is longer
 SMALLEST = 32  # voxels along an axis
 
@@ -31,7 +31,7 @@ def choose_roi(
 ) -> tuple[int, ...]:
     """Return the largest window over a box that keeps the process below a limit of memory.
 
-    It depends on sizes alone, not on what happens to be in memory, so that a result can be had again.
+    It depends only on sizes, not on the memory that happens to be free, so that results can be reproduced.
 
     Args:
         box: size of the box around the brain.
@@ -49,14 +49,14 @@ def choose_roi(
     while math.prod(roi) > voxels:
         smaller = shrink(roi, step)
         if smaller is None:
-            needed = math.ceil(10 * (fixed + math.prod(roi) * per_voxel) / GIB) / 10  # rounded up: it has to do
+            needed = math.ceil(10 * (fixed + math.prod(roi) * per_voxel) / GIB) / 10  # rounded up, to be sufficient
             raise UserError(f"memory_limit: {limit:g} GiB found; expected at least {needed:.1f} GiB for this volume")
         roi = list(smaller)
     return tuple(roi)
 
 
 def shrink(roi: Sequence[int], step: int = STEP) -> tuple[int, ...] | None:
-    """Return a window a step shorter along its longest axis; None when it is the smallest already."""
+    """Return a window one step shorter along its longest axis; None if it is already the smallest."""
     longest = max(range(len(roi)), key=lambda axis: roi[axis])
     smallest = max(SMALLEST, step)
     if roi[longest] <= smallest:

@@ -1,4 +1,4 @@
-"""Sliding windows; which modalities are present is decided once for the whole volume."""
+"""Sliding windows, where the present modalities are decided once for the whole volume."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ModalityInferer(SlidingWindowInferer):
 
     Attributes:
         wanted: window of the last box, without a limit of memory.
-        used: the one that it was computed with.
+        used: the window that it was computed with.
 
     Raises:
         UserError: for an unknown precision or mirroring, or an invalid window.

@@ -1,4 +1,4 @@
-"""Numbers of 16 bits where the device computes them faster, of 32 elsewhere."""
+"""Precision: 16-bit numbers where the device computes them faster, else 32-bit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.10 does not say
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.10 does not tell
     return any(capabilities.get(name, False) for name in CPU_BF16)
 
 

@@ -1,4 +1,4 @@
-"""Several subsets of the modalities from one encoding of each."""
+"""Predictions from several subsets of the modalities, each modality encoded once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DecodeAll:
             yield self.network.decode(features, mask.expand(len(x), -1), None, size, encoded)
 
     def bytes_per_voxel(self) -> float:
-        """Return what the network says, so that windows are those of any one subset."""
+        """Return the network's own estimate, so that windows are the same as for a single subset."""
         return self.network.bytes_per_voxel()
 
 

@@ -1,4 +1,4 @@
-"""Which window a network is run on: a decision of its weights, unless a user makes another."""
+"""The window that a network is used with: that of its weights, unless the user chooses another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse_window(window: Window) -> tuple[int, ...] | str | None:
     try:
         lengths = [int(part) for part in parts] if isinstance(parts, Sequence) else [int(parts)] * 3
         if not isinstance(window, str) and lengths != list(parts if isinstance(parts, Sequence) else [parts] * 3):
-            lengths = []  # of numbers that are not whole
+            lengths = []  # not whole numbers
     except (TypeError, ValueError):
         lengths = []
     if len(lengths) != 3 or min(lengths) < 1:

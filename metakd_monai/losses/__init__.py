@@ -1,4 +1,4 @@
-"""What a network is trained with: the task's loss, the distillation of Eq. (4), and what other methods add."""
+"""Training losses: the task's, the distillation of Eq. (4), and those of other methods."""
 
 from metakd_monai.losses.auxiliary import AuxiliaryLoss
 from metakd_monai.losses.distillation import DistillationLoss

@@ -1,4 +1,4 @@
-"""Losses of what a network is trained with beside its prediction."""
+"""Auxiliary losses: of a network's outputs beside its prediction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from metakd_monai.errors import UserError
 
 
 class AuxiliaryLoss(nn.Module):
-    """The weighted sum of a network's auxiliary losses; of several of one name the mean counts.
+    """The weighted sum of a network's auxiliary losses; several with the same name are averaged.
 
     Args:
-        loss_function: the task loss, ``(pred, label)`` to scalar, which auxiliary predictions get.
-        weights: how much each counts, by name.
+        loss_function: the task loss, ``(pred, label)`` to scalar, for auxiliary predictions.
+        weights: weight of each, by name.
 
     Raises:
-        UserError: (on call) for one that has no weight.
+        UserError: (on call) for an auxiliary loss without a weight.
     """
 
     def __init__(self, loss_function: Callable[[Tensor, Tensor], Tensor], weights: Mapping[str, float]) -> None:

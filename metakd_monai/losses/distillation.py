@@ -1,4 +1,4 @@
-"""The distillation between features of Eq. (4) and (5), with what a teacher counts for a student from either method."""
+"""The distillation between features, Eq. (4) and (5), with teachers weighted as in MetaKD or as in LCKD."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Losses between the predictions for a sample from more and from fewer of its modalities."""
+"""Losses between predictions for one sample, from more and from fewer of its modalities."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ class SelfDistillationLoss(nn.Module):
     """Kullback-Leibler divergence of each region's probability from fewer modalities to that from more.
 
     Each voxel of each region is a yes-or-no question, so this is binary cross-entropy less the teacher's entropy: the
-    same gradient, but 0 where the two agree, so that the logged number says how far they are apart. The prediction
+    same gradient, but 0 where the two agree, so that the logged number tells how much they differ. The prediction
     from more modalities is the teacher and gets no gradient.
 
     Args:
@@ -39,8 +39,8 @@ class SelfDistillationLoss(nn.Module):
 class RankingLoss(nn.Module):
     """SimMLM's ranking loss: by how much the task loss with more modalities exceeds that with fewer.
 
-    Both get gradients. Keep ``weight`` below 0.5 (of the mean of two subsets), so that the task loss outweighs this one
-    for the smaller subset; it would be made worse otherwise.
+    Both get gradients. Keep ``weight`` below 0.5 (of the mean of two subsets): otherwise this loss outweighs the task
+    loss of the smaller subset and makes its prediction worse.
 
     Args:
         loss_function: the task loss, ``(pred, label)`` to scalar.

@@ -1,6 +1,6 @@
-"""Ranges that hold for a case that is not among those measured: conformal prediction by order statistics.
+"""Ranges for new cases, not among those measured: conformal prediction by order statistics.
 
-Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; of several values for each case, which
+Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; for several values of each case, which
 are not independent, Dunn, Wasserman and Ramdas, Distribution-Free Prediction Sets for Two-Layer Hierarchical Models,
 2023 (each case has the same weight, spread over its values).
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SHARE = 0.8  # of new cases lie in a range, at least
+SHARE = 0.8  # share of new cases that lie in a range, at least
 
 
 def predictive_range(
@@ -24,11 +24,11 @@ def predictive_range(
 
     Args:
         values: ``(V,)``.
-        cases: that each value is of; several values may be of one case.
+        cases: the case of each value; several values may belong to one case.
         share: between 0 and 1.
 
     Returns:
-        Lowest and highest; None of too few cases for there to be such a range: fewer than 9 for a share of .8.
+        Lowest and highest; None if there are too few cases for such a range: fewer than 9 for a share of .8.
     """
     found = np.asarray(values, dtype=float)
     _, index, sizes = np.unique(cases, return_inverse=True, return_counts=True)
@@ -44,7 +44,7 @@ def predictive_range(
 
 
 def summarise_range(values: Mapping[str, float]) -> dict[str, float]:
-    """Return how many values there are, one a case, their median, and ``low`` to ``high`` where there is a range."""
+    """Return the number of values, one for each case, their median, and ``low`` to ``high`` if there is a range."""
     found = {"cases": len(values), "median": round(float(np.median(list(values.values()))), 4)}
     ends = predictive_range(list(values.values()), list(values))
     return found if ends is None else {**found, "low": round(ends[0], 4), "high": round(ends[1], 4)}

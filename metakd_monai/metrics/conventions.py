@@ -1,4 +1,4 @@
-"""The scoring rules by name, and what each of them takes for a region."""
+"""The scoring rules by name, and how each defines the regions."""
 
 from __future__ import annotations
 

@@ -3,10 +3,11 @@
 1. Voxels of the reference whose dilations touch are one lesion; the prediction falls into 26-connected components.
 2. Each lesion is compared with all whole components that touch its dilation; one component may serve several lesions.
 3. A lesion that nothing touches, and a component that touches no lesion, count Dice 0 and 374 mm.
-4. Lesions of at most 50 mm3 leave the mean, but what touches them is no false positive; those stay, of any size.
-5. With nothing left, Dice is 1 and HD95 0.
+4. Lesions of at most 50 mm3 are left out of the mean, but components that touch them are no false positives. False
+   positives count whatever their size.
+5. If nothing is left, Dice is 1 and HD95 0.
 
-Source: the challenge's ``metrics.py`` (github.com/rachitsaluja/BraTS-2023-Metrics), whose rule this is in other words.
+Source: the challenge's ``metrics.py`` (github.com/rachitsaluja/BraTS-2023-Metrics), whose rules are restated here.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def score_lesions(
 def grow_lesions(reference: np.ndarray) -> tuple[np.ndarray, int]:
     """Dilate a mask ``(X, Y, Z)`` and number its 26-connected parts from 1; return that map and their number.
 
-    A part is exactly the dilation of the lesion in it, so that it also tells what touches that lesion.
+    A part is exactly the dilation of the lesion in it, so it also shows what touches that lesion.
     """
     if not reference.any():
         return np.zeros(reference.shape, dtype=np.int32), 0
@@ -107,7 +108,7 @@ def score_lesion(
 
 
 def average(pairs: Sequence[tuple[float, float] | None], surplus: int) -> LesionScores:
-    """Average Dice and HD95 of lesions, None for a missed one, and of so many false positives."""
+    """Average Dice and HD95 over lesions (None for a missed one) and a number of false positives."""
     hits = [pair for pair in pairs if pair is not None]
     missed, total = len(pairs) - len(hits), len(pairs) + surplus
     if total == 0:

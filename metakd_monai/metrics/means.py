@@ -1,4 +1,4 @@
-"""Means, and numbers as tables show them."""
+"""Means, and numbers formatted for tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network's arguments may be, and how they are read off a state dict."""
+"""Valid arguments of a network, and how they are inferred from a state dict."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ WINDOW = "voxels_of_window"  # in the state dict
 def check_arguments(
     spatial_dims: int, channels: Sequence[int], input_stride: int, modality_specific_scales: int
 ) -> None:
-    """Raise ValueError for arguments of which no network can be made."""
+    """Raise ValueError for invalid arguments of a network."""
     if spatial_dims not in (2, 3):
         raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
     if len(channels) < 2:
@@ -40,7 +40,7 @@ def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int
 
 
 def take_window(network: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Let a network take the window of the weights that it is about to load; raises ValueError for one that is none."""
+    """Give a network the window of the weights that it is about to load; raises ValueError for an invalid one."""
     network.set_window(check_window(state.get(f"{prefix}{WINDOW}")))
 
 
@@ -48,7 +48,7 @@ def refuse_other_weights(network: nn.Module, keys: Any) -> None:
     """Refuse weights of another network for every loader; MONAI Label loads with ``strict=False``.
 
     Raises:
-        RuntimeError: when parameters are left as they were, weights are left over, or they are for another
+        RuntimeError: when parameters get no weights, weights have no parameter, or they are for another
             input_stride.
     """
     found_stride = int(getattr(network, "input_stride", 1))
@@ -58,7 +58,7 @@ def refuse_other_weights(network: nn.Module, keys: Any) -> None:
 
 
 def refuse_other_keys(network: nn.Module, keys: Any) -> None:
-    """Raise RuntimeError when parameters are left as they were, or weights are left over."""
+    """Raise RuntimeError when parameters get no weights, or weights have no parameter."""
     if keys.missing_keys or keys.unexpected_keys:
         found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
         rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
@@ -66,7 +66,7 @@ def refuse_other_keys(network: nn.Module, keys: Any) -> None:
 
 
 def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
-    """Read a MetaKDUNet's arguments off its state dict: all but the norm off the shapes, the input_stride and window.
+    """Infer a MetaKDUNet's arguments, except the norm, from a state dict: its shapes, input_stride and window.
 
     Raises:
         ValueError: when it is not a state dict of a MetaKDUNet.
@@ -90,7 +90,7 @@ def infer_architecture(state: dict[str, Tensor]) -> dict[str, object]:
 
 
 def count_widths(state: dict[str, Tensor], name: str) -> list[int]:
-    """Read off a state dict how wide the blocks of an encoder are."""
+    """Return the widths of an encoder's blocks, from a state dict."""
     widths: list[int] = []
     while (weight := state.get(f"{name}.{len(widths)}.conv1.conv.weight")) is not None:
         widths.append(weight.shape[0])

@@ -50,7 +50,7 @@ class MetaKDClassifier(nn.Module):
         self.head = self.make_head(hidden, out_channels, dropout)
 
     def make_head(self, hidden: int, out_channels: int, dropout: float) -> nn.Module:
-        """Return what classifies features, see :meth:`decode`."""
+        """Return the layers that classify features, see :meth:`decode`."""
         joined = len(self.encoders) * self.features
         return nn.Sequential(nn.Flatten(), *fully_connected(joined, hidden, out_channels, dropout))
 
@@ -94,11 +94,11 @@ class MetaKDClassifier(nn.Module):
     def forward_features(
         self, x: Mapping[str, Tensor], available: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Classify, and hand out what distillation needs.
+        """Classify, and return what distillation needs.
 
         Args:
             x: ``(B, *S_n)`` for each modality.
-            available: ``(B, N)`` bool, or one row for all, ``(1, N)``; without it everything is there.
+            available: ``(B, N)`` bool, or one row for all, ``(1, N)``; default: all present.
 
         Returns:
             Logits ``(B, classes)``, features ``(B, N, C)``, availability ``(B, N)``.

@@ -24,11 +24,11 @@ class ConvEncoder(nn.Module):
         padding: of the convolutions at each end; None keeps the size.
         dropout: share of the pooled values that is dropped before the fully connected layer.
         normalize_input: start with batch norm, for inputs of arbitrary scale.
-        normalize_rows: let that norm treat each row (place along the first spatial axis) by itself, for rows of unlike
-            scale, as cepstral coefficients are.
+        normalize_rows: normalise each row (place along the first spatial axis) separately, for rows of different
+            scales, such as cepstral coefficients.
 
     Raises:
-        ValueError: when nothing is left of the size after the last pooling.
+        ValueError: when the size is too small for the poolings.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Features of the present modalities only, one row for each, and their fusion.
 
-Rows stand in the order of ``available.nonzero()``: sample after sample, modality after modality.
+Rows are in the order of ``available.nonzero()``: sample after sample, modality after modality.
 """
 
 import torch
@@ -45,11 +45,11 @@ class FusionBlock(nn.Module):
 
 
 def scatter_rows(rows: list[Tensor], encoded: Tensor) -> Tensor:
-    """Put rows where they belong.
+    """Put rows into their places.
 
     Args:
         rows: P features of present modalities, each ``(1, C, *S)``.
-        encoded: which modalities the rows are of, ``(B, N)`` bool with P True.
+        encoded: the modalities of the rows, ``(B, N)`` bool with P True.
 
     Returns:
         ``(B, N, C, *S)`` with zeros at absent modalities.
@@ -61,10 +61,10 @@ def scatter_rows(rows: list[Tensor], encoded: Tensor) -> Tensor:
 
 
 def place_rows(encoded: Tensor, available: Tensor) -> list[list[tuple[int, int]]]:
-    """List for each sample which row is of which modality, of the available modalities.
+    """List for each sample the rows of its available modalities.
 
     Args:
-        encoded: which modalities the rows are of, ``(B, N)`` bool.
+        encoded: the modalities of the rows, ``(B, N)`` bool.
         available: ``(B, N)`` bool; among the encoded ones.
     """
     kept: list[list[bool]] = available.tolist()
@@ -80,11 +80,11 @@ def place_rows(encoded: Tensor, available: Tensor) -> list[list[tuple[int, int]]
 
 
 def fill_kernel(kernel: Tensor, filling: Tensor) -> Tensor:
-    """Return for each sample and each modality the kernel that convolves all features filled from it.
+    """Return for each sample and each modality the kernel for all features that are filled from it.
 
-    A filled feature is a weighted sum of present ones, so the 1x1x1 convolution of all of them together is a sum over
-    the present ones alone, each with a kernel of its own: with K_m the kernel's part for modality m, that of present
-    modality n is the sum over m of ``filling[m, n] K_m``.
+    A filled feature is a weighted sum of present ones. So the 1x1x1 convolution of all features is a sum over the
+    present ones, each with its own kernel: if K_m is the kernel's part for modality m, the kernel of present modality n
+    is the sum over m of ``filling[m, n] K_m``.
 
     Args:
         kernel: of the convolution, ``(C_out, N*C, 1, 1[, 1])``.
@@ -99,7 +99,7 @@ def fill_kernel(kernel: Tensor, filling: Tensor) -> Tensor:
 
 
 def fuse_rows(rows: list[Tensor], places: list[list[tuple[int, int]]], kernels: Tensor) -> Tensor:
-    """Concatenate the filled features of all modalities and convolve them 1x1x1, without ever making them.
+    """Concatenate the filled features of all modalities and convolve them 1x1x1, without computing them explicitly.
 
     Args:
         rows: features ``(1, C, *S)`` of encoded modalities.

@@ -1,4 +1,4 @@
-"""The network as one fixed graph, for formats that know no ragged rows: ONNX, torch.export, traces, TensorRT."""
+"""The network as one fixed graph, for formats without ragged rows: ONNX, torch.export, traces, TensorRT."""
 
 import torch
 from torch import Tensor
@@ -11,10 +11,10 @@ from metakd_monai.networks.metakd_unet import MetaKDUNet
 
 
 class GraphMetaKDUNet(MetaKDUNet):
-    """MetaKDUNet that computes every modality and then leaves the absent ones out.
+    """MetaKDUNet that computes every modality and then ignores the absent ones.
 
-    An absent channel is replaced by zeros before anything reads it, so not even NaN passes, and its finite features are
-    multiplied by kernels of zero. Weights, arguments and outputs are MetaKDUNet's; it always takes the time of all
+    An absent channel is first replaced by zeros, so that not even NaN passes, and its finite features are multiplied by
+    kernels of zero. Weights, arguments and outputs are MetaKDUNet's; it always takes the time of all
     modalities. For evaluation, one volume at a time. Use a norm that the format supports: ``"instance"``, or
     ``"stepwise"`` for ONNX, with ``affine``.
     """

@@ -1,4 +1,4 @@
-"""The importance weight vector, and the elected teachers that LCKD has in its place."""
+"""The importance weight vector, and LCKD's elected teachers in its place."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class ImportanceWeights(nn.Module):
         start = torch.zeros(num_modalities)
         if seed is not None:
             start = torch.rand(num_modalities, generator=torch.Generator().manual_seed(seed))
-        normalize_importance(start, normalization)  # refuses an unknown name now, not at the first step
+        normalize_importance(start, normalization)  # raises for an unknown name now, not at the first step
         self.normalization = normalization
         self.weights = nn.Parameter(start)
 
@@ -34,7 +34,7 @@ class ImportanceWeights(nn.Module):
 class ElectedTeachers(nn.Module):
     """Which modalities teach the others; :class:`~metakd_monai.handlers.ElectTeachersHandler` elects them.
 
-    It takes the place of the importance in the trainer and the checkpoint; there is nothing to optimise.
+    It replaces the importance in the trainer and the checkpoint; it has nothing to optimise.
 
     Args:
         num_modalities: N.
@@ -51,7 +51,7 @@ class ElectedTeachers(nn.Module):
         return self.teachers.clone()
 
     def elect(self, best: Tensor) -> None:
-        """Let the modalities of these indices be the teachers; one may stand there more than once."""
+        """Make the modalities with these indices the teachers; an index may occur more than once."""
         self.teachers.zero_()
         self.teachers[best.flatten()] = 1
 
@@ -60,7 +60,7 @@ class WithImportance(nn.Module):
     """A network and the importance in one state dict: what the sites of federated learning exchange.
 
     MONAI's MonaiAlgo exchanges the state dict of the trainer's network, and gives the evaluator the same. So this
-    module is both: in training it gives what :class:`~metakd_monai.networks.WithFeatures` does, else logits alone.
+    module holds both: in training it returns what :class:`~metakd_monai.networks.WithFeatures` does, else the logits.
 
     Args:
         network: has ``forward_features``.

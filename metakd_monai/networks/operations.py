@@ -7,19 +7,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metakd_monai.networks.segmentation_network import SegmentationNetwork
 
-SIZE = (64, 32, 32)  # voxels of the volume that is counted on, at a stride of 1
-VOXELS = 128**3  # of the volume that is told of
+SIZE = (64, 32, 32)  # voxels of the volume used for counting, at a stride of 1
+VOXELS = 128**3  # of the volume reported on
 
 
 def count_operations(network: SegmentationNetwork, modalities: int) -> float:
     """Return TFLOP of one pass over 128x128x128 voxels with the first so many of four modalities.
 
-    Two operations for each multiplication. They are counted on a smaller volume, with which those of convolutions grow;
-    attention itself is not counted, but the linear layers around it are.
+    Each multiplication counts as two operations. They are counted on a smaller volume and scaled up, as for
+    convolutions; attention itself is not counted, but the linear layers around it are.
 
     Args:
         network: in evaluation mode.
-        modalities: how many are there.
+        modalities: how many are present.
     """
     size = [length * network.pooling for length in SIZE]
     image = torch.zeros(1, 4, *size, device=next(network.parameters()).device)

@@ -1,4 +1,4 @@
-"""What all networks that segment have in common, MetaKD's and those that it is compared with."""
+"""The base of all networks that segment: MetaKD's and those that it is compared with."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from metakd_monai.networks.with_features import segment_subsets
 class SegmentationNetwork(nn.Module):
     """A network that encodes images once and decodes them for any subset of the modalities.
 
-    ``encode(x, available)`` and ``decode(features, available, importance, size, encoded)`` are as
-    :class:`~metakd_monai.networks.MetaKDUNet` has them; ``forward(x, available)`` is both.
+    ``encode(x, available)`` and ``decode(features, available, importance, size, encoded)`` are those of
+    :class:`~metakd_monai.networks.MetaKDUNet`; ``forward(x, available)`` is both.
 
     Attributes:
         in_channels: N.
         channels: width at each scale, finest first.
         factor: voxels of an image for one of the bottleneck, along each axis.
         pooling: the ``input_stride``.
-        window: voxels of the windows that the weights are run on; None for the whole box.
+        window: voxels of the windows that the weights are used with; None for the whole box.
     """
 
-    if TYPE_CHECKING:  # TorchScript would read them
+    if TYPE_CHECKING:  # TorchScript would compile them
         in_channels: int
         channels: tuple[int, ...]
         factor: int
@@ -41,9 +41,9 @@ class SegmentationNetwork(nn.Module):
 
     @torch.jit.unused
     def set_window(self, window: Sequence[int] | None) -> None:
-        """Set the window that goes with the weights; raises ValueError for one that is none, see :func:`check_window`.
+        """Set the window that goes with the weights; raises ValueError for an invalid one, see :func:`check_window`.
 
-        It is kept as floats, for that is what sites of federated learning make of whole numbers when they average.
+        It is stored as floats, because averaging in federated learning turns whole numbers into floats.
         """
         self.window = check_window(window)
         if hasattr(self, WINDOW):
@@ -59,7 +59,7 @@ class SegmentationNetwork(nn.Module):
 
     @torch.jit.unused
     def describe(self) -> dict[str, Any]:
-        """Return the arguments that make a network for these weights, as JSON has them."""
+        """Return the arguments for building a network for these weights, ready for JSON."""
         raise NotImplementedError
 
     @torch.jit.unused
@@ -69,7 +69,7 @@ class SegmentationNetwork(nn.Module):
 
     @torch.jit.unused
     def blocks(self) -> list[nn.Module]:
-        """Return the parts that ``torch.compile`` may compile one by one; none where it would not help."""
+        """Return the parts for ``torch.compile`` to compile one by one; none if that would not help."""
         return []
 
     @torch.jit.export

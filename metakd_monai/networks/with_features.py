@@ -1,4 +1,4 @@
-"""What a training step asks of a network beside the prediction; of several subsets at once too."""
+"""What a training step needs from a network beside the prediction, also for several subsets at once."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def segment_subsets(network: Any, x: Tensor, available: Tensor) -> tuple[Tensor,
 
     Returns:
         Logits of ``K * B`` samples, the first subset of all, then the second (each as ``network.decode`` gives them);
-        bottleneck features ``(B, N, C, *S)`` of what any subset has, and which those are, ``(B, N)``.
+        bottleneck features ``(B, N, C, *S)`` of the modalities in any subset, and which those are, ``(B, N)``.
     """
     available = available.to(device=x.device, dtype=torch.bool)
     every = available.any(1)

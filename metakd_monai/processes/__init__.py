@@ -1,1 +1,1 @@
-"""How a process of ours starts and ends, and how several share their work."""
+"""How processes start and end, and how several of them share work."""

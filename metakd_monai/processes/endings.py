@@ -1,4 +1,4 @@
-"""How a command ends: by itself or by a signal, it says so in one line and takes along all that it started."""
+"""How a command ends: by itself or by a signal, with one line for the user, and with all that it started."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from metakd_monai.errors import explain, find_cause, find_user_error, in_one_lin
 ALL_DONE, SOME_FAILED, UNUSABLE, UNFORESEEN, SIGNALLED = 0, 1, 2, 3, 128  # exit statuses; the last plus the signal's
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 GRACE_SECONDS = 20.0  # to tidy up after a signal
-ORPHAN_SECONDS = 2.0  # the same, of a process whose parent is no more
+ORPHAN_SECONDS = 2.0  # the same, for a process whose parent has ended
 DEBUG = "METAKD_DEBUG"  # environment variable: show tracebacks
 
 
 class Stopped(BaseException):
-    """A signal asked this process to end; ``number`` is the signal's. No KeyboardInterrupt: click would catch that."""
+    """A signal asked this process to end; ``number`` is the signal's. Not a KeyboardInterrupt, which click catches."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -36,15 +36,15 @@ class Stopped(BaseException):
 class SignalListener:
     """Raises :class:`Stopped` in the main thread at the first signal that asks to end; later ones change nothing.
 
-    An exception that is raised where Python can only print it (in a callback of the import system, in ``__del__``) is
-    raised again; a process that does not come to its end all the same is ended after :data:`GRACE_SECONDS`.
+    Where Python can only print an exception (in a callback of the import system, in ``__del__``), it is raised again
+    later. A process that still does not end is ended after :data:`GRACE_SECONDS`.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
 
     def open(self) -> None:
-        """Listen from now on; signals that are ignored already, as under nohup, stay so."""
+        """Listen from now on; signals that are already ignored, as under nohup, stay ignored."""
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self.receive)
@@ -63,18 +63,18 @@ class SignalListener:
             raise Stopped(number)
 
     def raise_lost(self, lost: Any) -> None:
-        """Raise again what was lost; print other exceptions that nobody can catch, as Python does."""
+        """Raise a lost :class:`Stopped` again; print other exceptions that nobody can catch, as Python does."""
         if not isinstance(lost.exc_value, Stopped):
             sys.__unraisablehook__(lost)
             return
         self.received = None
-        later(0.05, os.kill, os.getpid(), lost.exc_value.number)  # not from here, where it would be lost once more
+        later(0.05, os.kill, os.getpid(), lost.exc_value.number)  # not from here, where it would be lost again
 
 
 def later(seconds: float, what: Any, *arguments: Any) -> None:
     """Call something after a while, unless the process has ended by then.
 
-    Not with threading's threads: a signal may be heard while their lock is held.
+    Not by a thread of threading: a signal may arrive while its lock is held.
     """
 
     def wait() -> None:
@@ -86,7 +86,7 @@ def later(seconds: float, what: Any, *arguments: Any) -> None:
 
 @contextlib.contextmanager
 def one_line_endings() -> Iterator[None]:
-    """Run a program: it hears signals, has all standard streams, and what ends it is told in one line."""
+    """Run a program that handles signals, has all standard streams, and reports what ended it in one line."""
     open_streams()
     listener = SignalListener()
     listener.open()
@@ -106,9 +106,9 @@ def one_line_endings() -> Iterator[None]:
 
 
 def leave(status: int) -> None:
-    """End this process at once where threads are still at work, such as those that fill MONAI's caches.
+    """End this process at once if threads are still at work, such as those that fill MONAI's caches.
 
-    Python would end beneath them, and what C++ then calls back into it aborts the process.
+    Otherwise Python would shut down while they run, and a call from their C++ code into Python aborts the process.
     """
     if any(thread.daemon for thread in threading.enumerate()):
         atexit._run_exitfuncs()
@@ -120,7 +120,7 @@ def report_end(error: BaseException, resumes: bool = False) -> int:
 
     Args:
         error: what ended it.
-        resumes: whether the command goes on where it was when it is started again.
+        resumes: whether the command continues where it stopped when started again.
     """
     line, status = describe(error)
     if isinstance(error, (KeyboardInterrupt, Stopped)) and resumes:
@@ -144,7 +144,7 @@ def describe(error: BaseException) -> tuple[str | None, int]:
     if known is not None:
         return str(known), UNUSABLE
     error = find_cause(error)
-    if isinstance(error, BrokenPipeError):  # who read the output has seen enough
+    if isinstance(error, BrokenPipeError):  # the reader of the output has closed it
         return None, SOME_FAILED
     if is_out_of_memory(error):
         return explain(error), UNFORESEEN
@@ -157,9 +157,9 @@ def describe(error: BaseException) -> tuple[str | None, int]:
 
 
 def open_streams() -> None:
-    """Put the null device in place of standard streams that are closed, and let the others take any text.
+    """Replace closed standard streams by the null device, and let the others accept any text.
 
-    A file that is opened next would otherwise become standard error, and what is said go into it.
+    Otherwise the next file opened would become standard error, and messages would be written into it.
     """
     while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -169,11 +169,11 @@ def open_streams() -> None:
         if stream is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
         elif name != "stdin" and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
 
 
 def close_streams() -> None:
-    """Write out what is left for the standard streams; what they do not take is dropped."""
+    """Flush the standard streams; output that cannot be written is dropped."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -182,7 +182,7 @@ def close_streams() -> None:
 
 
 def drop(stream: TextIO) -> None:
-    """Let the rest of a stream go nowhere, so that Python does not complain of it at its end."""
+    """Send the rest of a stream to the null device, so that Python does not complain at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -190,9 +190,9 @@ def drop(stream: TextIO) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when its parent ends, however that does; for processes of multiprocessing.
+    """End this process when its parent ends, in whatever way; for processes of multiprocessing.
 
-    It gets SIGTERM first, to tidy up.
+    It gets SIGTERM first, to clean up.
     """
     parent = parent_process()
     if parent is None:

@@ -1,4 +1,4 @@
-"""Fast start of our own processes: MONAI without unneeded packages; memory kept."""
+"""Fast start of processes: MONAI without optional packages, and freed memory reused."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NEEDLESS = (
 
 @contextmanager
 def lean_imports(wanted: bool = True) -> Iterator[None]:
-    """Import MONAI and nibabel as if some packages that they can do without were not there; later they are to be had.
+    """Import MONAI and nibabel as if some optional packages were not installed; they can be imported afterwards.
 
-    MONAI imports all of its modules and, through them, whatever of these is there: more than half of the time that
-    PyTorch and MONAI take to start. Nothing that segments a case calls them through MONAI. It is for processes that do
-    nothing else; whoever is there first keeps MONAI whole. So does MONAI Deploy, which installs itself as a part of
-    MONAI and cannot do without them.
+    MONAI imports all of its modules and, through them, every optional package that is installed. This is more than half
+    of the start-up time of PyTorch and MONAI, and segmenting a case never uses these packages through MONAI. It is for
+    processes that do nothing else: if MONAI is imported already, it stays as it is. It also stays complete where MONAI
+    Deploy is installed, which is a part of MONAI and needs them.
 
     Args:
         wanted: whether to do so.
@@ -38,8 +38,8 @@ def lean_imports(wanted: bool = True) -> Iterator[None]:
         yield
         return
     hidden = [name for name in NEEDLESS if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python takes it as not there
-    gc.disable()  # nothing to collect while modules are loaded, but a tenth of the time
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python treats it as not installed
+    gc.disable()  # loading modules leaves no garbage, and looking for it takes a tenth of the time
     try:
         yield
     finally:
@@ -56,9 +56,9 @@ def has_deploy() -> bool:
 
 
 def call_lean(pickled: bytes, *arguments: Any) -> None:
-    """Call what was pickled, a function and its first arguments, with more: the start of a worker process.
+    """Call a pickled function with its pickled first arguments and further ones: the start of a worker process.
 
-    The process ends when its parent does, from here on: what it imports takes seconds.
+    From here on the process ends when its parent does: the imports that follow take seconds.
 
     Args:
         pickled: ``(function, (argument, ...))``, whose modules are imported here, lean.
@@ -72,9 +72,9 @@ def call_lean(pickled: bytes, *arguments: Any) -> None:
 
 
 def keep_memory() -> None:
-    """Let this process use again the memory of features that it freed, instead of asking Linux for it each time.
+    """Let this process reuse the memory of freed features, instead of asking Linux for new memory each time.
 
-    Linux clears the pages that it hands out, which takes about a quarter of the time of a whole volume on two cores.
+    Linux zeroes new pages, which takes about a quarter of the time of a whole volume on two cores.
     Does nothing where the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None

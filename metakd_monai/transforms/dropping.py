@@ -1,4 +1,4 @@
-"""Missing modalities, simulated."""
+"""Simulated missing modalities."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RandDropModalitiesd(Randomizable, Transform):
         return self.R.permutation(data)[: self.R.randint(1, len(data) + 1)]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the item with some of its availability taken away, never all of it."""
+        """Return the item with some, but never all, of its modalities made unavailable."""
         available = torch.as_tensor(data[self.key])
         kept = self.randomize(available.nonzero().flatten().numpy())
         mask = torch.zeros_like(available)

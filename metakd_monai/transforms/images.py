@@ -21,14 +21,14 @@ from metakd_monai.vocabulary import Modality, parse_modalities, parse_modality
 logger = logging.getLogger(__name__)
 
 REFERENCE = "reference"  # meta key: the file whose grid and header the image has
-NOTE = "note"  # meta key: a line on what was changed in the image, or nothing
+NOTE = "note"  # meta key: a note on changes to the image, or nothing
 CASE_ID = "case_id"
-BY_NAME = "by name"  # stands for no choice of a sequence
-SEQUENCE, SIBLINGS = "sequence", "siblings"  # keys of an item: what one 3-D image is, and whether it comes alone
+BY_NAME = "by name"  # means that no sequence was chosen
+SEQUENCE, SIBLINGS = "sequence", "siblings"  # keys of an item: its only sequence; whether to use files beside it
 
 
 class LoadImageModalitiesd(Transform):
-    """Load the sequences of a case as one channel-first image, and say which of them are there.
+    """Load the sequences of a case as one channel-first image, and tell which are present.
 
     The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), one
     4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
@@ -36,15 +36,15 @@ class LoadImageModalitiesd(Transform):
     that is 0 or NaN all over is absent. A background other than 0 becomes 0, see
     :func:`~metakd_monai.data.nifti.clear_background`.
 
-    The class is no LoadImaged: MONAI Label would wrap that and refuse a folder. Its name holds ``LoadImage``: MONAI
-    Deploy leaves such transforms out, since its operators hand over images.
+    The class is not a LoadImaged, because MONAI Label would wrap that and refuse a folder. Its name contains
+    ``LoadImage``, because MONAI Deploy skips transforms with such names: its operators pass images.
 
     Args:
         key: of the image in the item.
         modalities: use only these; None for all that are there.
         memory_limit: GiB of the process, which the case must fit into; None for what is free.
-        one_file: whether the image may be one 3-D file too. Its name or the item's ``sequence`` says what it is; the
-            others of its case beside it are taken along, unless the item's ``siblings`` is false.
+        one_file: whether the image may also be a single 3-D file. Its name or the item's ``sequence`` tells its
+            sequence; the case's other files beside it are used too, unless the item's ``siblings`` is false.
         log: whether to log a warning where a background was set to 0; its line is in the image's meta data anyway.
 
     Raises:
@@ -89,13 +89,13 @@ class LoadImageModalitiesd(Transform):
         return {**data, self.key: image, "available": available}
 
     def split(self, source: np.ndarray | torch.Tensor) -> Sequences:
-        """Return what is in an array ``(N, *S)``."""
+        """Read an array ``(N, *S)``."""
         voxels = np.asarray(source, dtype=np.float32)
         affine = source.affine if isinstance(source, MetaTensor) else np.eye(voxels.ndim)
         return split_channels(voxels, affine, self.key, self.modalities)
 
     def read(self, source: Any, data: Mapping[Hashable, Any]) -> Sequences:
-        """Return what is in the files that an item may name as its image."""
+        """Read the files that an item names as its image."""
         is_file = isinstance(source, (str, Path)) and not Path(source).is_dir()
         told, siblings = told_sequence(data.get(SEQUENCE)), bool(data.get(SIBLINGS, True))
         files = Path(source) if is_file and not self.one_file else files_of(source, told, siblings)
@@ -103,10 +103,10 @@ class LoadImageModalitiesd(Transform):
 
 
 def told_sequence(choice: Any) -> Modality | None:
-    """Return the sequence that a client's user chose.
+    """Return the sequence that the user of a client chose.
 
     Args:
-        choice: a name; or what MONAI Label hands on where nothing was chosen, all choices, of which the first says so.
+        choice: a name; or, if nothing was chosen, MONAI Label's list of all choices, whose first entry means none.
 
     Raises:
         UserError: for an unknown name.
@@ -117,12 +117,12 @@ def told_sequence(choice: Any) -> Modality | None:
 def files_of(
     source: Mapping[str, str] | Iterable[str] | str | Path, sequence: Modality | None = None, siblings: bool = True
 ) -> dict[Modality, Path] | Path:
-    """Say which file is which sequence, for the forms that a datalist may use.
+    """Return which file is which sequence, for all forms that a datalist may use.
 
     Args:
         source: see :class:`LoadImageModalitiesd`.
-        sequence: what one 3-D file is, whatever its name says.
-        siblings: whether to take along what lies beside one 3-D file.
+        sequence: of a single 3-D file, whatever its name says.
+        siblings: whether to use the case's other files beside a single 3-D file.
 
     Returns:
         The file of each sequence, or the one 4-D file.
@@ -143,7 +143,7 @@ def files_of(
 class SaveImageMaskd(SaveImaged):
     """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of the image it is of.
 
-    It is a SaveImaged, so that MONAI Label and MONAI Deploy, which write results themselves, leave it out.
+    It is a SaveImaged, so that MONAI Label and MONAI Deploy skip it: they write results themselves.
 
     Args:
         keys: of the label maps; each must carry the meta data that :class:`LoadImageModalitiesd` gave the image.
@@ -164,7 +164,7 @@ class SaveImageMaskd(SaveImaged):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the files and return the item as it is."""
+        """Write the files and return the item unchanged."""
         for key in self.key_iterator(dict(data)):
             meta = data[self.image_key].meta
             voxels = np.asarray(data[key][0].cpu(), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Label maps and the overlapping regions that they stand for."""
+"""Label maps, and the overlapping regions that they encode."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Weights of a trained network: found, checked, loaded, published, exported."""
+"""Weights of a trained network: find, check, load, publish and export them."""

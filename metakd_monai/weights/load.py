@@ -17,7 +17,7 @@ from metakd_monai.vocabulary import Modality, Region
 
 OPTIMIZATIONS = ("auto", "none", "compile")
 LARGEST_STRIDE = 16  # an image is padded to a multiple of it and more
-WRAPPERS = ("network", "model", "state_dict")  # checkpoint.pt, and what other tools wrap a state dict in
+WRAPPERS = ("network", "model", "state_dict")  # keys under which checkpoint.pt and other tools keep a state dict
 
 
 def load_network(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> SegmentationNetwork:
@@ -45,11 +45,11 @@ def load_network(path: str | Path, device: str | torch.device = "cpu", optimize:
 
 
 def network_for(weights: str | Path, **arguments: Any) -> SegmentationNetwork:
-    """Build the network that a file of weights belongs to, without them: a configuration's handlers load them.
+    """Build the network for a file of weights without loading them, which a configuration's handlers do.
 
     Args:
         weights: see :func:`load_network`. Without such a file, the network is the default MetaKDUNet.
-        arguments: MetaKDUNet's; where any is given the file is not asked.
+        arguments: MetaKDUNet's; if any is given, the file is not read.
 
     Raises:
         UserError: for a file that holds no weights of a segmentation network.
@@ -65,8 +65,8 @@ def start_from(network: SegmentationNetwork, weights: str | Path | None, window:
     Args:
         network: a new one, for ``weights`` None.
         weights: see :func:`load_network`; the network is then theirs, of any width and ``input_stride``.
-        window: that the weights will be run on, see :func:`~metakd_monai.inferers.parse_window`; None for the
-            network's.
+        window: the one that the weights will be used with, see :func:`~metakd_monai.inferers.parse_window`; None for
+            the network's.
 
     Raises:
         UserError: as :func:`load_network`, for weights of another class of network, and for an invalid window.
@@ -91,7 +91,7 @@ def name_of(network: object) -> str:
 def build_network(state: dict[str, torch.Tensor], path: str | Path) -> SegmentationNetwork:
     """Build the network that a state dict belongs to, without its weights.
 
-    It is first made without memory and compared, so that impossible shapes cost nothing.
+    It is first made without memory and compared, so that impossible shapes cost no memory.
 
     Raises:
         UserError: for weights of another network; ``path`` is for the message.
@@ -128,7 +128,7 @@ def read_architecture(state: dict[str, torch.Tensor]) -> tuple[type[Segmentation
 
 
 def check_fit(state: Mapping[str, torch.Tensor], blank: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError for the first tensor of a state dict whose shape or kind of number is not the network's."""
+    """Raise ValueError for the first tensor of a state dict with another shape or kind of number than the network's."""
     for name, expected in blank.items():
         found = state.get(name)
         if found is not None and found.shape != expected.shape:
@@ -185,7 +185,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(content, Mapping) or not all(is_tensor(name, value) for name, value in content.items()):
         raise UserError(f"{path}: holds no state dict; expected weights of a MetaKDUNet")
     declared = sum(value.numel() * value.element_size() for value in content.values())
-    if declared > path.stat().st_size:  # views of few numbers, which would grow when they are copied
+    if declared > path.stat().st_size:  # expanded views of few numbers, which would grow when copied
         raise UserError(f"{path}: declares {declared} bytes of numbers and is smaller; expected weights as torch saves")
     state = {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
     check_finite(state, path)

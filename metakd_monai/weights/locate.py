@@ -14,7 +14,7 @@ def find_weights(given: str | Path | None) -> Path:
     """Return the given weights, or those installed with this package.
 
     Args:
-        given: a file, a bundle's folder, or the folder above one bundle, as a container's models lie; None for none.
+        given: a file, a bundle's folder, or the folder above a single bundle, as in a container; None for none.
 
     Raises:
         UserError: when there are none, saying where to get or make some.
@@ -26,7 +26,7 @@ def find_weights(given: str | Path | None) -> Path:
         if not path.is_file():
             raise UserError(f"weights: {path} not found; expected a file such as model.pt")
         return path
-    # A zoo bundle carries this package inside, and no bundles in it: then it is the folder that is being run.
+    # A bundle for the zoo contains this package without its bundles: then the running folder is the bundle.
     path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE) or bundle_root()) / IN_BUNDLE
     if not path.is_file():
         raise UserError(
@@ -37,7 +37,7 @@ def find_weights(given: str | Path | None) -> Path:
 
 
 def find_in_folder(folder: Path) -> Path:
-    """Return the weights of a bundle's folder, or of the only bundle in a folder; raises UserError for another one."""
+    """Return the weights of a bundle's folder, or of the only bundle in a folder; raises UserError otherwise."""
     places = [folder, *sorted(place for place in folder.iterdir() if place.is_dir())]
     found = [place / IN_BUNDLE for place in places if (place / IN_BUNDLE).is_file()]
     if not found or (len(found) > 1 and found[0].parents[1] != folder):

@@ -23,12 +23,12 @@ LARGEST = 25_000_000  # bytes
 
 
 def read_mean(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
-    """Return the mean of several trainings' weights, which began with the same ones; of one, its own.
+    """Return the mean of the weights of several trainings that started from the same weights; for one, its own.
 
     Source: Wortsman et al. 2022, "Model soups".
 
     Raises:
-        UserError: for weights that have other names, shapes or settings than the first.
+        UserError: for weights whose names, shapes or settings differ from the first's.
     """
     states = [read_state(path) for path in paths]
     first = states[0]
@@ -46,9 +46,9 @@ def read_mean(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
 def convert(
     paths: Sequence[Path], stride: int | None, modality_specific_scales: int | None, window: Window = None
 ) -> SegmentationNetwork:
-    """Return a network with given weights and another stride, modality-specific scales or window; None for theirs.
+    """Return a network with given weights and another stride, modality-specific scales or window; None keeps theirs.
 
-    With another stride the same window has other voxels. Of several files the weights are the mean.
+    With another stride, the window is given in other voxels. Several files are averaged.
 
     Raises:
         UserError: for fewer modality_specific_scales than the weights have: what differs cannot be shared; for any of

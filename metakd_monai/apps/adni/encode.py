@@ -1,4 +1,4 @@
-"""From tables to numbers in -1..1. Each encoder is fitted when it is made, on the training part alone."""
+"""From tables to numbers in -1..1. Each encoder is fitted when it is created, on the training part only."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder
 
-FEW = 2  # numbers with no more values than this are categories
-MANY = 50  # categories of one column; the rarest of more share one column
+FEW = 2  # numeric columns with at most so many values are categories
+MANY = 50  # most categories of one column; the rarest others share one
 
 
 class TableEncoder:
-    """Scale numbers to -1..1 (gaps get the mean) and write categories as -1 or 1 each.
+    """Scale numbers to -1..1 (gaps get the mean) and encode each category as -1 or 1.
 
     Numbers beyond the range of the rows it was fitted on are clipped, unknown categories are -1 everywhere.
 
     Args:
-        rows: to fit on, numbers and texts by subject; empty columns are left out.
+        rows: data to fit on, numbers and texts by subject; empty columns are left out.
 
     Attributes:
-        names: of the L columns of what it returns.
+        names: of the L columns of its result.
     """
 
     def __init__(self, rows: pd.DataFrame) -> None:
@@ -51,7 +51,7 @@ class TableEncoder:
         self.names = list(map(str, self.transformer.get_feature_names_out()))
 
     def to_words(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the columns that were fitted, categories as texts; what is not there is NaN."""
+        """Return the fitted columns, categories as texts; missing values are NaN."""
         rows = rows.reindex(columns=self.columns)
         numbers = {name: pd.to_numeric(rows[name], errors="coerce").astype(float) for name in self.numeric}
         rows = rows.assign(**numbers)
@@ -73,7 +73,7 @@ class VectorScaler:
     """Fill numbers with means and scale each column to -1..1; beyond that range they are clipped.
 
     Args:
-        values: to fit on, ``(subjects, L)``, NaN for gaps.
+        values: data to fit on, ``(subjects, L)``, NaN for gaps.
     """
 
     def __init__(self, values: np.ndarray) -> None:
@@ -87,10 +87,10 @@ class VectorScaler:
 
 
 class MapScaler:
-    """Bring maps to mean 0 and standard deviation 1 over all voxels of those that it was fitted on.
+    """Normalise maps to mean 0 and standard deviation 1, over all voxels of the maps that it was fitted on.
 
     Args:
-        values: to fit on, ``(subjects, 1, *S)``.
+        values: data to fit on, ``(subjects, 1, *S)``.
     """
 
     def __init__(self, values: np.ndarray) -> None:

@@ -18,7 +18,7 @@ WINDOW, STEP, LIMIT = 50, 5, 0.1  # plink --indep-pairwise 50 5 0.1
 def read_genotypes(raw: Path, subjects: Sequence[str] | None) -> tuple[pd.DataFrame, np.ndarray]:
     """Read counts of the counted allele from ``*.bed`` (with .bim and .fam), ``*.raw`` or ``GENOMIC*.csv``.
 
-    Several studies' PLINK files have to be merged before (``plink --merge-list``), on one build of the genome.
+    PLINK files of several studies must be merged first (``plink --merge-list``), on one build of the genome.
 
     Args:
         raw: folder, searched at any depth.
@@ -87,8 +87,8 @@ def read_raw(path: Path) -> pd.DataFrame:
 def prune(counts: np.ndarray, chromosomes: np.ndarray) -> np.ndarray:
     """Choose variants that are nearly independent, as ``plink --indep-pairwise 50 5 0.1`` does.
 
-    In each window of 50 variants, moved by 5 within a chromosome, of each pair whose squared correlation exceeds 0.1
-    the one with the rarer minor allele goes. Variants that do not vary go first.
+    Constant variants are removed first. Then, in each window of 50 variants, moved by 5 within a chromosome, the
+    variant with the rarer minor allele is removed from each pair whose squared correlation exceeds 0.1.
 
     Args:
         counts: 0, 1, 2 or NaN, ``(subjects, V)``, of the training part alone; NaN counts as the variant's mean.
@@ -112,7 +112,7 @@ def prune(counts: np.ndarray, chromosomes: np.ndarray) -> np.ndarray:
 
 
 def thin_out(window: np.ndarray, unit: np.ndarray, rarity: np.ndarray, stays: np.ndarray) -> None:
-    """Take correlated variants of one window out of ``stays``."""
+    """Remove correlated variants of one window from ``stays``."""
     members = window[stays[window]]
     squared = (unit[:, members].T @ unit[:, members]) ** 2
     for first, second in np.argwhere(np.triu(squared > LIMIT, k=1)):

@@ -21,7 +21,7 @@ MAP_SIZE = (24, 28, 24)
 
 
 def read_imaging(raw: Path, subjects: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
-    """Read imaging, from the first of these that is there.
+    """Read imaging, from the first of these that exists.
 
     ``IMAGE*.csv``: PTID and features. ``ADNI_G.npy`` with ``ADNI_subj.txt``: a row of voxels for each line
     ``PTID_date``. NIfTI maps on one grid whose names hold the PTID, such as RAVENS grey matter of 91x109x91: averaged
@@ -35,8 +35,8 @@ def read_imaging(raw: Path, subjects: Sequence[str] | None) -> tuple[list[str], 
         PTIDs, and values ``(subjects, L)`` or ``(subjects, 1, *S)`` float32.
 
     Raises:
-        NothingFoundError: when nothing is there.
-        UserError: when it is damaged, or of another cohort.
+        NothingFoundError: when nothing is found.
+        UserError: when it is damaged or of another cohort.
     """
     if (path := find_table(raw, PREFIX)) is not None:
         rows = keep_subjects(latest_rows(read_table(path), path), subjects, path)

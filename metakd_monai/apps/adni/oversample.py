@@ -14,10 +14,10 @@ NEIGHBOURS = 5
 def oversample(arrays: Mapping[str, np.ndarray], modalities: Sequence[str], seed: int) -> dict[str, np.ndarray]:
     """Add synthetic samples of rare classes to the training part until its classes are as large as the largest.
 
-    SMOTE interpolates between neighbours, so both need the same numbers: it works among samples with exactly the same
-    modalities, on all of them joined, and nobody gets a modality that is not there. Among samples of one set of
-    modalities each class grows up to the largest class there; a class of n samples uses min(5, n - 1) neighbours, and a
-    class of one sample stays as it is.
+    SMOTE interpolates between neighbours, so both need the same modalities. It works within groups of samples with
+    exactly the same modalities, concatenated; so no sample gets a modality that it lacks. In each group, each class
+    grows to the size of the group's largest class. A class of n samples uses min(5, n - 1) neighbours; a class of one
+    sample is left as it is.
 
     Args:
         arrays: see :func:`~metakd_monai.apps.adni.prepare.prepare_adni`; ``part`` 0 is for training.

@@ -35,7 +35,7 @@ def prepare_adni(
 
     Written are ``adni.npz`` (for each modality ``(subjects, L)`` or ``(subjects, 1, *S)``; ``available`` ``(subjects,
     4)``; ``label``; ``part``, an index into PARTS; ``ptid``; ``synthetic``), ``adni.json``: what was done, and
-    ``fitted.joblib``: what :func:`encode_adni` encodes others with.
+    ``fitted.joblib``: the encoder for :func:`encode_adni`.
 
     Args:
         raw: folder of ADNI's downloads, see :mod:`metakd_monai.apps.adni.tables`, ``genomic`` and ``imaging``.
@@ -48,7 +48,7 @@ def prepare_adni(
         The manifest.
 
     Raises:
-        UserError: for tables that cannot be used, see there, and for parts without some class.
+        UserError: for unusable tables, see there, and for parts that lack a class.
     """
     diagnoses = read_diagnoses(raw)
     cohort = read_raw_cohort(raw, list(map(str, diagnoses.index)))
@@ -73,19 +73,19 @@ def prepare_adni(
 
 
 def encode_adni(raw: Path, output: Path, fitted: Path) -> dict[str, Any]:
-    """Encode subjects to come as those of another cohort were, all of them for testing. Writes the same two files.
+    """Encode new subjects with the encoder of another cohort, all for testing. Writes the same two files.
 
     Args:
-        raw: folder as for :func:`prepare_adni`; a modality may be missing altogether. Without diagnoses everybody is
-            encoded, with label -1; with them those who have one.
+        raw: folder as for :func:`prepare_adni`; a modality may be missing altogether. Without diagnoses all subjects
+            are encoded, with label -1; otherwise those with a diagnosis.
         output: folder.
-        fitted: what :func:`prepare_adni` kept as ``fitted.joblib``.
+        fitted: ``fitted.joblib`` of :func:`prepare_adni`.
 
     Returns:
         The manifest.
 
     Raises:
-        UserError: for tables that cannot be used, or do not fit, and when nobody is left.
+        UserError: for tables that are unusable or do not fit, and when no subject is left.
     """
     encoder = read_encoder(fitted)
     diagnoses = read_diagnoses(raw) if find_table(raw, DIAGNOSIS) else None
@@ -145,7 +145,7 @@ def check_classes(label: np.ndarray, part: np.ndarray, where: Path) -> None:
 
 
 def require_training(name: str, training: Collection[str], where: Path) -> None:
-    """Raise UserError when nobody of the training part has a modality."""
+    """Raise UserError when no subject of the training part has a modality."""
     if not training:
         raise UserError(f"{where}: nobody of the training part has {name}; expected at least one subject")
 
@@ -153,7 +153,7 @@ def require_training(name: str, training: Collection[str], where: Path) -> None:
 def lay_out(
     members: Mapping[str, Sequence[str]], encoded: Mapping[str, np.ndarray], subjects: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Put each modality's rows where their subjects are; the rest is NaN and not available."""
+    """Put each modality's rows in the places of their subjects; the rest is NaN and not available."""
     arrays, available = {}, np.zeros((len(subjects), len(MODALITIES)), bool)
     place = {ptid: number for number, ptid in enumerate(subjects)}
     for n, name in enumerate(MODALITIES):
@@ -165,7 +165,7 @@ def lay_out(
 
 
 def describe(arrays: Mapping[str, np.ndarray], encoder: CohortEncoder, variants: int) -> dict[str, Any]:
-    """Return what ``adni.json`` says of the subjects; ``variants`` were read."""
+    """Return the content of ``adni.json`` on the subjects; ``variants`` were read."""
     real = ~arrays["synthetic"]
     digest = hashlib.sha256()
     for name in (*MODALITIES, "available", "label", "part"):

@@ -1,6 +1,6 @@
 """A simulated ADNI cohort: the same tables, the same shares of missing modalities, known information about the class.
 
-It is no model of Alzheimer's disease. What it knows is how far apart neighbouring classes lie in each modality.
+It is no model of Alzheimer's disease: it only sets the distance of neighbouring classes in each modality.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metakd_monai.errors import UserError
 SEPARATION = {"clinical": 0.8, "genomic": 2.0, "biospecimen": 0.3, "imaging": 1.4}
 MISSING = {"clinical": 0.30, "genomic": 0.50, "biospecimen": 0.70, "imaging": 0.40}
 CLASS_SHARES = (0.45, 0.35, 0.20)
-VARIANTS, CAUSAL, COPIES = 40, 20, 2  # independent variants, those that tell the class, copies in linkage of each
+VARIANTS, CAUSAL, COPIES = 40, 20, 2  # independent variants, those that depend on the class, copies in linkage of each
 
 
 def simulate_adni(
@@ -28,7 +28,7 @@ def simulate_adni(
     separation: Mapping[str, float] = SEPARATION,
     missing: Mapping[str, float] = MISSING,
 ) -> None:
-    """Write a cohort as ADNI's downloads look: CSV tables with date suffixes, PLINK files, a table of imaging features.
+    """Write a cohort in the form of ADNI's downloads: CSV tables with date suffixes, PLINK files, imaging features.
 
     Args:
         output: folder.
@@ -69,7 +69,7 @@ def along(label: np.ndarray, separation: float, columns: int, rng: np.random.Gen
 def write_clinical(
     output: Path, ptids: Sequence[str], values: np.ndarray, there: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Write the five clinical tables; informative are columns of VITALS and NEUROEXM, the leaking ones must go."""
+    """Write the five clinical tables. Columns of VITALS and NEUROEXM are informative; leaking ones must be removed."""
     size = len(ptids)
     base = pd.DataFrame({"PTID": ptids, "RID": np.arange(size), "UPDATE_STAMP": "2024-02-01"})
     tables = {
@@ -98,7 +98,7 @@ def write_clinical(
 def write_biospecimen(
     output: Path, ptids: Sequence[str], values: np.ndarray, there: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Write APOERES (of no information) and the Elecsys table, one column of which has texts such as ``>1700``."""
+    """Write APOERES (without information) and the Elecsys table, with texts such as ``>1700`` in one column."""
     size = len(ptids)
     apoe = pd.DataFrame({"PTID": ptids, "APGEN1": rng.integers(2, 5, size), "APGEN2": rng.integers(2, 5, size)})
     write_csv(output / "APOERES_01Jan2026.csv", apoe[there])

@@ -17,7 +17,7 @@ from metakd_monai.networks import ConvEncoder, VectorEncoder
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """Read ``adni.json``; raises UserError when it is not there or damaged."""
+    """Read ``adni.json``; raises UserError when it is missing or damaged."""
     path = Path(folder) / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
@@ -32,8 +32,8 @@ def read_cohort(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     """Read a prepared cohort.
 
     Returns:
-        Items by part, ``training`` with its synthetic samples: each modality as a tensor (NaN where it is absent, which
-        would be seen if it were read), ``label``, ``available`` ``(4,)`` bool, ``case_id``.
+        Items by part, ``training`` with its synthetic samples: each modality as a tensor (NaN if absent, so that
+        reading it would show), ``label``, ``available`` ``(4,)`` bool, ``case_id``.
 
     Raises:
         UserError: when the folder is not what ``metakd adni-prepare`` wrote.

@@ -1,4 +1,4 @@
-"""The four modalities of a cohort as they are read, and what encodes them, to be kept for subjects to come."""
+"""The four modalities of a cohort as read, and their encoder, which is kept for new subjects."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_raw_cohort(raw: Path, subjects: Sequence[str] | None, whole: bool = Tru
         whole: False if a modality may be missing altogether.
 
     Raises:
-        UserError: for what cannot be read, and for a modality that is not there if it has to be.
+        UserError: for unreadable files, and for a missing modality if it is required.
     """
 
     def read(reader: Any, *arguments: Any, otherwise: Any) -> Any:
@@ -92,12 +92,12 @@ class CohortEncoder:
 
     @property
     def columns(self) -> dict[str, list[str]]:
-        """Names of the columns of what has any."""
+        """Names of the columns of each modality with columns."""
         return {**{name: encoder.names for name, encoder in self.tables.items()}, "genomic": self.variants}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """What one subject's modalities look like."""
+        """Shapes of one subject's modalities."""
         vectors = {name: (len(names),) for name, names in self.columns.items()}
         return {**vectors, "imaging": self.imaging.shape}
 
@@ -105,7 +105,7 @@ class CohortEncoder:
         """Return each modality, ``(subjects, L)`` or ``(subjects, 1, *S)``, in the order of the cohort's members.
 
         Raises:
-            UserError: when a modality that is there has nothing of what was fitted: no such column, another shape.
+            UserError: when a modality does not match the fitted one: none of its columns, or another shape.
         """
         encoded = {}
         for name, encoder in self.tables.items():
@@ -122,11 +122,11 @@ class CohortEncoder:
         return encoded
 
     def nobody(self, name: str) -> np.ndarray:
-        """Return what a modality is that nobody has."""
+        """Return an empty modality, one that no subject has."""
         return np.zeros((0, *self.shapes[name]), np.float32)
 
     def write(self, path: Path) -> None:
-        """Keep the encoder."""
+        """Write the encoder to a file."""
         write_safely(path, lambda temporary: joblib.dump(self, temporary, compress=3))
 
 
@@ -139,10 +139,10 @@ def refuse_strangers(name: str, rows: pd.DataFrame, columns: Sequence[str]) -> N
 
 
 def read_encoder(path: Path) -> CohortEncoder:
-    """Read what ``adni-prepare`` kept. It is a pickle: read files of people whom you trust alone.
+    """Read the encoder that ``adni-prepare`` wrote. It is a pickle: read only files from people whom you trust.
 
     Raises:
-        UserError: when it is not there, damaged, or of another version.
+        UserError: when it is missing, damaged, or of another version.
     """
     try:
         encoder = joblib.load(path)

@@ -24,7 +24,7 @@ TABLES = {
     "clinical": ("MEDHIST", "NEUROEXM", "PTDEMOG", "RECCMEDS", "VITALS"),
     "biospecimen": ("APOERES", "UPENNBIOMK_ROCHE_ELECSYS"),
 }
-LEAKAGE = ("PTCOGBEG", "PTADDX", "PTADBEG")  # say when the disease began: the paper leaves them out
+LEAKAGE = ("PTCOGBEG", "PTADDX", "PTADBEG")  # tell when the disease began: the paper leaves them out
 BOOKKEEPING = frozenset(
     {
         *("PHASE", "COLPROT", "ORIGPROT", "PTID", "RID", "ID", "SITEID", "VISCODE", "VISCODE2", "VISDATE", "EXAMDATE"),
@@ -35,7 +35,7 @@ MISSING_CODES = (-1, -4)  # ADNI's "confirmed missing" and "passively missing"
 
 
 class NothingFoundError(UserError):
-    """Nobody has a modality: there is no file of it."""
+    """There is no file of a modality, so no subject has it."""
 
 
 def find_table(raw: Path, prefix: str) -> Path | None:
@@ -68,7 +68,7 @@ def latest_rows(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Keep each subject's newest row by UPDATE_STAMP, gaps filled from older ones; the index becomes PTID.
 
     Raises:
-        UserError: when a subject has several rows and nothing says which is newest.
+        UserError: when a subject has several rows and nothing tells which is newest.
     """
     twice = table["PTID"][table["PTID"].duplicated()]
     if len(twice) and "UPDATE_STAMP" not in table:
@@ -119,7 +119,7 @@ def read_group(raw: Path, modality: str, subjects: Sequence[str] | None) -> pd.D
         Columns ``TABLE.COLUMN`` by PTID; without bookkeeping columns and those that tell when the disease began.
 
     Raises:
-        NothingFoundError: when none of the tables is there.
+        NothingFoundError: when none of the tables exists.
         UserError: when one has no subject in common with the diagnoses.
     """
     parts = []
@@ -148,7 +148,7 @@ def keep_subjects(rows: pd.DataFrame, subjects: Sequence[str] | None, path: Path
 
 
 def clean(rows: pd.DataFrame) -> pd.DataFrame:
-    """Turn texts such as ``>1700`` and dates into numbers where that is what a column holds, missing codes into NaN."""
+    """Convert columns of dates or texts such as ``>1700`` to numbers, and codes of missing values to NaN."""
     columns = {}
     for name, column in rows.items():
         if pd.api.types.is_numeric_dtype(column):

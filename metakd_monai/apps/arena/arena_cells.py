@@ -1,4 +1,4 @@
-"""From a plan to its trainings: which cases each is scored on, what it is trained on and begins with."""
+"""From a plan to its trainings: the cases that each is scored and trained on, and its initial weights."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from metakd_monai.data.files import checksum
 from metakd_monai.errors import UserError
 from metakd_monai.weights.publish import publish
 
-Parts = Mapping[int, Items]  # by fold, what is scored
+Parts = Mapping[int, Items]  # by fold, the cases to score
 
 
 def choose_parts(plan: Plan) -> tuple[Parts, dict[str, Tumour]]:
-    """Return the cases of each fold that is done, and how large each one's tumour is.
+    """Return the cases of each chosen fold, and the size of each one's tumour.
 
     Raises:
-        UserError: for cases that cannot be used, too few of them, or one that two folds have.
+        UserError: for unusable cases, too few of them, or one that is in two folds.
     """
     if plan.cases is None:
         parts = {fold: choose_items("", plan.datalist, None, fold)[0] for fold in plan.chosen_folds}
@@ -39,7 +39,7 @@ def choose_parts(plan: Plan) -> tuple[Parts, dict[str, Tumour]]:
 
 
 def make_cells(plan: Plan, output: Path, parts: Parts) -> list[Cell]:
-    """Return the trainings of a plan, those of one seed and fold together; make what they train on.
+    """Return the trainings of a plan, grouped by seed and fold; write their training data.
 
     Args:
         plan: what to compare.
@@ -67,11 +67,11 @@ def make_cells(plan: Plan, output: Path, parts: Parts) -> list[Cell]:
 
 
 def make_start(weights: Path, input_stride: int | None, output: Path) -> Path:
-    """Write what all trainings begin with, named after its checksum, and return where it is.
+    """Write the initial weights of all trainings, named after their checksum, and return the file.
 
     Args:
-        weights: of a network.
-        input_stride: of the plan; where training coarsens images already, the network does not.
+        weights: the initial weights.
+        input_stride: of the plan; if training coarsens the images, the network does not.
         output: folder of all results.
     """
     place = output / f"start_{checksum(weights)[:12]}.pt"
@@ -81,9 +81,9 @@ def make_start(weights: Path, input_stride: int | None, output: Path) -> Path:
 
 
 def data_of(plan: Plan, output: Path, parts: Parts, fold: int) -> dict[str, Any]:
-    """Return the settings that say what the training of a fold sees: all cases of the others.
+    """Return the settings for the training data of a fold: all cases of the others.
 
-    The fold's own cases are linked beside them, for what measures the weights further.
+    The fold's own cases are linked beside them, for further measurements of the weights.
     """
     if plan.datalist is not None:
         return {"datalist": str(plan.datalist.resolve()), "fold": fold}

@@ -33,7 +33,7 @@ def draw_means(folder: Path, methods: Sequence[MethodDice]) -> list[Path]:
 
 
 def draw_gains(folder: Path, methods: Sequence[MethodDice], reference: str) -> list[Path]:
-    """Draw by how much each method is above the reference in each subset; return the files."""
+    """Draw the gain of each method over the reference in each subset; return the files."""
     table = method_means(methods)[: len(SUBSET_NAMES)]
     base = [method.name for method in methods].index(reference)
     others = [n for n in range(len(methods)) if n != base]

@@ -1,4 +1,4 @@
-"""The tables of a comparison: the paper's form, who differs from whom, what each costs; Markdown, CSV and LaTeX."""
+"""The tables of a comparison: scores in the paper's form, tests of differences, costs; Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def method_means(methods: Sequence[MethodDice]) -> np.ndarray:
 
 
 def ranks(values: np.ndarray) -> list[int]:
-    """Return the place of each value, 0 for the largest; equal ones, as they are shown, share it."""
+    """Return the rank of each value, 0 for the largest; values that look equal in the table share it."""
     shown = np.round(np.nan_to_num(values, nan=-1.0), 2)
     return [int((shown > value).sum()) for value in shown]
 
@@ -104,12 +104,12 @@ def table_tex(methods: Sequence[MethodDice]) -> str:
 
 
 def tex(text: str) -> str:
-    """Escape what LaTeX takes for its own in names of methods."""
+    """Escape LaTeX's special characters in names of methods."""
     return text.replace("_", r"\_")
 
 
 def difference_lines(reference: str, found: Mapping[str, Mapping[str, Difference]]) -> list[str]:
-    """Return a table of what the reference is above the others."""
+    """Return a table of the reference's gain over the others."""
     heads = ["other", "region", "points", "95 %", "Wilcoxon p", "cases", "t p", "t p16"]
     lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "--:|" * (len(heads) - 2)]
     for other, regions in found.items():
@@ -129,7 +129,7 @@ def difference_lines(reference: str, found: Mapping[str, Mapping[str, Difference
 
 
 def cost_rows(records: Records) -> list[list[object]]:
-    """Return what each method needs: means over its cells, the largest of memory."""
+    """Return the costs of each method: means over its cells, and the largest memory."""
     rows: list[list[object]] = []
     for name, cells in records.items():
         first = cells[0]
@@ -165,7 +165,7 @@ def cost_lines(records: Records) -> list[str]:
 
 
 def order_lines(methods: Sequence[MethodDice]) -> list[str]:
-    """Return for each method how often more sequences do worse, and its worst case."""
+    """Return for each method how often more sequences give lower scores, and its worst case."""
     heads = ["method", *(f"{region} worse with more" for region in REGION_NAMES), "worst WT of all four"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
     for method in methods:

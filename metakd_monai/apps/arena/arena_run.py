@@ -39,17 +39,17 @@ Records = dict[str, list[dict[str, Any]]]  # of the cells that are done, by meth
 
 
 def run_plan(plan: Plan, output: Path, train: Train, jobs: int = 1, device: str = "cpu") -> bool:
-    """Carry out a plan; what was done before is kept. Return whether everything is done.
+    """Carry out a plan, keeping earlier results. Return whether everything is done.
 
     Args:
         plan: what to compare.
         output: folder of the results.
-        train: trains in a process of its own; see :data:`~metakd_monai.apps.arena.cell.Train`.
+        train: trains in a separate process; see :data:`~metakd_monai.apps.arena.cell.Train`.
         jobs: trainings at a time.
         device: see :func:`~metakd_monai.apps.arena.cell_processes.run_cells`.
 
     Raises:
-        UserError: for cases, weights or a folder that cannot be used, or that holds something else.
+        UserError: for unusable cases or weights, or a folder that is unusable or holds something else.
     """
     output = output.resolve()
     parts, sizes = choose_parts(plan)
@@ -170,7 +170,7 @@ def counted(number: int, word: str) -> str:
 def make_manifest(
     plan: Plan, output: Path, cells: Sequence[Cell], parts: Parts, written: Sequence[Path], failed: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what went in and came out, every file by its SHA-256."""
+    """Return all inputs and outputs, each file by its SHA-256."""
     places = [path for path in (plan.datalist, plan.weights) if path is not None]
     places += [Path(name) for name in {name for cell in cells for name in cell.overlays} if Path(name).is_file()]
     places += [path for items in parts.values() for item in items for path in files_in([item["image"], item["label"]])]

@@ -22,7 +22,9 @@ from metakd_monai.networks.operations import count_operations
 from metakd_monai.weights.load import load_network
 from metakd_monai.weights.publish import publish
 
-Train = Callable[[Sequence[str], dict[str, Any]], str | None]  # from configurations and settings; why it failed
+Train = Callable[
+    [Sequence[str], dict[str, Any]], str | None
+]  # takes configurations and settings; returns why it failed, or None
 RECORD = "cell.json"
 LOG = "log.txt"
 GIB = 2**30
@@ -37,13 +39,13 @@ class Cell:
     Attributes:
         method: its name.
         seed: of the training.
-        fold: that is left out.
-        folder: of all that comes of it.
+        fold: the one left out.
+        folder: of its results.
         overlays: configurations, in order.
-        settings: of the training, but for the device.
-        items: of a datalist, what is scored.
-        input_stride: of the published network; None for what it was trained with.
-        window: that it is run on; None for what it was trained with.
+        settings: of the training, without the device.
+        items: of a datalist, to score.
+        input_stride: of the published network; None for that of the training.
+        window: that it is used with; None for that of the training.
         device: to compute on.
         threads: of a CPU.
     """
@@ -62,12 +64,12 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         return f"{self.method}, seed {self.seed}, fold {self.fold}"
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What decides the result, ready for JSON; what lies in the folder of all results is named from there."""
+        """All that determines the result, ready for JSON; files in the folder of all results are relative to it."""
         results = f"{self.folder.parents[2]}{os.sep}"
         return {
             "method": self.method,
@@ -81,10 +83,10 @@ class Cell:
         }
 
     def read(self) -> dict[str, Any] | None:
-        """Return the record of what is done, or None.
+        """Return the record if the cell is done, or None.
 
         Raises:
-            UserError: when the folder is of other settings.
+            UserError: when the folder was made with other settings.
         """
         record = read_record(self.folder / RECORD)
         found = record.get("settings", self.asked)
@@ -97,7 +99,7 @@ class Cell:
 def run_cell(cell: Cell, train: Train) -> dict[str, Any]:
     """Train, publish and score; return the record, which is written last.
 
-    A training that was stopped goes on where it was, and cases that were scored are not scored again.
+    A stopped training continues where it was, and scored cases are not scored again.
 
     Args:
         cell: what to do.
@@ -122,12 +124,14 @@ def run_cell(cell: Cell, train: Train) -> dict[str, Any]:
         raise UserError(f"{next(iter(failed))}: {next(iter(failed.values()))}")
     record = {"settings": cell.asked, **cost, **describe(cell, published)}
     write_json(cell.folder / RECORD, record)
-    (cell.folder / "checkpoint.pt").unlink(missing_ok=True)  # several times the weights, and of no more use
+    (cell.folder / "checkpoint.pt").unlink(
+        missing_ok=True
+    )  # several times as large as the weights, and no longer needed
     return record
 
 
 def describe(cell: Cell, published: Path) -> dict[str, Any]:
-    """Return what a training took, what its network needs, which code it was, and the checksums of its files."""
+    """Return a training's time and memory, the network's needs, the code's version, and checksums of the files."""
     network = load_network(published, optimize="none")
     return {
         "device": cell.device if cell.device == "cpu" else torch.cuda.get_device_name(cell.device),
@@ -141,7 +145,7 @@ def describe(cell: Cell, published: Path) -> dict[str, Any]:
 
 
 def read_steps(folder: Path) -> dict[str, Any]:
-    """Return how many iterations a training had, and the seconds of one; None where they were not measured."""
+    """Return a training's number of iterations, and the seconds of one; None if not measured."""
     _, losses = read_csv(folder / "training.csv")
     _, rows = read_csv(folder / "timing.csv") if (folder / "timing.csv").is_file() else ((), [])
     seconds = sum(float(row["data_seconds"]) + float(row["step_seconds"]) for row in rows)

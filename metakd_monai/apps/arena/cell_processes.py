@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, several at a time; none outlives the process that started it."""
+"""Trainings in separate processes, several at a time; none outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_cells(cells: Sequence[Cell], train: Train, jobs: int, device: str) -> It
     Args:
         cells: what to do.
         train: trains; picklable.
-        jobs: processes at a time; the threads that this one may have are shared out among them.
+        jobs: processes at a time; they share the threads of this one.
         device: ``"cuda"`` for all GPUs in turn, or one for all.
     """
     threads = max(1, torch.get_num_threads() // jobs)  # OMP_NUM_THREADS, or the cores
@@ -57,7 +57,7 @@ def run_cells(cells: Sequence[Cell], train: Train, jobs: int, device: str) -> It
 
 
 def stop(processes: Sequence[Any]) -> None:
-    """End processes: kindly, so that they tidy up, then by force."""
+    """End processes: first politely, so that they clean up, then by force."""
     for process in processes:
         process.terminate()
     for process in processes:
@@ -67,7 +67,7 @@ def stop(processes: Sequence[Any]) -> None:
 
 
 def why_failed(exitcode: int, log: Path) -> str | None:
-    """Return why a process failed, the last line that it wrote, or None when it did not."""
+    """Return why a process failed, that is, the last line that it wrote; None if it did not fail."""
     if exitcode == 0:
         return None
     lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() and exitcode > 0 else []
@@ -77,7 +77,7 @@ def why_failed(exitcode: int, log: Path) -> str | None:
 def work(cell: Cell, train: Train) -> None:
     """Run a cell in this process, whose output goes to its log."""
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(SOME_FAILED))  # so that `finally` is run
     keep_memory()
     cell.folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES, Means, Score
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import REGION_NAMES
 
-LEVEL, DRAWS = 0.95, 9999  # of the bootstrap's interval
+LEVEL, DRAWS = 0.95, 9999  # share covered by the bootstrap's interval
 MEAN_OF_REGIONS = "mean"
 COLUMNS = (*REGION_NAMES, MEAN_OF_REGIONS)
 
@@ -60,7 +60,7 @@ class MethodDice:
 
 
 def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the mean of what is a number along an axis, ``nan`` of nothing."""
+    """Return the mean along an axis, ignoring ``nan``; ``nan`` if nothing is left."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(known, values, 0).sum(axis) / known.sum(axis))
@@ -69,12 +69,12 @@ def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
 def gather(
     name: str, scores: Mapping[int, Sequence[Score]], cases: Sequence[str], too_small: frozenset[str]
 ) -> MethodDice:
-    """Put the scores of a method together.
+    """Collect the scores of a method.
 
     Args:
         name: of the method.
         scores: of all folds, by seed.
-        cases: that there are to be.
+        cases: the expected ones.
         too_small: cases that do not count for ET.
 
     Raises:
@@ -117,7 +117,7 @@ class Difference:
 
 
 def compare_methods(reference: MethodDice, other: MethodDice) -> dict[str, Difference]:
-    """Return what a reference is above another method, by region and for their mean."""
+    """Return the gain of a reference over another method, by region and for their mean."""
     found = {}
     first, second = reference.as_means(), other.as_means()
     for column, region in enumerate(COLUMNS):
@@ -138,7 +138,7 @@ def compare_methods(reference: MethodDice, other: MethodDice) -> dict[str, Diffe
 
 
 def interval(gaps: np.ndarray) -> tuple[float, float]:
-    """Return the percentile bootstrap's interval of the mean over cases; ``nan`` of fewer than two."""
+    """Return the percentile bootstrap's interval of the mean over cases; ``nan`` for fewer than two."""
     if len(gaps) < 2:
         return math.nan, math.nan
     draws = np.random.default_rng(0)

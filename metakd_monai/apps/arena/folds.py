@@ -1,4 +1,4 @@
-"""Labelled cases dealt out to folds by the size of their enhancing tumour."""
+"""Labelled cases assigned to folds by the size of their enhancing tumour."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metakd_monai.vocabulary import ET_LABELS
 
 
 class Tumour(NamedTuple):
-    """How large a tumour is: voxels that enhance, voxels of any label, and mL that enhance."""
+    """The size of a tumour: voxels that enhance, voxels of any label, and mL that enhance."""
 
     enhancing: int
     voxels: int
@@ -32,8 +32,8 @@ def measure_tumour(label: str | Path) -> Tumour:
 def deal(sizes: Mapping[str, Tumour], folds: int, seed: int) -> list[list[str]]:
     """Return the names of each fold's cases.
 
-    They are taken from the largest enhancing tumour to the smallest (the whole tumour where these are equal), as many
-    at a time as there are folds, and each fold gets one of them by chance.
+    Cases are sorted by the size of the enhancing tumour (then of the whole tumour). Of each group of as many cases as
+    there are folds, every fold gets one at random.
 
     Raises:
         UserError: for fewer than two cases for each fold.
@@ -50,7 +50,7 @@ def deal(sizes: Mapping[str, Tumour], folds: int, seed: int) -> list[list[str]]:
 
 
 def link_cases(items: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Make a folder of cases whose files are links to those of items of a datalist, named by sequence.
+    """Make a folder of cases with links, named by sequence, to the files of a datalist's items.
 
     Raises:
         UserError: for a case that is one file of four channels.

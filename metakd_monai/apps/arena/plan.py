@@ -1,4 +1,4 @@
-"""What is compared: methods, seeds and folds, and how each is trained, from a TOML file (docs/arena.md)."""
+"""The plan of a comparison: methods, seeds, folds and trainings, from a TOML file (docs/arena.md)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.inferers import parse_window
 
 EXPECTED = "a plan in TOML (docs/how-to/compare-methods.md)"
-NAME = re.compile(r"\w[\w .,+-]*")  # of a method: folders are named after it
+NAME = re.compile(r"\w[\w .,+-]*")  # a method's name: folders are named after it
 ENDINGS = (".csv", ".json", ".md", ".pt", ".png", ".svg", ".tex")  # of the files beside the methods' folders
 METHOD_KEYS = ("overlay", "options", "faithful")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One thing to train.
+    """A method to train.
 
     Attributes:
         name: in tables, and of its folder.
-        overlay: a configuration that goes last, such as ``methods/lckd.json``; None for MetaKD itself.
-        options: of its training alone, over those of the plan.
-        faithful: more of them, of its source's own losses and laws, for a plan that is ``faithful``.
+        overlay: the last configuration, such as ``methods/lckd.json``; None for MetaKD itself.
+        options: of its training only; they override those of the plan.
+        faithful: further options for the losses and laws of its source, used if the plan is ``faithful``.
     """
 
     name: str
@@ -46,19 +46,19 @@ class Plan:
     """Methods x seeds x folds, with equal steps, crops, augmentation and loss.
 
     Attributes:
-        methods: what is trained.
-        cases: a folder of labelled cases, dealt to ``folds``; or else
-        datalist: a file of ``metakd datalist``, whose test part is scored, or the fold where it has none.
-        folds: how many the cases are dealt to.
+        methods: to train.
+        cases: a folder of labelled cases, assigned to ``folds``; or else
+        datalist: a file of ``metakd datalist``, whose test part is scored, or the fold if it has none.
+        folds: number of folds.
         only: folds to do; empty for all, and for fold 0 of a datalist.
-        fold_seed: of the dealing.
+        fold_seed: of the assignment to folds.
         seeds: of the trainings.
         overlays: configurations before that of a method.
         options: of every training, as ``metakd train`` takes them.
-        weights: what every training begins with; None for new networks.
-        input_stride: times that training coarsens images, which the network does itself afterwards; None where
-            training leaves images alone.
-        window: that the networks are run on; None for what training says.
+        weights: initial weights of every training; None for new networks.
+        input_stride: factor by which training coarsens images, and the network itself afterwards; None if training does
+            not coarsen them.
+        window: that the networks are used with; None for that of the training.
         faithful: use each method's own losses and laws too.
         reference: the method that the others are compared with; the first by default.
         least_et: mL of enhancing tumour below which a case does not count for it.
@@ -111,11 +111,11 @@ def read_plan(path: Path, cases: Path | None = None, weights: Path | None = None
     Args:
         path: the TOML file.
         cases: a folder in place of the plan's own cases or datalist.
-        weights: what trainings begin with, in place of the plan's own.
-        datalist: the same of the datalist.
+        weights: initial weights, in place of the plan's own.
+        datalist: likewise for the datalist.
 
     Raises:
-        UserError: for an unknown key, a value that cannot be, or nothing to train on.
+        UserError: for an unknown key, an invalid value, or no cases.
     """
     table = read_toml(path, EXPECTED)
     check_keys(path, table, [field.name for field in fields(Plan)])
@@ -136,7 +136,7 @@ def read_plan(path: Path, cases: Path | None = None, weights: Path | None = None
 
 
 def check_keys(path: Path, table: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise UserError for a key that is none."""
+    """Raise UserError for an unknown key."""
     for name in table:
         if name not in known:
             close = get_close_matches(name, known, n=1)
@@ -145,13 +145,13 @@ def check_keys(path: Path, table: Mapping[str, Any], known: Sequence[str]) -> No
 
 
 def describe(kinds: Sequence[type]) -> str:
-    """Name kinds of values as TOML has them."""
+    """Name types of values in TOML's terms."""
     words = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a table", bool: "a truth"}
     return " or ".join(words[kind] for kind in kinds)
 
 
 def read_method(path: Path, name: str, table: Any) -> Method:
-    """Read one method; raises UserError for a name that no folder can have, or a value that cannot be."""
+    """Read one method; raises UserError for a name unsuitable for a folder, or an invalid value."""
     if not NAME.fullmatch(name):
         raise UserError(f"{path}: methods: {name!a} found; expected letters, digits, spaces and . , + - _")
     if not isinstance(table, Mapping):
@@ -167,7 +167,7 @@ def read_method(path: Path, name: str, table: Any) -> Method:
 
 
 def beside(path: Path, name: object) -> str:
-    """Return where a configuration is: beside the plan, or else where ``metakd train`` finds it by its name."""
+    """Return the path of a configuration: beside the plan, or else where ``metakd train`` finds it by name."""
     place = path.parent / str(name)
     return str(place) if place.is_file() else str(name)
 
@@ -205,7 +205,7 @@ def check_folders(path: Path, methods: Sequence[Method]) -> None:
 
 
 def check_numbers(path: Path, plan: Plan) -> None:
-    """Raise UserError for seeds, folds or a stride that cannot be."""
+    """Raise UserError for invalid seeds, folds or stride."""
     if plan.folds < 2:
         raise UserError(f"{path}: folds is {plan.folds}; expected 2 or more")
     if plan.input_stride is not None and plan.input_stride < 1:

@@ -26,7 +26,7 @@ def jitter(batch: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def jitter_images(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images ``(B, 1, H, W)``, each under an affine map of its own."""
+    """Return images ``(B, 1, H, W)``, each under its own affine map."""
     turn, scale, right, down = 2 * torch.rand(4, len(images), generator=generator) - 1
     angle = turn * TURN * math.pi / 180
     factor = 1 + scale * SCALE
@@ -37,11 +37,11 @@ def jitter_images(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def jitter_sounds(sounds: Tensor, generator: torch.Generator) -> Tensor:
-    """Return sounds ``(B, 1, 20, F)`` with noise, and another loudness (the first coefficient) where they sound.
+    """Return sounds ``(B, 1, 20, F)`` with noise, and another loudness (the first coefficient) where there is sound.
 
     Both are shares of each coefficient's standard deviation in the batch: the first's is fifteen times the last's.
     """
-    heard = sounds != 0  # behind the end of a recording there are zeros
+    heard = sounds != 0  # after the end of a recording there are zeros
     values = torch.where(heard, sounds, torch.nan)
     centred = values - values.nanmean(dim=(0, 3), keepdim=True)
     spread = centred.square().nanmean(dim=(0, 3), keepdim=True).sqrt().nan_to_num()  # (1, 1, 20, 1)

@@ -1,4 +1,4 @@
-"""Pairs as MONAI datalists, with the scarce modality really missing."""
+"""Pairs as MONAI datalists, from which the scarce modality is really missing."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def split_pairs(
     modalities: Sequence[str] = MODALITIES,
     donors: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Split pairs into training (900), meta-validation (150) and test (450), and take the scarce modality away.
+    """Split pairs into training (900), meta-validation (150) and test (450), and remove the scarce modality.
 
     Test pairs are fixed; the seed chooses the validation pairs and which training pairs keep the scarce modality.
-    Those that keep it at a lower rate keep it at a higher one.
+    Pairs that keep it at a lower rate also keep it at a higher one.
 
     Args:
         pairs: see :class:`~metakd_monai.apps.avmnist.pairs.Pairs`.
@@ -37,15 +37,15 @@ def split_pairs(
         scarce: ``"image"`` or ``"sound"``.
         rate: share of the training pairs that keep the scarce modality.
         modalities: those that the network has, in its order.
-        donors: give each training pair without the scarce modality that of a pair of its class that has it (pairs are
-            random within a class anyway); such pairs are called ``..._from_...``.
+        donors: give each training pair without the scarce modality that of another pair of its class (pairs are random
+            within a class anyway); such pairs are called ``..._from_...``.
 
     Returns:
         ``training``: with what they have; ``meta``: with both; ``validation`` (the same pairs as ``meta``) and
         ``test``: without the scarce modality; ``test_full``: with both.
 
     Raises:
-        UserError: for an unknown modality, or a rate that is no share.
+        UserError: for an unknown modality, or a rate outside 0 to 1.
     """
     check_modalities((scarce, *modalities), MODALITIES)
     if not 0 <= rate <= 1:
@@ -95,7 +95,7 @@ def choose_validation(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
 
 
 def pair_item(pairs: Pairs, index: int, present: Sequence[str], modalities: Sequence[str]) -> dict[str, Any]:
-    """Return one pair; an absent modality is NaN, which would be seen if it were read, and not available."""
+    """Return one pair; an absent modality is not available, and NaN, so that reading it would show."""
     values = {"image": image_tensor(pairs.image[index]), "sound": torch.from_numpy(pairs.sound[index])[None]}
     return make_item(values, int(pairs.label[index]), f"pair_{index:04d}", present, modalities)
 

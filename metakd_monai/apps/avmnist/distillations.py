@@ -1,4 +1,4 @@
-"""Distillations other than Eq. (4)'s, that AV-MNIST was tried with; each is called as the printed one is."""
+"""Other distillations than Eq. (4)'s, tried on AV-MNIST; each is called like the printed one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CosineDistillation(nn.Module):
 
 
 class PredictionDistillation(nn.Module):
-    """Distil from what is told from all modalities of a sample to what is told from each alone.
+    """Distil from the prediction of all modalities of a sample to the prediction of each alone.
 
     Args:
         network: whose ``decode`` classifies features.
@@ -86,11 +86,11 @@ class HiddenDistillation(nn.Module):
 
 
 class ScheduledDistillation(nn.Module):
-    """The printed term, its weight rising from 0 to 1 or falling from 1 to 0 in a straight line.
+    """The printed term, its weight rising linearly from 0 to 1 or falling from 1 to 0.
 
     Args:
         iterations: of the training.
-        rising: or falling.
+        rising: whether the weight rises or falls.
     """
 
     def __init__(self, iterations: int, rising: bool) -> None:

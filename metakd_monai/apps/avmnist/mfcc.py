@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients, 20 of them at 20 times, in the two ways that AV-MNIST can be made."""
+"""Mel-frequency cepstral coefficients, 20 at 20 times, by AV-MNIST's two front ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FRONT_ENDS = ("paper", "proper")
 
 
 def sound_to_mfcc(wave: np.ndarray, front_end: str = "paper") -> np.ndarray:
-    """Turn a recording into what stands for it in AV-MNIST.
+    """Turn a recording into its features in AV-MNIST.
 
     ``"paper"``: SMIL's way, which the paper follows: every third sample without a filter, windows of 2048 samples
     every 512, as if the rate were still 8 kHz; then zeros up to 20 times. A spoken digit fills 1 to 12 of the 20.

@@ -1,4 +1,4 @@
-"""AV-MNIST: 1,500 pairs of a written and a spoken digit, from the real sources or from what is embedded."""
+"""AV-MNIST: 1,500 pairs of a written and a spoken digit, from the real sources or an embedded stand-in."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pairs:
 
     ``image`` ``(1500, 28, 28)`` uint8, ``sound`` ``(1500, 20, 20)`` float32, ``label`` ``(1500,)``, ``speaker``
     ``(1500,)`` 0 to 2, ``test`` ``(1500,)`` bool. Digits without a sound: ``extra_image`` and ``extra_label`` are
-    written by those who wrote the training digits, for choosing settings; ``test_image`` and ``test_label`` are the
+    by the writers of the training digits, for choosing settings; ``test_image`` and ``test_label`` are the
     whole test set of MNIST.
     """
 
@@ -65,13 +65,13 @@ def make_avmnist(
         fsdd: folder or zip file of the recordings of the Free Spoken Digit Dataset.
         output: folder.
         front_end: see :func:`~metakd_monai.apps.avmnist.mfcc.sound_to_mfcc`.
-        unchecked: take sources whose checksums are not the known ones.
+        unchecked: accept sources with unknown checksums.
 
     Returns:
         The manifest: checksums of sources and result, version, front end, sizes.
 
     Raises:
-        UserError: for sources that are missing, damaged or others than expected.
+        UserError: for sources that are missing, damaged or unexpected.
     """
     digits, waves = read_mnist(mnist), read_recordings(fsdd)
     found = digests(digits, waves)
@@ -150,7 +150,7 @@ def read_pairs(source: str | Path | None) -> Pairs:
         source: the folder; None for :func:`embedded_pairs`.
 
     Raises:
-        UserError: when it is not there, damaged, or its checksum is not that of its manifest.
+        UserError: when it is missing or damaged, or its checksum differs from its manifest.
     """
     if source is None:
         return embedded_pairs()
@@ -169,7 +169,7 @@ def read_pairs(source: str | Path | None) -> Pairs:
 
 
 def embedded_pairs(seed: int = 0) -> Pairs:
-    """Make pairs that need no download: scikit-learn's written digits (UCI, 8x8) and synthesised tones. No AV-MNIST.
+    """Make pairs without a download, a stand-in for AV-MNIST: scikit-learn's written digits (UCI, 8x8) and tones.
 
     Numbers and shapes are AV-MNIST's, so that everything can be tried; results on it say nothing about AV-MNIST.
 

@@ -127,7 +127,7 @@ def digests(mnist: Mapping[str, np.ndarray], waves: Mapping[tuple[int, str, int]
 
 
 def check_digests(found: Mapping[str, str], known: Mapping[str, str] = KNOWN) -> None:
-    """Raise UserError when a source is not the one that the bundle's tables were made of."""
+    """Raise UserError when a source differs from the one behind the bundle's tables."""
     other = [name for name, digest in known.items() if found[name] != digest]
     if other:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The paper's Table 3: its trainings, and the report that puts what they gave beside the paper."""
+"""The paper's Table 3: its trainings, and the report that compares their results with the paper's."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ FIELDS = ("table", "condition", "seed", "test", "test_digits", "validation", "ex
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its table, what it is called, its seed, and settings of ``train.json`` that differ.
+    """One training: its table, its name, its seed, and the settings that differ from ``train.json``.
 
     ``change``, a function of pairs and seed, gives other pairs than those of the folder.
     """
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What a finished run is recognised by."""
+        """The key by which a finished run is recognised."""
         return self.table, self.condition, str(self.seed)
 
 
@@ -56,7 +56,7 @@ def load_pairs(folder: str | None) -> Pairs:
 
 
 def pairs_of(run: Run, folder: str | None) -> Pairs:
-    """Return what a run trains on and is scored on."""
+    """Return the data for training and scoring a run."""
     return run.change(load_pairs(folder), run.seed) if run.change else load_pairs(folder)
 
 
@@ -68,7 +68,7 @@ def train(run: Run, pairs: Pairs) -> ConfigParser:
     kept = ("LrScheduleHandler", "DropModalitiesHandler", *(["MetaUpdateHandler"] if run.meta else []))
     config["train"]["handlers"] = [h for h in config["train"]["handlers"] if h["_target_"].endswith(kept)]
     parser = ConfigParser(config)
-    parser.update({**deepcopy(dict(run.settings)), "read_pairs": pairs})  # MONAI rewrites what it is given
+    parser.update({**deepcopy(dict(run.settings)), "read_pairs": pairs})  # MONAI changes its input
     set_up_randomness(run.seed)
     parser.get_parsed_content("train#trainer").run()
     return parser
@@ -110,7 +110,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def carry_out(runs: Iterable[Run], folder: str | None, path: Path, jobs: int) -> None:
-    """Train what is not in the file yet, and add a row to it for each."""
+    """Do the trainings that are not in the file yet, and add a row for each."""
     done = {(row["table"], row["condition"], row["seed"]) for row in read_rows(path)}
     missing = [run for run in runs if run.key not in done]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Ways to use the scarce modality of AV-MNIST, as settings of ``train.json``, and what a choice among them rests on."""
+"""Ways to use the scarce modality of AV-MNIST, as settings of ``train.json``, and the data for choosing among them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What to expect of weights, measured on cases that they were not trained on: ``expected.json``."""
+"""The scores to expect of weights, measured on cases not used in training: ``expected.json``."""

@@ -1,4 +1,4 @@
-"""The calibration curve of the probabilities of a cross-validation: its numbers, its error, its picture."""
+"""The calibration curve of a cross-validation's probabilities: its numbers, its error, its picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metakd_monai.vocabulary import REGION_NAMES
 
 
 class CurvePoint(NamedTuple):
-    """One bin of probability: how many voxels, their mean probability, and the share that is of the region."""
+    """One bin of probability: number of voxels, their mean probability, and the share that is in the region."""
 
     masks: str
     region: str
@@ -50,7 +50,7 @@ def curve_points(records: Iterable[Mapping[str, Any]]) -> list[CurvePoint]:
 
 
 def expected_error(points: Iterable[CurvePoint], masks: str, region: str) -> float:
-    """Return the expected calibration error: the mean distance of probability and share, by voxels."""
+    """Return the expected calibration error: the mean difference of probability and share, weighted by voxels."""
     mine = [point for point in points if (point.masks, point.region) == (masks, region)]
     total = sum(point.voxels for point in mine)
     return sum(point.voxels * abs(point.probability - point.share) for point in mine) / total if total else float("nan")

@@ -1,4 +1,4 @@
-"""One case of a cross-validation: what all its masks show, and how good they are; remembered in a file."""
+"""One case of a cross-validation: measurements and scores of all its masks, kept in a file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXCHANGED = [list(Modality).index(UNDER_ANOTHER_NAME.get(m, m)) for m in Modalit
 
 
 def measure_once(engine: SubsetPredictor, case: Case, path: Path) -> Record:
-    """Return what :func:`measure_case` measures, or what it wrote to a file in an earlier run of the same settings."""
+    """Return :func:`measure_case`, or its result in a file from an earlier run with the same settings."""
     wanted = json.loads(json.dumps({**asdict(engine.predictor.settings), "label": str(case.label)}))
     record = read_record(path)
     if record.get("settings") != wanted:
@@ -101,13 +101,13 @@ def measure_case(engine: SubsetPredictor, case: Case) -> Record:
 
 
 def only(item: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
-    """Return an item of which one sequence alone is there."""
+    """Return an item with only one sequence."""
     there = torch.tensor([m is modality for m in Modality])
     return {**item, "available": there}
 
 
 def measure_mask(logits: Tensor, labels: Tensor, truth: Tensor, edges: Sequence[float]) -> Record:
-    """Return the ``sums`` of a mask (:func:`sum_masks`), what of it is ``right`` in mL, and the ``parts`` of it.
+    """Return the ``sums`` of a mask (:func:`sum_masks`), its correct volume ``right`` in mL, and its ``parts``.
 
     Args:
         logits: of the mask, ``(R, *S)``.
@@ -125,7 +125,7 @@ def measure_mask(logits: Tensor, labels: Tensor, truth: Tensor, edges: Sequence[
 
 
 def measure_parts(labels: Tensor, truth: Tensor) -> list[list[int]]:
-    """Return voxels of each connected tumour of a mask ``(1, *S)``: all, those of ET, TC, WT, and the right of these.
+    """Count voxels of each connected tumour of a mask ``(1, *S)``: all, those of ET, TC, WT, and the correct ones.
 
     ``truth`` are the masks of the reference, ``(R, *S)`` bool.
     """

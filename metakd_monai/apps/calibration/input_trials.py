@@ -1,4 +1,4 @@
-"""Do the input checks leave real cases alone, and see T1 and T1ce exchanged? Fold by fold."""
+"""Trials of the input checks, fold by fold: false alarms on real cases, and exchanges of T1 and T1ce found."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from metakd_monai.vocabulary import Modality, modality_subsets
 
 
 def try_checks(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
-    """Return how often there was a warning, and how often there could be one, by what was tried.
+    """Return the numbers of warnings and of chances for one, by trial.
 
-    The ranges that a case is compared with are those of the cases of all other folds; of a single fold, of all other
-    cases.
+    A case is compared with the ranges of the cases of all other folds; with a single fold, of all other cases.
 
     Args:
         records: with ``fold``, ``appearance`` and ``exchanged``.
@@ -37,6 +36,6 @@ def try_checks(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int
 
 
 def count(found: Iterable[bool]) -> tuple[int, int]:
-    """Return how many are True, and how many there are."""
+    """Return the number of True, and the number of all."""
     every = list(found)
     return sum(every), len(every)

@@ -10,7 +10,7 @@ from metakd_monai.apps.calibration.quality_fit import MaskRow, fit_region, rows_
 from metakd_monai.metrics.conformal import summarise_range
 from metakd_monai.vocabulary import REGION_NAMES, Region
 
-LEAST_ET_ML = 1.0  # of a reference, for its Dice of ET to count: below, it is that of a few voxels
+LEAST_ET_ML = 1.0  # mL of ET in a reference from which on its Dice counts: below, it depends on a few voxels
 Records = Sequence[Mapping[str, Any]]
 
 
@@ -19,9 +19,9 @@ def expectations_of(records: Records, weights: Sequence[str], postprocessing: st
 
     Args:
         records: of :mod:`metakd_monai.apps.calibration.cross_validated`.
-        weights: SHA-256 of the weights of each fold. Of one fold, the file is about these very weights; of several,
-            about those that the same recipe makes of all cases.
-        postprocessing: that users of the weights will have.
+        weights: SHA-256 of the weights of each fold. With one fold, the file is about exactly these weights; with
+            several, about the weights that the same recipe makes from all cases.
+        postprocessing: the default for users of the weights.
     """
     rows, cases = rows_of(records), [str(record["case"]) for record in records]
     models = {region: fit_region([row for row in rows if row.region == region]) for region in REGION_NAMES}
@@ -40,7 +40,7 @@ def expectations_of(records: Records, weights: Sequence[str], postprocessing: st
 
 
 def summarise_subsets(rows: Sequence[MaskRow]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the Dice to expect by subset and region, ET over the references that have enough of it."""
+    """Return the Dice to expect by subset and region; for ET, over the references with enough of it."""
     dice: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
         if row.region != Region.ET.value or row.reference_ml >= LEAST_ET_ML:

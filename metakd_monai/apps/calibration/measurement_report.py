@@ -1,4 +1,4 @@
-"""What a cross-validation says, in tables for a reader."""
+"""The results of a cross-validation as a report with tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEFT_OUT = {
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table, numbers to the right of the first column."""
+    """Return the lines of a Markdown table, with right-aligned numbers after the first column."""
     cells = ["|" + "|".join(f" {one} " for one in row) + "|" for row in rows]
     return ["|" + "|".join(f" {head} " for head in heads) + "|", "|---|" + "--:|" * (len(heads) - 1), *cells]
 
@@ -37,7 +37,7 @@ def number(value: float | None) -> str:
 
 
 def report_lines(records: Records, expected: Mapping[str, Any]) -> list[str]:
-    """Return the lines of the report on records and the ``expected.json`` that came of them."""
+    """Return the lines of the report on records and their ``expected.json``."""
     lines = [f"# What to expect: {expected['measured']}", ""]
     lines += [f"Dice, median and range of 80 %; ET over references of at least {LEAST_ET_ML:g} mL.", ""]
     lines += table(["given", *REGION_NAMES], subset_rows(expected["subsets"]))

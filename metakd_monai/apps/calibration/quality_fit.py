@@ -1,4 +1,4 @@
-"""Fit the Dice that a mask predicts for itself, each case left out in turn; see apps/predict/mask_quality."""
+"""Fit the prediction of a mask's Dice from the mask, each case left out in turn; see apps/predict/mask_quality."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from metakd_monai.vocabulary import REGION_NAMES
 FEWEST_CASES = 10  # with a mask: each is left out in turn, and of the other nine there still is a range
 PENALTY = 0.01  # of squared weights of standardised features, for each mask
 FAILED = 0.5  # Dice below which a mask has failed
-FALSE_FLAG = 2.0  # what the share of good masks that are flagged weighs against that of failed ones that are not
+FALSE_FLAG = 2.0  # weight of the share of good masks flagged, relative to that of failed masks missed
 ALL_FOUR = SUBSET_NAMES[-1]
 
 
 class MaskRow(NamedTuple):
-    """One region of one mask: where it is from, its Dice, the features (none where it is empty), reference in mL."""
+    """One region of one mask: its origin, its Dice, the features (none if it is empty), the reference in mL."""
 
     case: str
     subset: str
@@ -86,7 +86,7 @@ def errors_of(predicted: Array, dice: Array) -> Array:
 def choose_threshold(predicted: Array, failed: NDArray[np.bool_]) -> float:
     """Return the predicted Dice below which a mask is flagged, in hundredths; the lowest of equals.
 
-    It is the one with the largest share of failed masks flagged, less :data:`FALSE_FLAG` times that of the others.
+    It maximises the share of failed masks flagged, minus :data:`FALSE_FLAG` times the share of the others flagged.
     """
     steps = np.arange(0, 101) / 100
     gains = [np.mean(predicted[failed] < t) - FALSE_FLAG * np.mean(predicted[~failed] < t) for t in steps]
@@ -94,10 +94,10 @@ def choose_threshold(predicted: Array, failed: NDArray[np.bool_]) -> float:
 
 
 def fit_region(rows: Sequence[MaskRow]) -> dict[str, Any] | None:
-    """Fit one region, and return its part of ``expected.json``; None of too few cases for a range of the error.
+    """Fit one region, and return its part of ``expected.json``; None if there are too few cases for a range.
 
     Args:
-        rows: of the region. Empty masks have no part in it; masks of ET where the reference has none count, as Dice 0.
+        rows: of the region. Empty masks are ignored; masks of ET count as Dice 0 if the reference has none.
     """
     kept = [row for row in rows if row.features]
     features = np.array([[row.features[name] for name in FEATURES] for row in kept])
@@ -136,7 +136,7 @@ def rank_correlation(predicted: Array, dice: Array) -> float:
 
 
 def covered(predicted: Array, dice: Array, cases: NDArray[np.str_]) -> float:
-    """Return the share of masks whose Dice lies in the range that the errors of all other cases give."""
+    """Return the share of masks whose Dice lies in the range given by the errors of all other cases."""
     found = []
     for case in np.unique(cases):
         mine = cases == case

@@ -1,4 +1,4 @@
-"""What post-processing would do to masks that were measured, without making them again."""
+"""The effect that post-processing would have on measured masks, without segmenting again."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Counts = NDArray[np.int64]
 
 
 class Trial(NamedTuple):
-    """A rule, and what became of the masks.
+    """A rule, and its effect on the masks.
 
     Attributes:
         rule: as ``metakd predict --postprocessing`` takes it.
-        mean: Dice by region, mean over subsets of means over cases, ET of references with enough of it.
-        all_four: likewise, of all four sequences.
-        invented: mL of ET from all four, of each case whose reference has none.
-        lost: masks of references with enough ET, of any subset, that have no ET with the rule and had some before.
+        mean: Dice by region, mean over subsets of means over cases; for ET, references with enough of it.
+        all_four: likewise, for all four sequences.
+        invented: mL of ET from all four sequences in each case whose reference has none.
+        lost: masks from any subset that lose all ET by the rule although the reference has enough of it.
     """
 
     rule: str
@@ -45,14 +45,14 @@ class Trial(NamedTuple):
 
 
 def apply_rule(rule: PostProcessing, parts: Sequence[Sequence[int]]) -> tuple[Counts, Counts]:
-    """Return the voxels of ET, TC and WT that a mask has with a rule, and how many of them are right, ``(R,)`` each.
+    """Return the voxels of ET, TC and WT in a mask after a rule, and how many of them are correct, ``(R,)`` each.
 
     Args:
         rule: ``none``, ``components``, or ``small_et`` with a target of 1.
         parts: of the mask before it, see :func:`~metakd_monai.apps.calibration.cross_validated.measure_parts`.
 
     Raises:
-        ValueError: for another rule, which counts do not tell the outcome of.
+        ValueError: for another rule, whose outcome does not follow from counts.
     """
     if rule.name not in ("none", "components", "small_et") or rule.target != int(Label.NECROSIS):
         raise ValueError(f"{rule} found; expected a rule that counts of voxels tell the outcome of")
@@ -67,7 +67,7 @@ def apply_rule(rule: PostProcessing, parts: Sequence[Sequence[int]]) -> tuple[Co
 
 
 def try_rule(rule: PostProcessing, records: Iterable[Mapping[str, Any]], least_et: float) -> Trial:
-    """Return what becomes of the masks of records with a rule; ``least_et`` in mL."""
+    """Return the effect of a rule on the masks of records; ``least_et`` in mL."""
     dice: dict[tuple[str, int], list[float]] = {}
     invented, lost = [], 0
     for record in records:

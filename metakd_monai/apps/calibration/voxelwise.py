@@ -1,4 +1,4 @@
-"""Voxel by voxel: is a probability as often right as it says, and is the uncertainty higher where a mask is wrong?"""
+"""Voxel-wise measures: calibration of the probabilities, and whether uncertainty is higher where a mask is wrong."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ COLUMNS = ("voxels", "positive", "chance")
 
 
 class Reliability:
-    """Counts for a calibration curve: voxels by region and by bin of probability, without the lowest bin, background.
+    """Counts for a calibration curve: voxels by region and bin of probability, without the lowest bin (background).
 
-    Once over all subsets of the sequences, and once of all four alone.
+    They are counted over all subsets of the sequences, and separately for all four.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Reliability:
         Args:
             chance: probabilities, ``(R, *S)``.
             truth: masks of the reference, ``(R, *S)`` bool.
-            complete: whether it is of all four sequences.
+            complete: whether the mask is from all four sequences.
         """
         for region, (one, right) in enumerate(zip(chance, truth, strict=True)):
             seen = one >= 1 / BINS
@@ -79,7 +79,7 @@ def score_voxels(
 
 
 def near_borders(masks: NDArray[np.bool_], edges: Sequence[float]) -> NDArray[np.bool_]:
-    """Return where masks ``(K, *S)`` have a border within :data:`NEAR` mm, ``(*S)``."""
+    """Return the voxels within :data:`NEAR` mm of a border of masks ``(K, *S)``, as ``(*S)``."""
     together: NDArray[np.bool_] = np.logical_or.reduce(masks)
     found = np.zeros_like(together)
     if not together.any():

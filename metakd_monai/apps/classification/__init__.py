@@ -1,4 +1,4 @@
-"""What classification needs beside the core: batches of unlike modalities, scores, all subsets."""
+"""What classification adds to the core: batches of different kinds of modalities, scores, all subsets."""
 
 from metakd_monai.apps.classification.batches import BatchLoader, PrepareModalities
 from metakd_monai.apps.classification.class_scores import SCORES, predict, score, score_subsets, write_scores

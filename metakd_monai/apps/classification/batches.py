@@ -20,10 +20,10 @@ Batch = dict[str, Any]
 
 
 class BatchLoader:
-    """A stream of batches from a datalist of tensors, which are stacked once; what a DataLoader is for large samples.
+    """A stream of batches from a datalist of tensors, which are stacked once; a DataLoader for small samples.
 
     Args:
-        data: items that agree in keys and shapes; values that are no tensors become lists.
+        data: items with the same keys and shapes; values that are not tensors become lists.
         batch_size: samples of a batch.
         seed: of the order and of ``augment``.
         endless: False for exactly one pass, see :class:`~metakd_monai.data.stream.StreamSampler`.
@@ -70,7 +70,7 @@ class BatchLoader:
 
 
 class PrepareModalities(PrepareBatch):
-    """Hand a network a dictionary of modalities, where MONAI's PrepareBatchExtraInput would hand it one image.
+    """Give a network a dictionary of modalities, where MONAI's PrepareBatchExtraInput would give it one image.
 
     Args:
         names: keys of the modalities in the batch.

@@ -25,10 +25,10 @@ def score(labels: Sequence[int] | Tensor, predictions: Sequence[int] | Tensor, c
     Args:
         labels: ``(B,)``.
         predictions: ``(B,)``.
-        classes: number of classes; one that nobody has and nobody is given counts 0 for macro-F1.
+        classes: number of classes; one without samples and predictions counts 0 for macro-F1.
 
     Returns:
-        ``accuracy``, ``f1`` (macro), ``balanced_accuracy`` (mean recall of the classes that there are), ``micro_f1``.
+        ``accuracy``, ``f1`` (macro), ``balanced_accuracy`` (mean recall of the classes that occur), ``micro_f1``.
 
     Raises:
         UserError: for a sample without a class (a label below 0).
@@ -54,7 +54,7 @@ def predict(
     present: Iterable[str] | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Return logits ``(B, classes)`` of items, from the given modalities alone.
+    """Return logits ``(B, classes)`` of items, using only the given modalities.
 
     Args:
         network: see :class:`~metakd_monai.networks.MetaKDClassifier`; it is left in evaluation mode.

@@ -1,4 +1,4 @@
-"""What evaluate.json and inference.json of the classification bundles run."""
+"""The functions that evaluate.json and inference.json of the classification bundles call."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def classify(
     present: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Classify samples from what they have; write a CSV of case, prediction, probabilities and modalities used.
+    """Classify samples from their modalities; write a CSV of case, prediction, probabilities and modalities used.
 
     Args:
         network: of the weights.

@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Engine:
-    """What does the cases; raises UserError when it cannot.
+    """How cases are run; raises UserError if that is impossible.
 
     Attributes:
         name: ``local``, or ``ray``.
         jobs: how many workers; None for one, or with Ray one for each GPU.
         device: with Ray, see :func:`~metakd_monai.apps.cohort.ray_engine.do_in_ray`.
-        address: of a running Ray cluster; None for a Ray of one's own.
+        address: of a running Ray cluster; None to start Ray.
     """
 
     name: str = "local"
@@ -62,7 +62,7 @@ def predict_cases(
         make: returns the predictor; called in each worker, so it must be picklable (a ``functools.partial``).
         cases: what to segment.
         outputs: what to write.
-        engine: what does them; default this process.
+        engine: how to run them; default: in this process.
         progress: wraps the outcomes, to show how far it is.
 
     Returns:
@@ -85,11 +85,11 @@ def predict_cases(
 
 
 def tidy(cases: Sequence[Case], outputs: Outputs) -> None:
-    """Remove what killed processes left of these cases, but for marks of unfinished masks that are there."""
+    """Remove what killed processes left of these cases, except marks of existing unfinished masks."""
     remove_temporaries(outputs.directory, [case.case_id for case in cases])
     for case in cases:
         if not (mask := mask_path(outputs, case)).is_file():
-            with suppress(UserError):  # a folder of this name is told when the case is done
+            with suppress(UserError):  # a folder of this name is reported when the case is done
                 mark_finished(mask)
 
 

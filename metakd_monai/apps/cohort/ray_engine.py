@@ -67,7 +67,7 @@ def check_ray(device: str) -> None:
 
 @contextmanager
 def ray_running(address: str | None, jobs: int | None) -> Iterator[Any]:
-    """Connect to a cluster or start a local one; leave one that this process is connected to already as it is."""
+    """Connect to a cluster or start a local one; keep an existing connection of this process."""
     import ray
 
     if ray.is_initialized():
@@ -88,7 +88,7 @@ def ray_running(address: str | None, jobs: int | None) -> Iterator[Any]:
         reason = in_one_line(error)
         raise UserError(f"--address: no Ray at {address or 'this machine'} ({reason})") from None
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)  # Ray puts its own in place, which ends the process without a word
+        signal.signal(signal.SIGTERM, before)  # Ray installs its own, which ends the process without a message
     try:
         yield ray
     finally:
@@ -96,7 +96,7 @@ def ray_running(address: str | None, jobs: int | None) -> Iterator[Any]:
 
 
 def check_address(address: str | None) -> None:
-    """Knock at ``host:port``, as Ray would try for minutes and then end the process; raises OSError or ValueError."""
+    """Try ``host:port`` first, because Ray tries for minutes, then ends the process; raises OSError or ValueError."""
     if address is None or address == "auto" or "://" in address:
         return
     host, _, port = address.rpartition(":")
@@ -135,7 +135,7 @@ class Actor:
         self.answer = handle.start.remote()
 
     def send_task(self, case: Case, following: Case | None) -> None:
-        """Have it do a case."""
+        """Give it a case."""
         self.answer = self.handle.do.remote(case, following)
 
     def receive_answer(self) -> Outcome | None:
@@ -182,7 +182,7 @@ class Actors(WorkerPool[Actor]):
 
 
 def with_absolute_paths(case: Case) -> Case:
-    """Return a case whose files are found from any working folder."""
+    """Return a case with absolute file names."""
     label = None if case.label is None else absolute(case.label)
     if isinstance(case.files, Path):
         return replace(case, files=absolute(case.files), label=label)

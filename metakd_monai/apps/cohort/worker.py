@@ -1,4 +1,4 @@
-"""One worker: a network with its weights, that does case after case and reads the next one meanwhile."""
+"""One worker: a network with its weights that segments case after case, and meanwhile reads the next one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Worker:
         self.ahead: tuple[Case, Future[dict[str, Any]]] | None = None
 
     def start(self) -> int:
-        """Load the weights; return the process id. Raises what the predictor raises, UserError among it."""
+        """Load the weights; return the process id. Raises what the predictor raises, such as UserError."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         self.predictor = self.make()
@@ -81,9 +81,9 @@ class Worker:
         return partial(conclude, case.case_id, write)
 
     def read(self, case: Case) -> dict[str, Any]:
-        """Return what :meth:`Predictor.read` does, of a case read ahead or now; then begin to read the following one.
+        """Return :meth:`Predictor.read` of a case, read in advance or now; then start reading the following one.
 
-        So there is never more in memory than the case that is computed and the one that comes next.
+        So memory never holds more than the current case and the next one.
         """
         ahead, self.ahead = self.ahead, None
         item = ahead[1].result() if ahead and ahead[0] == case else self.predictor.read(case)
@@ -92,7 +92,7 @@ class Worker:
         return item
 
     def is_wanted(self, case: Case) -> bool:
-        """Tell whether a case will be read at all: one that has a mask is left as it is, unless asked for."""
+        """Tell whether a case will be read at all: one that has a mask is kept as it is, unless it is to be redone."""
         return self.outputs.overwrite or not mask_path(self.outputs, case).exists()
 
 

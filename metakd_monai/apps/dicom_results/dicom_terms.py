@@ -1,4 +1,4 @@
-"""What results are called in DICOM: codes of regions and measurements, colours, the algorithm that made them."""
+"""Results in DICOM's terms: codes of regions and measurements, colours, the algorithm that made them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metakd_monai.vocabulary import Modality, Region
 
 ALGORITHM, MAKER = "MetaKD", "metakd-monai contributors"
 # Of each region: in words, property type of DICOM PS3.16 CID 7159 or SNOMED CT, and a colour (Okabe and Ito), in RGB.
-# Tumour core and whole tumour are notions of BraTS, for which there is no code.
+# Tumour core and whole tumour are terms of BraTS, for which there is no code.
 SEGMENTS = {
     Region.ET: ("enhancing tumour", codes.NCIt.EnhancingLesion, (240, 228, 66)),
     Region.TC: ("tumour core: enhancing and necrotic tumour", codes.SCT.Neoplasm, (213, 94, 0)),
@@ -43,12 +43,12 @@ FROM_SEQUENCES = Code("FROM_SEQUENCES", OWN_SCHEME, "Measured on other cases wit
 
 
 def own_scheme() -> CodingSchemeIdentificationItem:
-    """Return what stands in an object that uses codes of our own."""
+    """Return the attribute that an object with private codes needs."""
     return CodingSchemeIdentificationItem(OWN_SCHEME, name="metakd-monai", responsible_organization=MAKER)
 
 
 def parameters_of(report: Mapping[str, Any]) -> dict[str, str]:
-    """Return what made a mask, from its report: the weights' checksum, sequences used and missing."""
+    """Return how a mask was made, from its report: the weights' checksum, sequences used and missing."""
     modalities = report["modalities"]
     return {
         "weights_sha256": report["settings"]["weights_sha256"],
@@ -58,7 +58,7 @@ def parameters_of(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def equipment() -> dict[str, Any]:
-    """Return the arguments by which highdicom says which program made an object."""
+    """Return highdicom's arguments for the program that made an object."""
     return {
         "manufacturer": MAKER,
         "manufacturer_model_name": "metakd-monai",

@@ -29,8 +29,8 @@ def make_segmentation(
 
     Args:
         labels: ``(columns, rows, slices)``, as :func:`~metakd_monai.apps.raw.dicom_volume.load_series` has its axes.
-        sources: what the mask was made from.
-        identity: from which UIDs follow.
+        sources: the series that the mask was made from.
+        identity: determines the UIDs.
         report: on the case.
         series_number: of its series.
     """
@@ -84,5 +84,5 @@ def number_of(region: Region) -> int:
 
 
 def tracking_uid(region: Region, identity: Identity) -> hd.UID:
-    """Return by what a region is known in the segmentation and in the structured report."""
+    """Return the UID that identifies a region in both the segmentation and the structured report."""
     return identity.uid("tracking", region.value)

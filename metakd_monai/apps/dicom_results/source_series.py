@@ -1,4 +1,4 @@
-"""The source series of a result: their headers made complete, and UIDs that follow from all that went into a result."""
+"""The source series of a result: their completed headers, and UIDs determined by everything that made the result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEXES = ("M", "F", "O")
 
 @dataclass(frozen=True)
 class Sources:
-    """What a result is made from.
+    """The sources of a result.
 
     Attributes:
         grid: the series on whose grid the mask is.
@@ -64,7 +64,7 @@ def read_sources(series: Mapping[Modality, DicomSeries], grid: Modality) -> Sour
     """Read the headers of all series.
 
     Raises:
-        UserError: for a grid that is none of them, slices that are no regular volume, or UIDs that are missing.
+        UserError: for a grid that is none of them, slices that form no regular volume, or missing UIDs.
     """
     if grid not in series:
         names = ", ".join(modality.value for modality in series)
@@ -77,10 +77,10 @@ def read_sources(series: Mapping[Modality, DicomSeries], grid: Modality) -> Sour
 
 
 def read_header(path: Path) -> Any:
-    """Read a file's header; what may be empty is, where it is missing or no value that DICOM allows there.
+    """Read a file's header; attributes that may be empty are emptied if they are missing or invalid.
 
     Raises:
-        UserError: for a UID that is missing.
+        UserError: for a missing UID.
     """
     header = pydicom.dcmread(path, stop_before_pixels=True)
     missing = [name for name in NEEDED if not header.get(name)]
@@ -106,10 +106,10 @@ def sound(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Identity:
-    """Names of results that are the same whenever the same result is made again.
+    """UIDs of results, the same whenever the same result is made again.
 
     Attributes:
-        digest: of all that went into the result.
+        digest: of everything that made the result.
     """
 
     digest: str
@@ -120,7 +120,7 @@ class Identity:
 
 
 def identify(sources: Sources, labels: np.ndarray, settings: Mapping[str, Any]) -> Identity:
-    """Return the identity of a mask, ``(columns, rows, slices)`` uint8, from sources by settings."""
+    """Return the identity of a mask ``(columns, rows, slices)`` uint8, given its sources and settings."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for uid in (sources.grid.series_uid, *sorted(str(header.SOPInstanceUID) for header in sources.everything)):
         digest.update(uid.encode())

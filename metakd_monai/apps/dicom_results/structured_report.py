@@ -1,4 +1,4 @@
-"""A structured report after DICOM's TID 1500: volumes of ET, TC and WT, what they rest on, the Dice to expect."""
+"""A structured report by DICOM's TID 1500: volumes of ET, TC and WT, their sources, the Dice to expect."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def make_structured_report(
     """Return the structured report.
 
     Args:
-        segmentation: to whose segments it refers.
+        segmentation: the object whose segments it refers to.
         volumes: of ET, TC and WT in mL, on the segmentation's grid.
-        sources: what the mask was made from.
-        identity: from which UIDs follow.
+        sources: the series that the mask was made from.
+        identity: determines the UIDs.
         report: on the case.
         series_number: of its series.
     """
@@ -71,7 +71,7 @@ def make_structured_report(
 
 
 def observer() -> Any:
-    """Return that a program observed, and which."""
+    """Return the content items for the observer, a program."""
     uid = Identity(__version__).uid("program")
     device = sr.DeviceObserverIdentifyingAttributes(uid, "metakd-monai", MAKER, f"metakd-monai {__version__}")
     return sr.ObserverContext(codes.DCM.Device, device)
@@ -105,7 +105,7 @@ def measure(
 
 
 def expected_dice(region: Region, report: Mapping[str, Any]) -> list[Any]:
-    """Return the Dice to expect of a region's mask with its range: predicted by the mask, or else by its sequences."""
+    """Return the Dice to expect of a region with its range: predicted from the mask, or else from its sequences."""
     expected = report["expected"] or {}
     predicted = expected.get("predicted", {}).get(region.value)
     measured = expected.get("dice", {}).get(region.value)

@@ -14,7 +14,7 @@ from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
 
 SEGMENTATION, REPORT, PICTURE = "segmentation.dcm", "report.dcm", "picture.dcm"
-SERIES_NUMBERS = {SEGMENTATION: 9001, REPORT: 9002, PICTURE: 9003}  # behind those of scanners
+SERIES_NUMBERS = {SEGMENTATION: 9001, REPORT: 9002, PICTURE: 9003}  # after those of scanners
 
 
 def write_results(
@@ -27,8 +27,8 @@ def write_results(
 ) -> list[Path]:
     """Write a segmentation, a structured report and, where there is a picture, a secondary capture.
 
-    The same mask of the same files by the same program has the same UIDs whenever it is written: what a PACS has stored
-    already it knows again. Names of files say nothing of the patient.
+    The same mask of the same files by the same program always gets the same UIDs, so that a PACS recognises what it has
+    stored already. File names tell nothing about the patient.
 
     Args:
         folder: where ``segmentation.dcm``, ``report.dcm`` and ``picture.dcm`` go, each whole or not at all.
@@ -42,8 +42,8 @@ def write_results(
         The files.
 
     Raises:
-        UserError: without highdicom; for a mask on another grid, a series that results cannot refer to, a place that
-            cannot be written to.
+        UserError: without highdicom; for a mask on another grid, a series that results cannot refer to, and an
+            unwritable folder.
     """
     check_highdicom()
     from metakd_monai.apps.dicom_results.picture_capture import make_capture

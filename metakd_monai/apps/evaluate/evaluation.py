@@ -26,7 +26,7 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to score one case; ``prediction`` is None where there is none."""
+    """What a worker needs to score one case; ``prediction`` is None if it is missing."""
 
     case_id: str
     prediction: Path | None
@@ -65,7 +65,7 @@ class Evaluation:
 
     @property
     def rows(self) -> dict[str, Measured]:
-        """The scores by case, of all that are not left out."""
+        """The scores by case, without those left out."""
         return {result.case_id: result.measured for result in self.results if result.measured is not None}
 
     @property
@@ -88,13 +88,13 @@ def evaluate_folders(
         predictions: folder of ``<case>.nii.gz``.
         references: folder of label maps or of case folders; see
             :func:`~metakd_monai.apps.evaluate.folders.find_references`.
-        convention: ``"brats2020"`` or ``"brats2023"``; None to go by the names of the references.
+        convention: ``"brats2020"`` or ``"brats2023"``; None to decide by the names of the references.
         hd95: kind of HD95; None for the convention's own.
         jobs: processes; None for one for each core, at most 8.
         progress: show a bar on a terminal.
 
     Raises:
-        UserError: when nothing can be matched, a case is there twice, or an argument is not known.
+        UserError: when nothing can be matched, a case occurs twice, or an argument is unknown.
     """
     asked, known = find_predictions(Path(predictions)), find_references(Path(references))
     if not asked.keys() & known.keys():
@@ -128,7 +128,7 @@ def run(tasks: Sequence[Task], jobs: int) -> Generator[CaseResult, None, None]:
     """Score cases in so many processes, or in this one for a single job; yield each as it is done.
 
     Raises:
-        UserError: when a case costs its process twice.
+        UserError: when a case loses its process twice.
     """
     if jobs == 1:
         yield from map(score_task, tasks)
@@ -148,7 +148,7 @@ class Scorer:
 
 
 def give_up(case_id: str, reason: str) -> CaseResult:
-    """Raise UserError for a case that no process could score: means without it would say something else."""
+    """Raise UserError for a case that no process could score: means without it would mislead."""
     raise UserError(f"{case_id}: {reason}; expected fewer --jobs or more memory")
 
 

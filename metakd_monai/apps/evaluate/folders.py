@@ -24,8 +24,8 @@ from metakd_monai.errors import UserError
 from metakd_monai.metrics.conventions import Convention
 from metakd_monai.vocabulary import LabelConvention
 
-BESIDE = OWN_SUFFIXES  # of what metakd predict writes beside masks
-ALONE = ("seg", "segm", "dseg", "segmentation")  # names that say nothing of the case
+BESIDE = OWN_SUFFIXES  # endings of what metakd predict writes beside masks
+ALONE = ("seg", "segm", "dseg", "segmentation")  # names that tell nothing about the case
 SEGMENTATION_END = re.compile(r"[_-]d?seg$", re.IGNORECASE)
 
 
@@ -52,9 +52,9 @@ def find_predictions(folder: Path) -> dict[str, Path]:
 def find_references(folder: Path) -> dict[str, Path]:
     """Find label maps by case: ``<case>_seg``, ``<case>-seg`` or ``<case>`` in a folder, or case folders at any depth.
 
-    A label that lies with its case's images is named as :func:`~metakd_monai.data.cases.find_cases` names the case.
-    Without images, in a folder below the top one only names that spell the segmentation of a tumour count; one that
-    does not end in ``_seg`` or ``-seg`` (as that of BraTS20_Training_355) is named after its folder.
+    A label beside its case's images gets the name that :func:`~metakd_monai.data.cases.find_cases` gives the case.
+    Without images, in folders below the top one, only names of a tumour's segmentation count; one that does not end in
+    ``_seg`` or ``-seg`` (such as that of BraTS20_Training_355) is named after its folder.
 
     Raises:
         UserError: when there are none, or two of one case.
@@ -71,7 +71,7 @@ def find_references(folder: Path) -> dict[str, Path]:
 
 
 def name_labels(folder: Path) -> dict[Path, str]:
-    """Return the names of the cases whose label lies with their images, by label; none where there are no images."""
+    """Return the names of cases with labels beside their images, by label; none if there are no images."""
     try:
         return {case.label: case.case_id for case in find_cases(folder) if case.label is not None}
     except UserError:
@@ -79,7 +79,7 @@ def name_labels(folder: Path) -> dict[Path, str]:
 
 
 def name_reference(path: Path, top: bool, stems: Collection[str]) -> str | None:
-    """Return the case that a file is the reference of, or None when its name tells that it is none.
+    """Return the case whose reference a file is, or None if its name says that it is no reference.
 
     Args:
         path: of the file.
@@ -105,7 +105,7 @@ def list_nifti(folder: Path) -> list[Path]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UserError when a folder is not there."""
+    """Raise UserError when a folder does not exist."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected a folder of label maps")
 

@@ -1,4 +1,4 @@
-"""The table of an evaluation as CSV, and beside it a JSON file that tells how it was made and what went wrong."""
+"""The table of an evaluation as CSV, and a JSON file on how it was made and what went wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SUMMARY = ("Mean", "StdDev", "Median", "25quantile", "75quantile")  # rows below
 
 @dataclass(frozen=True)
 class DistanceMeans:
-    """Mean HD95 in mm of a region: over all cases with the rule's values, and over those where it is a distance."""
+    """Mean HD95 in mm of a region: over all cases with the rule's penalties, and over those where it is a distance."""
 
     penalised: float
     cases: int
@@ -43,7 +43,7 @@ def check_place(path: Path) -> Path:
     """Return where the JSON file beside a table goes.
 
     Raises:
-        UserError: when the place cannot be written to, or both files would have one name.
+        UserError: when it cannot be written, or both files would have the same name.
     """
     manifest = path.with_suffix(".json")
     if manifest == path:
@@ -57,8 +57,8 @@ def write_report(path: Path, evaluation: Evaluation) -> Path:
     """Write the CSV, and a JSON file of the same stem; return the latter's path.
 
     The CSV has the columns of the convention, the cases sorted, then the rows ``Mean``, ``StdDev`` (of a sample:
-    n - 1), ``Median``, ``25quantile`` and ``75quantile`` (interpolated linearly). Only when something is wrong there
-    is one more column, ``Status``, which says what; cases left out have no scores then and count in no summary.
+    n - 1), ``Median``, ``25quantile`` and ``75quantile`` (interpolated linearly). If something is wrong,
+    there is one more column, ``Status``, that tells what; cases left out have no scores and count in no summary.
 
     Raises:
         UserError: see :func:`check_place`.
@@ -77,7 +77,7 @@ def write_report(path: Path, evaluation: Evaluation) -> Path:
 
 
 def name_row(case_id: str) -> str:
-    """Name the row of a case; one that is called as a summary row is told apart."""
+    """Name the row of a case; one with the name of a summary row is renamed."""
     if case_id not in SUMMARY:
         return case_id
     row = f"{case_id} (case)"
@@ -115,7 +115,7 @@ def statistics(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def distance_means(rows: Mapping[str, Measured], region: Region) -> DistanceMeans:
-    """Return both means of a region's HD95; ``nan`` where no case counts."""
+    """Return both means of a region's HD95; ``nan`` if no case counts."""
     column = f"Hausdorff95_{region.value}"
     everything = scores_by_column(rows, column)
     kept = scores_by_column({name: scored for name, scored in rows.items() if scored.scorable[region]}, column)

@@ -1,4 +1,4 @@
-"""One path from a patient's examination to its results: series chosen, prepared, segmented, carried back, reported."""
+"""From a patient's examination to results: series are chosen, prepared, segmented, carried back and reported."""
 
 from metakd_monai.apps.examination.steps import (
     Examination,

@@ -1,4 +1,4 @@
-"""Series that need no preparation, without skull and on one grid: they are segmented as they are, voxel for voxel."""
+"""Series without skull and on one grid need no preparation: they are segmented as they are, voxel for voxel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def take_as_is(raw: RawCase, folder: Path) -> Case | str:
     """Return a case for ``metakd predict`` whose series are ready; or why they are not, in a few words.
 
     Args:
-        raw: of NIfTI files, which are taken where they lie, or of DICOM series, which are written as NIfTI.
+        raw: of NIfTI files, which are used in place, or of DICOM series, which are written as NIfTI.
         folder: for the NIfTI files of DICOM series.
     """
     if raw.stacked is not None:
@@ -37,7 +37,7 @@ def take_as_is(raw: RawCase, folder: Path) -> Case | str:
 
 
 def why_not_ready(volumes: Mapping[Modality, Volume]) -> str | None:
-    """Say why the series of a case have to be prepared; None where they are without skull and on one grid."""
+    """Say why the series of a case must be prepared; None if they have no skull and are on one grid."""
     heads = [modality.value for modality, volume in volumes.items() if not is_stripped(volume)]
     if heads:
         return f"{', '.join(heads)}: with skull, or no whole brain"

@@ -1,4 +1,4 @@
-"""Before and after a network: examinations made into cases, and masks brought onto the series that they came from."""
+"""Before and after a network: examinations become cases, and masks are brought back onto the series."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Examination:
     """A patient's series, and the case that a network segments.
 
     Attributes:
-        raw: as they came, with what was chosen and why.
-        case: what is segmented; its notes stand in the report.
-        prepared: the case's folder in SRI24; None where the series were taken as they are.
+        raw: the series as given, with what was chosen and why.
+        case: what is segmented; its notes are copied into the report.
+        prepared: the case's folder in SRI24; None if the series were used as they are.
     """
 
     raw: RawCase
@@ -41,14 +41,14 @@ class Examination:
 
 
 def find_examinations(source: Path, patient_ids: bool = False) -> list[RawCase]:
-    """Find the examinations in a folder, and log what was taken for what; a 4-D file may lie in it alone.
+    """Find the examinations in a folder, and log which series was taken for which sequence; a single 4-D file will do.
 
     Args:
         source: see :func:`~metakd_monai.apps.raw.raw_cases.find_raw_cases`.
         patient_ids: name them by PatientID.
 
     Raises:
-        UserError: when nothing is there.
+        UserError: when nothing is found.
     """
     files = [file for folder in walk(source) for file in folder.iterdir() if file.is_file()] if source.is_dir() else []
     alone = len(files) == 1 and NIFTI.search(files[0].name) and recognise(files[0].name) is None
@@ -67,18 +67,18 @@ def prepare_examinations(
     progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
     keep_ready: bool = False,
 ) -> list[Examination]:
-    """Make cases of raw series; what became of each is logged, and those that cannot be prepared are left out.
+    """Make cases from raw series; the outcome of each is logged, and those that cannot be prepared are left out.
 
     Args:
         cases: of one or several patients.
         output: the result folder, which gets ``prepared/<case>`` and ``as_is/<case>``.
-        make_plan: says how to prepare into a folder; called when there is something to prepare.
+        make_plan: returns the plan of preparation for a folder; called if there is something to prepare.
         jobs: processes that prepare.
-        progress: wraps the outcomes, to show how far it is.
-        keep_ready: take series without skull and on one grid as they are.
+        progress: wraps the outcomes, to show progress.
+        keep_ready: use series without skull and on one grid as they are.
 
     Raises:
-        UserError: when nothing can be prepared, such as for want of the extra ``raw`` or of the template.
+        UserError: when nothing can be prepared, for example without the extra ``raw`` or the template.
     """
     made: dict[str, Examination] = {}
     rest: list[RawCase] = []
@@ -103,12 +103,12 @@ def prepare_examinations(
 
 
 def finish_examinations(examinations: Iterable[Examination], results: Path, dicom: bool = False) -> list[str]:
-    """Bring what ``metakd predict`` wrote of cases onto their series' own grids, into ``<results>/<case>_native``.
+    """Resample the results of ``metakd predict`` onto the series' own grids, into ``<results>/<case>_native``.
 
-    The volumes there are logged. Nothing is carried where the mask is on the series' grid already.
+    The volumes there are logged. A mask that is already on the series' grid is not resampled.
 
     Args:
-        examinations: whose masks lie in ``results``.
+        examinations: those whose masks are in ``results``.
         results: the result folder.
         dicom: write ``<results>/<case>_dicom`` too, see :func:`write_dicom`.
 
@@ -140,7 +140,7 @@ def write_dicom(examination: Examination, results: Path) -> None:
     """Write a case's mask, report and picture as DICOM of its study, into ``<results>/<case>_dicom``.
 
     The mask is on the grid of the first series of :data:`~metakd_monai.apps.raw.prepare_case.CENTRES` that was used.
-    Of NIfTI files, which name no study, nothing is written, and that is logged.
+    For NIfTI files, which belong to no study, nothing is written, and that is logged.
     """
     from metakd_monai.apps.dicom_results.write_objects import write_results
 

@@ -1,4 +1,4 @@
-"""The paper's figures, and its Table 6, of one's own runs; each with a caption that says what was run."""
+"""The paper's figures and its Table 6, drawn from the user's runs; captions tell what was run."""
 
 from metakd_monai.apps.paper.alpha_figure import draw_alpha, normalization_lines
 from metakd_monai.apps.paper.mask_figures import draw_modalities, draw_networks

@@ -1,4 +1,4 @@
-"""What is read off a comparison (``metakd study PLAN.toml``): Fig. 3 over alpha, Table 6 over normalisations."""
+"""From a comparison (``metakd study PLAN.toml``): Fig. 3 over alpha, Table 6 over normalisations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_methods(study: Path, subset: str) -> list[dict[str, Any]]:
     """Return for each method of a comparison its settings, and Dice in % by region from one subset.
 
     Raises:
-        UserError: for a folder of no comparison.
+        UserError: for a folder that holds no comparison.
     """
     _, rows = read_csv(study / "table.csv")
     found = []
@@ -69,7 +69,7 @@ def normalization_lines(study: Path) -> list[str]:
     """Return Table 6: Dice given FLAIR, T1 and T1ce for each normalisation of the importance.
 
     Args:
-        study: folder of a comparison; methods count that differ from its first one in nothing else.
+        study: folder of a comparison; methods that differ from its first one in anything else are left out.
     """
     methods = read_methods(study, TABLE6_SUBSET)
     usual = {name: methods[0]["settings"][name] for name in ("method", "alpha", "p_norm")}
@@ -82,7 +82,7 @@ def normalization_lines(study: Path) -> list[str]:
 
 
 def describe_study(found: Sequence[dict[str, Any]]) -> str:
-    """Say in a line what was trained."""
+    """Describe in one line what was trained."""
     first = found[0]["settings"]
     names = ", ".join(one["method"] for one in found)
     return f"Methods: {names}. {first['max_iterations']} iterations each; details: report.md of the comparison."

@@ -26,13 +26,13 @@ TOLD = (
 
 
 def read_settings(run: Path) -> dict[str, Any]:
-    """Return the settings of a training; raises UserError for a folder that is of none."""
+    """Return the settings of a training; raises UserError for a folder that holds none."""
     found: dict[str, Any] = read_json(run / "settings.json", "settings.json of a training")
     return found
 
 
 def describe_run(run: Path) -> str:
-    """Say in a line what was trained."""
+    """Describe in one line what was trained."""
     settings = read_settings(run)
     return "Training: " + ", ".join(f"{name} {settings[name]}" for name in TOLD if name in settings) + "."
 
@@ -41,11 +41,11 @@ def save_figure(figure: Figure, path: Path, title: str, told: Iterable[str], sou
     """Write a figure as PNG and SVG, and its caption.
 
     Args:
-        figure: what is drawn.
+        figure: the figure.
         path: of the files, without ending.
         title: above the figure.
         told: sentences of the caption.
-        sources: files that it was drawn from; the caption has their checksums.
+        sources: files with its data; the caption has their checksums.
 
     Returns:
         The pictures and the caption.

@@ -91,10 +91,10 @@ def draw_networks(
     """Draw the masks that several networks make of a case from the same sequences (Fig. 4, 7 and 8).
 
     Args:
-        networks: weights, by what they are called.
+        networks: weights, by name.
         case: with all four sequences and a label map.
         path: of the files, without ending.
-        given: what they get, such as ``"flair+t1"``.
+        given: the given sequences, such as ``"flair+t1"``.
         device: to compute on.
     """
     subset = parse_modalities(given.split("+"))

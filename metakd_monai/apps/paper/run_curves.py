@@ -29,7 +29,7 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Return the mean of the last so many values, of fewer at the start."""
+    """Return the running mean over the last ``window`` values, fewer at the start."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - window, 0)
@@ -42,7 +42,7 @@ def draw_importance(run: Path, path: Path, window: int = 1) -> list[Path]:
     Args:
         run: folder of a training with MetaKD, of any of the three tasks.
         path: of the files, without ending.
-        window: updates of the importance that are averaged; the paper has 50 in Fig. 9.
+        window: updates of the importance to average over; the paper uses 50 in Fig. 9.
 
     Raises:
         UserError: for a folder without importance.
@@ -61,9 +61,9 @@ def draw_importance(run: Path, path: Path, window: int = 1) -> list[Path]:
 
 
 def draw_losses(run: Path, path: Path, window: int = 50) -> list[Path]:
-    """Draw the task loss in training and the loss on cases that are not trained on.
+    """Draw the task loss in training and the loss on held-out cases.
 
-    Those are the validation cases, or where there are none the meta-validation cases, weighted by the importance.
+    Those are the validation cases, or without any, the meta-validation cases with features weighted by the importance.
 
     Args:
         run: folder of a training.
@@ -92,10 +92,10 @@ def draw_losses(run: Path, path: Path, window: int = 50) -> list[Path]:
 
 
 def draw_fill(run: Path, path: Path) -> list[Path]:
-    """Draw how far filled features, Eq. (2), are from the true ones, with one, two and three sequences missing.
+    """Draw the distance of filled features, Eq. (2), from the true ones, with one, two and three missing sequences.
 
     Raises:
-        UserError: for a log that does not have them.
+        UserError: for a log without these distances.
     """
     source = run / "meta.csv"
     columns = read_columns(source)

@@ -1,1 +1,1 @@
-"""From the scanner and back: raw series in, BraTS-like cases out, and masks on every series' own grid."""
+"""From raw series to BraTS-like cases, and from masks back to every series' own grid."""

@@ -1,4 +1,4 @@
-"""Masks and maps from a case in SRI24 onto its raw series' grids, and the other way."""
+"""Resample masks and maps of a case in SRI24 onto its raw series' grids, and back."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from metakd_monai.apps.raw.transforms_file import RawGrid
 from metakd_monai.data.boxes import bounding_box
 from metakd_monai.data.nifti import AXES
 
-SAMPLE_MM = 1.0  # between the points that a voxel's mean is taken over
+SAMPLE_MM = 1.0  # mm between the points over which a voxel is averaged
 HALF = 0.5
 
 
 def labels_to_raw(labels: np.ndarray, grid: RawGrid) -> np.ndarray:
-    """Return a label map on a raw grid: each voxel gets what fills most of it, where labels fill half of it or more.
+    """Return a label map on a raw grid: a voxel half filled by labels or more gets the one that fills most of it.
 
     Args:
         labels: ``(240, 240, 155)`` uint8 on the case's grid.
@@ -37,7 +37,7 @@ def labels_to_raw(labels: np.ndarray, grid: RawGrid) -> np.ndarray:
 
 
 def choose_labels(labels: np.ndarray, place: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return labels on another grid: the most frequent one, where labels fill at least half of a voxel.
+    """Return labels on another grid: the most frequent one, if labels fill at least half of a voxel.
 
     Args:
         labels: ``(*S)`` uint8, some of them not 0.
@@ -56,7 +56,7 @@ def map_to_raw(values: np.ndarray, grid: RawGrid) -> np.ndarray:
 def labels_to_case(labels: np.ndarray, grid: RawGrid, shape: Sequence[int]) -> np.ndarray:
     """Return labels that were drawn on a raw grid, ``(*S)`` uint8, on the case's grid.
 
-    A voxel of the case has the label of which most lies at its middle, interpolated, where that is half or more.
+    A voxel of the case gets the label with the largest interpolated share at its centre, if labels reach half there.
     """
     if not labels.any():
         return np.zeros(shape, np.uint8)
@@ -70,7 +70,7 @@ def case_to_voxels(grid: RawGrid) -> np.ndarray:
 
 
 def box_on(grid: RawGrid, mask: np.ndarray) -> tuple[slice, ...] | None:
-    """Return the part of a raw grid that a mask on the case's grid can reach; None where it reaches nothing."""
+    """Return the part of a raw grid that a mask on the case's grid can reach; None if it reaches nothing."""
     if not mask.any():
         return None
     ends = [(part.start - 1, part.stop) for part in bounding_box(mask)]

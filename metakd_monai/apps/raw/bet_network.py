@@ -1,4 +1,4 @@
-"""The network of HD-BET (Isensee et al., Human Brain Mapping 40:4952-4964, 2019), for weights that are published.
+"""The network of HD-BET (Isensee et al., Human Brain Mapping 40:4952-4964, 2019), for the published weights.
 
 The names of its parts are those in the published state dicts. Norms use the statistics of the image itself.
 """
@@ -11,11 +11,11 @@ from torch.nn import functional
 
 BASE = 21  # channels at the finest scale
 SCALES = 4  # halvings of the grid, so that sizes are multiples of 16
-SLOPE, OUTER_SLOPE = 0.01, 0.1  # of leaky rectifications: in the parts, and between them
+SLOPE, OUTER_SLOPE = 0.01, 0.1  # slopes of leaky rectifications: in the blocks, and between them
 
 
 def norm(channels: int) -> nn.InstanceNorm3d:
-    """Make a norm; its running statistics stand in the weights and are not used."""
+    """Make a norm; the weights contain its running statistics, which are not used."""
     return nn.InstanceNorm3d(channels, affine=True, track_running_stats=True)
 
 
@@ -25,7 +25,7 @@ def activate(x: torch.Tensor, slope: float = SLOPE) -> torch.Tensor:
 
 
 class Context(nn.Module):
-    """Two convolutions beside an identity; ``(B, C, *S)`` stays that."""
+    """Two convolutions with a residual connection; ``(B, C, *S)`` keeps its shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Context(nn.Module):
 
 
 class Down(nn.Module):
-    """Halve the grid and double the channels; also gives what the decoder reads."""
+    """Halve the grid and double the channels; also returns the features for the decoder."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Files of masks and maps, carried from a case onto its raw series' grids, and back."""
+"""Files of masks and maps: resampled from a case onto its raw series' grids, and back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VOLUMES = "volumes.json"
 
 
 def write_on_grid(path: Path, voxels: np.ndarray, grid: RawGrid) -> None:
-    """Write voxels ``(*S)`` or ``(*S, C)`` on a raw grid: with the raw file's header where that is still there."""
+    """Write voxels ``(*S)`` or ``(*S, C)`` on a raw grid, with the raw file's header if the file still exists."""
     if grid.file is not None and grid.file.is_file():
         file = read_nifti(grid.file)
         if file.shape == grid.shape and np.allclose(file.affine, grid.affine, atol=1e-3):
@@ -85,10 +85,10 @@ def read_case_labels(mask: Path) -> np.ndarray:
 
 
 def carry_inverse(mask: Path, grids: Mapping[Modality, RawGrid], output: Path) -> tuple[Modality, dict[str, float]]:
-    """Write labels that were drawn on a raw grid onto the case's grid; return which sequence's grid it was, and mL.
+    """Resample labels drawn on a raw grid onto the case's grid; return the sequence of the raw grid, and the mL.
 
     Raises:
-        UserError: for a mask that is on no raw grid of these.
+        UserError: for a mask that is on none of the raw grids.
     """
     file = read_nifti(mask)
     fitting = [m for m, grid in grids.items() if is_on_grid(file.shape, file.affine, grid.shape, grid.affine)]
@@ -104,7 +104,7 @@ def carry_inverse(mask: Path, grids: Mapping[Modality, RawGrid], output: Path) -
 
 
 def same_place(a: RawGrid, b: RawGrid) -> bool:
-    """Tell whether two raw grids lie to the case alike, within a tenth of a millimetre."""
+    """Tell whether two raw grids have the same position relative to the case, within a tenth of a millimetre."""
     return bool(
         np.allclose(a.from_case[:3, :3], b.from_case[:3, :3], atol=1e-3)
         and np.allclose(a.from_case, b.from_case, atol=0.1)
@@ -112,14 +112,14 @@ def same_place(a: RawGrid, b: RawGrid) -> bool:
 
 
 def prepared_case(folder: Path, notes: Sequence[str], warnings: Sequence[str]) -> Case:
-    """Return a prepared case with the files of its sequences, for ``metakd predict``, and what was said of it."""
+    """Return a prepared case with the files of its sequences, for ``metakd predict``, and its notes and warnings."""
     name = folder.name
     files = {m: folder / f"{name}_{m.value}.nii.gz" for m in read_transforms(folder)}
     return Case(name, files, notes=tuple(notes), warnings=tuple(warnings))
 
 
 def carry_case(results: Path, prepared: Path, output: Path, case_id: str) -> dict[str, dict[str, float]]:
-    """Resample the results of a case onto its raw grids, unless that was done before.
+    """Resample the results of a case onto its raw grids, unless this has been done.
 
     Args:
         results: the folder with ``<case>.nii.gz`` and its maps.

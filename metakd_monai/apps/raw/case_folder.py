@@ -1,4 +1,4 @@
-"""The folder of a prepared case: there whole or not at all, and left as it is where its settings are the same."""
+"""The folder of a prepared case: written whole or not at all, and kept if its settings are the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Plan:
         output: the folder of case folders.
         template: the file of SRI24.
         strip: see :func:`~metakd_monai.apps.raw.strippers.choose_stripper`.
-        centre: the sequence that the others are laid on; None for the best.
+        centre: the sequence that the others are registered to; None for the best.
         overwrite: replace cases that were prepared in another way.
     """
 
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: a line for the user, warnings, whether it failed, a traceback where there is one."""
+    """The outcome of a case: a line for the user, warnings, whether it failed, a traceback if there is one."""
 
     case_id: str
     line: str
@@ -59,7 +59,7 @@ class Outcome:
 
 
 def settings_of(case: RawCase, plan: Plan, template: Template) -> dict[str, Any]:
-    """Return what decides a prepared case."""
+    """Return the settings that determine a prepared case."""
     return {
         "code_sha256": code_fingerprint(RAW_CODE),
         "template_sha256": template.sha256,
@@ -71,10 +71,10 @@ def settings_of(case: RawCase, plan: Plan, template: Template) -> dict[str, Any]
 
 
 def prepare_folder(case: RawCase, plan: Plan, template: Template) -> Outcome:
-    """Prepare a case into a folder of its own, which is there whole or not at all.
+    """Prepare a case in its own folder, written whole or not at all.
 
     Raises:
-        UserError: for a case that cannot be prepared, and a folder that other settings, or another program, made.
+        UserError: for a case that cannot be prepared, and a folder made with other settings or by another program.
     """
     if case.problem:
         raise UserError(case.problem)
@@ -158,7 +158,7 @@ def write_folder(
 def describe(
     case: RawCase, prepared: Prepared, series: Mapping[Modality, Volume], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return ``transforms.json``: all that leads back, how it was made, and what the checks saw."""
+    """Return ``transforms.json``: what is needed to resample back, how the case was made, and the checks' figures."""
     grids = {}
     for modality, fit in prepared.fits.items():
         source, volume = case.series[modality], series[modality]

@@ -26,15 +26,15 @@ from metakd_monai.vocabulary import Modality
 
 LEAST_DICE = 0.85  # of the brain with the atlas' brain
 LEAST_NMI, DOUBTFUL_NMI = 1.01, 1.025  # with the atlas, of what lies in both brains
-TURNED = 0.002  # of that NMI, by which the brain has to fit better with its ends exchanged
+TURNED = 0.002  # gain of that NMI with the ends exchanged from which on the brain counts as turned
 BRAIN_ML = (900.0, 2000.0)
-POOR_ML = (600.0, 2400.0)  # beyond which there is no brain
-LEAST_COVER, PARTIAL = 0.6, 0.95  # of the brain that a series shows
+POOR_ML = (600.0, 2400.0)  # beyond these limits it is no brain
+LEAST_COVER, PARTIAL = 0.6, 0.95  # share of the brain that a series shows
 LEAST_SERIES_NMI, POOR_SERIES_NMI = 1.02, 1.035  # of a series with the centre, within the brain
 MOST_DEGREES, MOST_MM = 45.0, 120.0  # of a head between two series of one examination
-MOVED_MM, MOVED_NMI = 5.0, 0.02  # from which on headers are said to disagree
-MIRRORED = 0.004  # of NMI, by which the mirrored image has to fit better
-DEEP_MM = 12.0  # below the brain's surface, where fluid and white matter are compared
+MOVED_MM, MOVED_NMI = 5.0, 0.02  # motion and gain of NMI above which headers count as contradictory
+MIRRORED = 0.004  # gain of NMI from which on an image counts as mirrored
+DEEP_MM = 12.0  # depth below the brain's surface at which fluid and white matter are compared
 FLUID, WHITE = 0.55, 0.65  # of the atlas' median, below which is fluid; quantile from which on is white matter
 STRIPPED_ML = (700.0, 2000.0)  # of what is not background where the skull is gone
 STRIPPED_SHARE = 0.3  # of the field of view that is background then, at least
@@ -42,12 +42,12 @@ STRIPPED_SHARE = 0.3  # of the field of view that is background then, at least
 
 @dataclass(frozen=True)
 class Findings:
-    """What the checks say of a case.
+    """The results of the checks of a case.
 
     Attributes:
         failure: why it cannot be used; None where it can.
-        warnings: what a person should look at, a line each.
-        left_out: sequences that cannot be used, with why.
+        warnings: what a person should check, one line each.
+        left_out: unusable sequences, with the reason.
     """
 
     failure: str | None = None
@@ -56,7 +56,7 @@ class Findings:
 
 
 def is_stripped(volume: Volume) -> bool:
-    """Tell whether the skull has been taken away: one value around something of a brain's volume."""
+    """Tell whether the skull has been removed: one value around a region of a brain's volume."""
     voxels = volume.voxels
     corners = voxels[np.ix_(*([0, -1] for _ in voxels.shape))]
     value = corners.flat[0]
@@ -105,7 +105,7 @@ def brain_similarity(atlas: Volume, brain: Volume, matrix: np.ndarray) -> float:
 
 
 def fits_better_turned(atlas: Volume, brain: Volume, nmi: float) -> bool:
-    """Tell whether a brain lies better in the atlas with front and back, or top and bottom, exchanged.
+    """Tell whether a brain fits the atlas better with front and back, or top and bottom, exchanged.
 
     Args:
         atlas: along the world's axes in cubes, 0 outside the brain, as the other one.
@@ -121,7 +121,7 @@ def fits_better_turned(atlas: Volume, brain: Volume, nmi: float) -> bool:
 
 
 def judge_series(modality: Modality, fit: Fit, cover: float, moved_mm: float) -> tuple[str | None, list[str]]:
-    """Say why a series is left out, or None; and what to warn of.
+    """Return why a series is left out, or None; and warnings.
 
     Args:
         modality: of the series.
@@ -148,7 +148,7 @@ def judge_series(modality: Modality, fit: Fit, cover: float, moved_mm: float) ->
 
 
 def fits_better_mirrored(fixed: Volume, moving: Volume, fit: Fit, brain: np.ndarray) -> bool:
-    """Tell whether an image lies better on another when left and right are exchanged: the two-way test.
+    """Tell whether an image fits another better with left and right exchanged, tested both ways.
 
     Args:
         fixed: along the world's axes in cubes, as the other one.
@@ -167,7 +167,7 @@ def fits_better_mirrored(fixed: Volume, moving: Volume, fit: Fit, brain: np.ndar
 
 
 def compare_fluid(flair: np.ndarray, t2: np.ndarray, atlas: np.ndarray) -> str | None:
-    """Return a warning where fluid is brighter in FLAIR than in T2, each against its white matter; None elsewhere.
+    """Return a warning if fluid is brighter in FLAIR than in T2, each relative to its white matter; else None.
 
     Args:
         flair: ``(240, 240, 155)``, 0 outside the brain.

@@ -1,4 +1,4 @@
-"""Which DICOM series is which sequence: by its parameters and by the words of its description, and which is the better.
+"""Which DICOM series is which sequence, by its parameters and description; and which of several is the best.
 
 The words are those of file names (``metakd_monai.data.cases.word_table``): one table, which ``--names TABLE`` extends.
 """
@@ -23,13 +23,13 @@ T1_FAMILY = (T1, T1CE)
 NO_AGENT = ("", "no", "none", "n", "0", "without", "non", "unenhanced")
 LONG_TR, LONG_TE, SHORT_TE = 2000.0, 60.0, 40.0  # ms
 FLAIR_TI, STIR_TI = (1500.0, 3500.0), 350.0  # ms
-STAR_TE = 12.0  # ms of a gradient echo, from which on it is T2*
+STAR_TE = 12.0  # ms, echo time of a gradient echo from which on it is T2*
 NOT_SCANNED = ("projection image", "mip", "sub", "subtraction", "adc", "map", "perfusion", "mpr")  # in ImageType
 
 
 @dataclass(frozen=True)
 class Kinship:
-    """What a series was taken for: a sequence or None, and why."""
+    """The sequence that a series was taken for, or None, and why."""
 
     found: Modality | None
     reason: str
@@ -37,11 +37,11 @@ class Kinship:
 
 @dataclass
 class StudySeries:
-    """What was chosen from a study.
+    """The series chosen from a study.
 
     Attributes:
         series: of each sequence.
-        notes: what was taken for what and why, what was passed over and why.
+        notes: which series was taken for which sequence, which were skipped, and why.
         problem: why there is nothing to prepare.
     """
 
@@ -58,7 +58,7 @@ def choose_series(
     Args:
         study: all its series.
         overrides: SeriesInstanceUID to take for a sequence.
-        names: a site's own descriptions, which go before everything else.
+        names: a site's own descriptions, which take precedence.
 
     Raises:
         UserError: for an override that names no series of the study.
@@ -95,7 +95,7 @@ def describe_grid(series: DicomSeries) -> str:
 
 
 def rank(series: DicomSeries) -> tuple[bool, bool, float, bool, int, float]:
-    """Return by what series of one sequence are ordered, the best first: 3-D, thin, axial, many slices, early."""
+    """Return the sort key of series of one sequence, the best first: 3-D, thin, axial, many slices, early."""
     axial = abs(float(series.normal[2])) > np.cos(np.radians(45))
     return (
         "derived" in series.texts["image_type"],
@@ -137,9 +137,9 @@ def has_agent(series: DicomSeries) -> bool:
 
 
 def tell_by_parameters(series: DicomSeries) -> tuple[frozenset[Modality] | None, str]:
-    """Return what the parameters allow, and the parameters.
+    """Return the sequences that the parameters allow, and the parameters.
 
-    None stands for none of the four; all four where the parameters are missing or say nothing.
+    None stands for none of the four; all four are returned if the parameters are missing or tell nothing.
     """
     tr, te, ti = (series.numbers.get(name) for name in ("tr", "te", "ti"))
     shown = ", ".join(f"{n.upper()} {v:.0f}" for n, v in (("tr", tr), ("te", te), ("ti", ti)) if v)
@@ -153,7 +153,7 @@ def tell_by_parameters(series: DicomSeries) -> tuple[frozenset[Modality] | None,
 
 
 def name_other(tr: float, te: float, ti: float, gradient: bool) -> str | None:
-    """Return what a scan is that is none of the four, by its times in ms; None where it may be one."""
+    """Return the kind of a scan that is none of the four, by its times in ms; None if it may be one of them."""
     if 0 < ti <= STIR_TI and te >= SHORT_TE / 2 and tr >= LONG_TR:
         return "STIR"
     if gradient and te >= STAR_TE:
@@ -162,7 +162,7 @@ def name_other(tr: float, te: float, ti: float, gradient: bool) -> str | None:
 
 
 def allowed_by(tr: float, te: float, ti: float, gradient: bool) -> frozenset[Modality]:
-    """Return the sequences that times in ms allow; 0 stands for no inversion that is known of."""
+    """Return the sequences that times in ms allow; an inversion time of 0 stands for none or an unknown one."""
     if te >= LONG_TE and tr >= LONG_TR:
         return frozenset({FLAIR}) if FLAIR_TI[0] <= ti <= FLAIR_TI[1] else frozenset({FLAIR, T2})
     if te < SHORT_TE and (tr < LONG_TR or gradient or 0 < ti < FLAIR_TI[0]):
@@ -173,7 +173,7 @@ def allowed_by(tr: float, te: float, ti: float, gradient: bool) -> frozenset[Mod
 def weigh(
     words: Modality | Ambiguous | None, parameters: tuple[frozenset[Modality] | None, str], native: bool, agent: bool
 ) -> Kinship:
-    """Decide between what the words say and what the parameters allow."""
+    """Decide by what the words say and the parameters allow."""
     allowed, shown = parameters
     if allowed is None:
         return Kinship(None, shown)
@@ -195,7 +195,7 @@ def weigh(
 
 
 def by_agent(readings: set[Modality], native: bool, agent: bool) -> set[Modality]:
-    """Return readings with T1 and T1ce told apart by the contrast agent, where the words leave it open."""
+    """Return readings in which the contrast agent decides between T1 and T1ce, if the words leave it open."""
     if readings == {T1} and agent and not native:
         return {T1CE}
     if set(T1_FAMILY) <= readings:

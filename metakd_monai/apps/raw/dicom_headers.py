@@ -1,4 +1,4 @@
-"""DICOM series in a folder, found and grouped by what their headers say, however their files lie."""
+"""DICOM series in a folder, found and grouped by their headers, whatever the files' names and folders."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 MAGIC_AT, MAGIC = 128, b"DICM"
 IMAGE_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")  # MR
-PARALLEL = 1e-3  # of direction cosines, within which two slices are parallel
-UNEVEN = 0.05  # of the distance of slices, by which it may vary
-SAME_PLACE = 0.01  # mm, within which two slices are at one place
+PARALLEL = 1e-3  # difference of direction cosines up to which two slices are parallel
+UNEVEN = 0.05  # share by which the distance of slices may vary
+SAME_PLACE = 0.01  # mm up to which two slices are at the same place
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 TEXTS = {
     "description": "SeriesDescription",
@@ -54,11 +54,11 @@ class DicomSeries:
         patient_id: PatientID; may be empty.
         study_date: as DICOM has it; may be empty.
         texts: of :data:`TEXTS` and :data:`LISTS`, in small letters.
-        numbers: of :data:`NUMBERS`, where they are known.
+        numbers: of :data:`NUMBERS`, as far as known.
         size: rows and columns.
         orientation: direction cosines of rows and columns.
         spacing: between rows and between columns, in mm.
-        thickness: of a slice in mm; 0 where it is not said.
+        thickness: of a slice in mm; 0 if unknown.
         frames: the slices, in no order.
         notes: what was repaired.
     """
@@ -83,7 +83,7 @@ class DicomSeries:
 
     @property
     def name(self) -> str:
-        """What it is called for a person: its description, or its number."""
+        """Its name for people: its description, or its number."""
         return self.texts.get("description") or f"series {self.numbers.get('number', 0):.0f}"
 
     @property
@@ -93,10 +93,10 @@ class DicomSeries:
 
 
 def find_dicom(folder: Path) -> dict[str, list[DicomSeries]]:
-    """Return the MR series below a folder by study, in the order of their numbers; empty where there is no DICOM file.
+    """Return the MR series below a folder by study, in the order of their numbers; empty if there is no DICOM file.
 
     Raises:
-        UserError: when there are DICOM files, and pydicom is not installed.
+        UserError: when there are DICOM files, but pydicom is not installed.
     """
     stacks: dict[tuple[Any, ...], list[DicomSeries]] = {}
     for path in dicom_files(folder):
@@ -119,7 +119,7 @@ def find_dicom(folder: Path) -> dict[str, list[DicomSeries]]:
 
 
 def dicom_files(folder: Path) -> Iterator[Path]:
-    """Yield the DICOM files below a folder, told by their first bytes."""
+    """Yield the DICOM files below a folder, recognised by their first bytes."""
     for place in walk(folder):
         for path in sorted(place.iterdir()):
             if path.name.startswith(".") or NIFTI.search(path.name) or not path.is_file() or path.name == "DICOMDIR":
@@ -134,7 +134,7 @@ def dicom_files(folder: Path) -> Iterator[Path]:
 
 
 def read_pieces(path: Path) -> list[DicomSeries]:
-    """Return what a file holds of series of MR images; nothing for anything else, or what cannot be read."""
+    """Return the pieces of MR series in a file; none if it is something else or unreadable."""
     if find_spec("pydicom") is None:
         raise UserError(
             f"{path.name}: DICOM found, and pydicom is not installed; expected pip install 'metakd-monai[raw]'"
@@ -147,7 +147,7 @@ def read_pieces(path: Path) -> list[DicomSeries]:
             if str(data.get("SOPClassUID", "")) not in IMAGE_CLASSES:
                 return []
             return [piece_of(path, data)] if "PerFrameFunctionalGroupsSequence" not in data else pieces_of(path, data)
-    except Exception as error:  # whatever is wrong with one file of many; its words may quote the patient's name
+    except Exception as error:  # one bad file of many; the error may quote the patient's name
         logger.warning("%s: passed over, no sound DICOM file (%s)", path.name, type(error).__name__)
         return []
 
@@ -176,7 +176,7 @@ def pieces_of(path: Path, data: Any) -> list[DicomSeries]:
 def describe(
     data: Any, values: Any, orientation: tuple[float, ...], spacing: tuple[float, ...], frames: list[Frame]
 ) -> DicomSeries:
-    """Return a piece of a series from what its file says."""
+    """Return a piece of a series from its file's header."""
     texts = {name: str(values.get(tag) or "").strip().lower() for name, tag in TEXTS.items()}
     texts |= {name: " ".join(map(str, as_list(values.get(tag)))).lower() for name, tag in LISTS.items()}
     if data.get("ContrastBolusAgentSequence"):
@@ -198,7 +198,7 @@ def describe(
 
 
 def drop_copies(series: DicomSeries) -> DicomSeries:
-    """Leave out slices that are there twice under one instance UID, and note it."""
+    """Drop repeated slices with the same instance UID, and note it."""
     once = {frame.instance: frame for frame in series.frames}
     dropped = len(series.frames) - len(once)
     note = (f"{series.name}: {dropped} copies of slices passed over",) if dropped else ()

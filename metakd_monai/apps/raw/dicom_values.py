@@ -1,4 +1,4 @@
-"""What DICOM files say, looked up alike in classic and enhanced ones, and without pydicom's words on it."""
+"""Values in DICOM files, looked up in the same way in classic and enhanced ones, without pydicom's warnings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 
 @contextmanager
 def dicom_silenced() -> Iterator[None]:
-    """Keep pydicom from warning of values that it doubts, as it quotes them, a patient's name among them.
+    """Silence pydicom's warnings of doubtful values, because they quote them, and so may quote a patient's name.
 
-    And highdicom from telling what it copies.
+    Also silence highdicom's messages on what it copies.
     """
     logs = {log: log.level for log in map(logging.getLogger, ("pydicom", "highdicom"))}
     with warnings.catch_warnings():
@@ -30,7 +30,7 @@ def dicom_silenced() -> Iterator[None]:
 
 
 def group(groups: list[Any], name: str) -> Any:
-    """Return the first item of a functional group, of the frame or shared; raises KeyError where there is none."""
+    """Return the first item of a functional group, of the frame or shared; raises KeyError if there is none."""
     found = next((g[name].value[0] for g in groups if g.get(name)), None)
     if found is None:
         raise KeyError(name)
@@ -38,7 +38,7 @@ def group(groups: list[Any], name: str) -> Any:
 
 
 class Groups:
-    """What an enhanced file says of a frame, looked up as in a classic one.
+    """The values of a frame in an enhanced file, looked up as in a classic one.
 
     Args:
         groups: the functional groups, the frame's before the shared.
@@ -64,7 +64,7 @@ class Groups:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a value of one or more as a list, without what is empty."""
+    """Return a value, single or multiple, as a list without empty entries."""
     if value is None or value == "":
         return []
     several = not isinstance(value, (str, bytes)) and hasattr(value, "__iter__")

@@ -1,4 +1,4 @@
-"""The volume of a DICOM series: slices put in order, checked, read by GDCM, whatever their compression."""
+"""The volume of a DICOM series: slices are sorted, checked, and read by GDCM, whatever their compression."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def load_series(series: DicomSeries) -> Volume:
     """Read the voxels of a series.
 
     Raises:
-        UserError: for slices that are missing, twice or unequally far apart, that cannot be unpacked, or no head.
+        UserError: for missing, repeated or unevenly spaced slices, unreadable ones, or an impossible image of a head.
     """
     ordered, step = order_slices(series)
     shape, affine = grid_of(series, ordered, step)
@@ -46,10 +46,10 @@ def grid_of(series: DicomSeries, ordered: Sequence[Frame], step: np.ndarray) -> 
 
 
 def order_slices(series: DicomSeries) -> tuple[list[Frame], np.ndarray]:
-    """Return the slices in order, and the step from each to the next in mm, ``(3,)``, as DICOM has its axes.
+    """Return the slices in order, and the step from each to the next in mm, ``(3,)``, in DICOM's axes.
 
     Raises:
-        UserError: for fewer than ten slices, two at one place, missing ones and unequal distances.
+        UserError: for fewer than ten slices, two at the same place, missing ones and unequal distances.
     """
     name, count = series.name, len(series.frames)
     if count < FEWEST_SLICES:

@@ -1,4 +1,4 @@
-"""The picture by which a person judges a preparation in ten seconds."""
+"""A picture for judging a preparation in ten seconds."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def draw_check(
 ) -> None:
     """Write a PNG with a column for each sequence.
 
-    Two slices in SRI24 with the outlines of the brain and of the atlas', and one of the raw series with the brain's
-    outline brought back onto it.
+    Each has two slices in SRI24 with the outlines of the brain and the atlas' brain, and one slice of the raw series
+    with the brain's outline on it.
     """
     figure = Figure(figsize=(2.6 * len(series) + 0.6, 8.6), facecolor="black")
     FigureCanvasAgg(figure)

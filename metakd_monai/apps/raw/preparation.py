@@ -1,4 +1,4 @@
-"""Raw cases through workers: prepared whole or not at all, resumed, each told in one line."""
+"""Prepare raw cases in workers: each whole or not at all, resumable, with one line for each."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Preparer:
     """Prepares cases one after the other, in any process.
 
     Args:
-        plan: how.
-        threads: for computing; None for as many as there are cores.
+        plan: how to prepare.
+        threads: for computing; None for one for each core.
     """
 
     def __init__(self, plan: Plan, threads: int | None = None) -> None:
         self.plan, self.threads = plan, threads
 
     def start(self) -> int:
-        """Read the template; raises UserError for one that cannot be, or when elastix is not installed."""
+        """Read the template; raises UserError for an unusable one, or if elastix is not installed."""
         check_elastix()
         import itk
 
@@ -47,7 +47,7 @@ class Preparer:
         return os.getpid()
 
     def do(self, case: RawCase, following: RawCase | None = None) -> Outcome:
-        """Prepare a case; whatever is wrong with it is told, not raised."""
+        """Prepare a case; problems are returned, not raised."""
         try:
             return prepare_folder(case, self.plan, self.template)
         except Exception as error:  # whatever is wrong with one case, the others are done
@@ -69,10 +69,10 @@ def plan_preparation(
     centre: Modality | None = None,
     overwrite: bool = False,
 ) -> Plan:
-    """Return how cases are prepared into a folder, see :class:`Plan`; the template is looked for where it is not given.
+    """Return the plan of a preparation into a folder, see :class:`Plan`; looks for the template if none is given.
 
     Raises:
-        UserError: when elastix is not installed, there is no template, or the folder cannot be.
+        UserError: when elastix is not installed, there is no template, or the folder cannot be written.
     """
     check_elastix()
     found = find_template(template).absolute()
@@ -86,15 +86,15 @@ def prepare_cases(
     jobs: int = 1,
     progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
 ) -> list[Outcome]:
-    """Prepare all cases that are not prepared yet, in processes of their own; one that fails does not stop the rest.
+    """Prepare all cases that are not prepared yet, in separate processes; one that fails does not stop the rest.
 
-    A process that dies takes one case with it, which is tried again, and gives its memory back at the end.
+    If a process dies, its case is tried again. When they end, processes return their memory.
 
     Returns:
-        What became of each, in the order of the cases; each is logged.
+        The outcome of each, in the order of the cases; each is logged.
 
     Raises:
-        UserError: when no case can be prepared, such as for a template that cannot be read.
+        UserError: when no case can be prepared, for example if the template cannot be read.
     """
     jobs = min(jobs, len(cases))
     threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
@@ -112,7 +112,7 @@ def prepare_cases(
 
 
 def tell(outcome: Outcome) -> None:
-    """Log what became of a case."""
+    """Log the outcome of a case."""
     log = logger.error if outcome.failed else logger.info
     log("%s: %s%s", outcome.case_id, "failed: " if outcome.failed else "", outcome.line)
     for warning in outcome.warnings:

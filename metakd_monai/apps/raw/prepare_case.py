@@ -27,11 +27,11 @@ from metakd_monai.errors import UserError
 from metakd_monai.metrics.region_scores import count_overlap
 from metakd_monai.vocabulary import Modality
 
-CENTRES = (Modality.T1CE, Modality.T1, Modality.FLAIR, Modality.T2)  # the first that is there
-PITCHES = (0.0, 20.0, -20.0, 40.0, -40.0)  # degrees around left-right that the atlas is tried at
+CENTRES = (Modality.T1CE, Modality.T1, Modality.FLAIR, Modality.T2)  # the first that is present
+PITCHES = (0.0, 20.0, -20.0, 40.0, -40.0)  # degrees around the left-right axis at which the atlas is tried
 ENOUGH_DICE = 0.9  # of the brain with the atlas, from which on no more pitches are tried
 LEAST_VALUE, MOST_VALUE = 1, 32000  # inside the brain
-FINE, COARSE = 500.0, 4000.0  # intensities below which they are spread, and up to where
+FINE, COARSE = 500.0, 4000.0  # largest intensity up to which the range is stretched, and its new maximum
 
 
 def prepare_case(
@@ -44,16 +44,16 @@ def prepare_case(
     """Bring the series of one case into SRI24.
 
     Args:
-        series: as scanned, with or without skull, each on a grid of its own.
+        series: as scanned, with or without skull, each on its own grid.
         template: of SRI24.
-        strip: how to find the brain, see :func:`~metakd_monai.apps.raw.strippers.choose_stripper`; ``none`` where
-            the skull is gone already.
-        mask: the brain in the world of one of the series, where it is known; that series is then the centre.
-        centre: the sequence that the others are laid on; None for the best one that is there.
+        strip: how to find the brain, see :func:`~metakd_monai.apps.raw.strippers.choose_stripper`; ``none`` if the
+            skull has been removed.
+        mask: the brain in the world of one of the series, if known; that series is then the centre.
+        centre: the sequence that the others are registered to; None for the best one present.
 
     Raises:
         UserError: when there is no skull stripper.
-        PreparationError: when what comes out is no head in the atlas' place.
+        PreparationError: when the result does not look like a head in the atlas.
     """
     clock = Clock()
     chosen = choose_centre(series, centre)
@@ -81,7 +81,7 @@ def prepare_case(
 
 
 def look_alike(done: Prepared, template: Template) -> list[str]:
-    """Return a warning where FLAIR and T2 look as if they were exchanged."""
+    """Return a warning if FLAIR and T2 seem to be exchanged."""
     if not {Modality.FLAIR, Modality.T2} <= set(done.images):
         return []
     found = compare_fluid(done.images[Modality.FLAIR], done.images[Modality.T2], template.volume.voxels)
@@ -89,7 +89,7 @@ def look_alike(done: Prepared, template: Template) -> list[str]:
 
 
 def choose_centre(series: Mapping[Modality, Volume], centre: Modality | None) -> Modality:
-    """Return the sequence that the others are laid on; raises UserError when the one asked for is not there."""
+    """Return the sequence that the others are registered to; raises UserError if the requested one is missing."""
     if not series:
         raise UserError("no series left; expected at least one of flair, t1, t1ce and t2")
     if centre is None:
@@ -103,7 +103,7 @@ def choose_centre(series: Mapping[Modality, Volume], centre: Modality | None) ->
 def find_mask(
     series: Mapping[Modality, Volume], centre: Modality, strip: str, mask: Volume | None
 ) -> tuple[Volume, str, bool]:
-    """Return the probability of brain in the centre's world, where it is from, and whether that is rough for it."""
+    """Return the probability of brain in the centre's world, its source, and whether that is rough for the sequence."""
     volume = series[centre]
     if mask is not None:
         return mask, "given", False
@@ -115,7 +115,7 @@ def find_mask(
 
 
 def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
-    """Find the motion from SRI24 to the centre, and the brain there; raises PreparationError for what is no head."""
+    """Find the motion from SRI24 to the centre, and the brain there; raises PreparationError if it is no head."""
     share = resample(done.mask, image.voxels.shape, image.affine)
     brain = Volume(np.where(share > 0.5, image.voxels - image.voxels.min() + 1, 0).astype(np.float32), image.affine)
     atlas = template.coarse
@@ -146,7 +146,7 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
 
 
 def covered(volume: Volume, matrix: np.ndarray) -> np.ndarray:
-    """Return where a volume, moved by a matrix from SRI24's world, has voxels: ``(240, 240, 155)`` bool."""
+    """Return the voxels of SRI24 that a volume, moved by a matrix, covers: ``(240, 240, 155)`` bool."""
     place = np.linalg.inv(volume.affine) @ matrix @ AFFINE
     axes = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in SHAPE), indexing="ij", sparse=True)
     inside = np.ones(SHAPE, bool)
@@ -157,7 +157,7 @@ def covered(volume: Volume, matrix: np.ndarray) -> np.ndarray:
 
 
 def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
-    """Find how each other series lies on the centre; those that do not fit are left out."""
+    """Register each other series to the centre; those that do not fit are left out."""
     fixed = small[done.centre]
     brain = resample(done.mask, fixed.voxels.shape, fixed.affine) > 0.5
     done.fits[done.centre] = Fit(np.eye(AXES + 1), 2.0, 2.0, 2.0)
@@ -192,7 +192,7 @@ def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
 
 
 def warn_of_mirrored(done: Prepared, mirrored: list[Modality]) -> None:
-    """Warn of series with left and right exchanged: one, or the centre where all others seem so."""
+    """Warn of series with left and right exchanged: single ones, or the centre if all others seem to be."""
     others = [modality for modality in done.fits if modality is not done.centre]
     odd = [done.centre] if len(mirrored) > 1 and len(mirrored) == len(others) else mirrored
     rest = "the other series" if len(others) > 1 else done.centre.value
@@ -202,7 +202,7 @@ def warn_of_mirrored(done: Prepared, mirrored: list[Modality]) -> None:
 
 
 def write_values(values: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Return intensities as BraTS has them: int16, at least 1 in the brain, 0 outside, spread where they are few."""
+    """Return intensities in BraTS' form: int16, at least 1 in the brain, 0 outside, stretched if the range is small."""
     inside = values[brain]
     if not inside.size:
         return np.zeros(values.shape, np.int16)

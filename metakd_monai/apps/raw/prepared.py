@@ -1,4 +1,4 @@
-"""What becomes of a case while it is prepared, and how long each step took."""
+"""The results of preparing a case, and the time of each step."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from metakd_monai.vocabulary import Modality
 
 @dataclass
 class Prepared:
-    """What became of the series of one case.
+    """The prepared series of one case.
 
     Attributes:
-        centre: the sequence that the others were laid on.
-        fits: of each other sequence on the centre; the centre's own is no motion.
+        centre: the sequence that the others were registered to.
+        fits: of each other sequence to the centre; the centre's own is the identity.
         to_centre: ``(4, 4)``, from the world of SRI24 to the centre's, rigid.
         images: ``(240, 240, 155)`` int16 of each sequence that is not left out.
         brain: ``(240, 240, 155)`` bool.
         mask: the probability of brain in the centre's world.
-        stripper: where the brain mask is from.
-        figures: what the checks looked at.
+        stripper: the source of the brain mask.
+        figures: the figures that were checked.
         warnings: what a person should know.
-        left_out: sequences that could not be used, with why.
+        left_out: unusable sequences, with the reason.
         seconds: by step.
     """
 
@@ -46,7 +46,7 @@ class Prepared:
 
 
 class PreparationError(UserError):
-    """A case that cannot be prepared; ``prepared`` is what there is for a picture."""
+    """A case that cannot be prepared; ``prepared`` holds what can be shown in a picture."""
 
     def __init__(self, reason: str, prepared: Prepared) -> None:
         super().__init__(reason)
@@ -61,6 +61,6 @@ class Clock:
         self.last = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """Note what has passed since the last step."""
+        """Note the time since the last step."""
         now = time.perf_counter()
         self.seconds[name], self.last = round(now - self.last, 2), now

@@ -1,4 +1,4 @@
-"""From a folder to its patients' raw series: NIfTI files by name, DICOM series by what they say of themselves."""
+"""From a folder to its patients' raw series: NIfTI files by name, DICOM series by their headers."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class RawCase:
     """One patient's raw series.
 
     Attributes:
-        case_id: what the prepared case is called.
+        case_id: the name of the prepared case.
         series: of each sequence, a NIfTI file or a DICOM series.
-        brain_mask: on the grid of one of the series; None where there is none.
+        brain_mask: on the grid of one of the series, or None.
         problem: why the case cannot be prepared.
-        notes: what was taken for what, what was passed over, and why.
-        stacked: a 4-D file in place of series, of a case that cannot be prepared.
+        notes: which file or series was taken for which sequence, which were skipped, and why.
+        stacked: a 4-D file in place of series; such a case cannot be prepared.
     """
 
     case_id: str
@@ -58,7 +58,7 @@ class RawCase:
     stacked: Path | None = None
 
     def read(self, modality: Modality) -> Volume:
-        """Read one series; raises UserError for what is none."""
+        """Read one series; raises UserError if it is not a series."""
         source = self.series[modality]
         return read_raw(source) if isinstance(source, Path) else load_series(source)
 
@@ -70,7 +70,7 @@ class RawCase:
         return hashlib.sha256("".join(sorted(map(checksum, source.files))).encode()).hexdigest()
 
     def read_mask(self, series: Mapping[Modality, Volume]) -> tuple[Modality, Volume] | None:
-        """Read the brain mask and say on which of the series' grids it is; None where there is none.
+        """Read the brain mask and tell which series' grid it is on; None if there is no mask.
 
         Raises:
             UserError: when it is on no series' grid, or empty.
@@ -97,12 +97,12 @@ def find_raw_cases(
 
     Args:
         source: a patient's folder or a folder of patients.
-        overrides: SeriesInstanceUID to take for a sequence, whatever is said of it.
+        overrides: SeriesInstanceUID to take for a sequence, whatever its header says.
         names: a site's own names of files and descriptions of series.
-        patient_ids: name DICOM studies by PatientID, not by a hash, see :func:`name_study`.
+        patient_ids: name DICOM studies by PatientID instead of a hash, see :func:`name_study`.
 
     Raises:
-        UserError: when nothing is there, or two patients have one name.
+        UserError: when nothing is found, or two patients have the same name.
     """
     check_source(source)
     studies = find_dicom(source) if source.is_dir() else {}
@@ -131,7 +131,7 @@ def has_nifti(source: Path) -> bool:
 
 
 def from_files(case: Case) -> RawCase:
-    """Return a case of NIfTI files, with its brain mask where one lies beside them."""
+    """Return a case of NIfTI files, with the brain mask if there is one beside them."""
     if case.problem is None and not isinstance(case.files, Mapping):
         problem = f"{case.files}: 4-D; expected one file a series"
         return RawCase(case.case_id, {}, None, problem, stacked=Path(case.files))
@@ -152,7 +152,7 @@ def from_files(case: Case) -> RawCase:
 
 
 def common_start(files: Mapping[Modality, Path]) -> str:
-    """Return what the names of a case's files all begin with, before the words on their sequence; may be empty."""
+    """Return the common beginning of a case's file names, before the words on their sequence; may be empty."""
     stems = [NIFTI.sub("", file.name) for file in files.values()]
     starts = {stem[: read_sequence(stem).start] for stem in stems}
     return starts.pop() if len(starts) == 1 else ""
@@ -173,13 +173,13 @@ def from_study(
 
 
 def name_study(series: DicomSeries, patient_ids: bool, several: bool) -> str:
-    """Return what the results of a DICOM study are named after.
+    """Return the name for the results of a DICOM study.
 
     Args:
         series: one of the study.
-        patient_ids: take the PatientID, made safe for a file, and the study's date where its patient has several.
-            Else a hash of PatientID and StudyInstanceUID, so that names and logs say nothing of the patient.
-        several: whether its patient has several studies.
+        patient_ids: use the PatientID, made safe for file names, and the study's date if the patient has several. Else
+            a hash of PatientID and StudyInstanceUID, so that names and logs tell nothing about the patient.
+        several: whether the patient has several studies.
     """
     if not patient_ids:
         return f"study_{hashlib.sha256(f'{series.patient_id}/{series.study_uid}'.encode()).hexdigest()[:10]}"
@@ -188,7 +188,7 @@ def name_study(series: DicomSeries, patient_ids: bool, several: bool) -> str:
 
 
 def safe_name(case_id: str, modalities: Collection[Modality]) -> str:
-    """Return a case's name from which ``metakd predict`` reads no other sequences than the files are."""
+    """Return a case's name that does not make ``metakd predict`` mistake the sequences of its files."""
     wanted = list(modalities) or list(Modality)
     names = {f"{case_id}_{modality.value}.nii.gz": modality for modality in wanted}
     groups = group_names(list(names))
@@ -202,6 +202,6 @@ def with_mask(cases: list[RawCase], mask: Path) -> list[RawCase]:
     """Return the only case with a mask of its brain; raises UserError for several cases, or no such file."""
     if len(cases) != 1:
         raise UserError(f"--brain-mask: given for {len(cases)} patients; expected one")
-    if not os.path.isfile(mask):  # False for what no path can be
+    if not os.path.isfile(mask):  # False for an impossible path
         raise UserError(f"--brain-mask: {mask}: no such file; expected a NIfTI mask on the grid of one series")
     return [replace(cases[0], brain_mask=mask)]

@@ -1,4 +1,4 @@
-"""Rigid registration by mutual information: several starts, the best of which wins."""
+"""Rigid registration by mutual information, from several starts; the best result wins."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scipy.spatial.transform import Rotation
 from metakd_monai.apps.raw.volumes import Volume, resample
 from metakd_monai.data.nifti import AXES
 
-BINS = 48  # of the joint histogram
-FEWEST_SHARED = 1000  # voxels that two images must share to be compared
+BINS = 48  # bins of the joint histogram
+FEWEST_SHARED = 1000  # fewest common voxels for comparing two images
 ITERATIONS = "300"  # of each resolution
-BRAIN_MM = 100.0  # of the cube whose corners say how far two places are apart
-AGREE_MM = 1.0  # within which two starts have come to the same place
+BRAIN_MM = 100.0  # mm, edge of the cube whose corners measure the distance of two positions
+AGREE_MM = 1.0  # mm up to which the results of two starts are the same
 SETTINGS = {
     "Registration": ["MultiResolutionRegistration"],
     "Metric": ["AdvancedMattesMutualInformation"],
@@ -42,12 +42,12 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Fit:
-    """How one image lies in another's world.
+    """The position of one image in another's world.
 
     Attributes:
         matrix: ``(4, 4)``, from the fixed image's world to the moving one's, rigid.
-        nmi: normalised mutual information there, from 1 (none) to 2.
-        start_nmi: the same where the headers put the images.
+        nmi: normalised mutual information in that position, from 1 (none) to 2.
+        start_nmi: the same in the position given by the headers.
         inner_nmi: the same as ``nmi`` in the region that was registered.
     """
 
@@ -69,7 +69,7 @@ class Fit:
 def rigid(
     degrees: Iterable[float] = (0, 0, 0), shift: Iterable[float] = (0, 0, 0), about: Any = (0, 0, 0)
 ) -> np.ndarray:
-    """Return the matrix ``(4, 4)`` that turns about a point, by degrees around x, y and z, and then shifts by mm."""
+    """Return the matrix ``(4, 4)`` that rotates about a point, by degrees around x, y and z, and then shifts by mm."""
     matrix = np.eye(AXES + 1)
     matrix[:AXES, :AXES] = Rotation.from_euler("xyz", list(degrees), degrees=True).as_matrix()
     matrix[:AXES, AXES] = np.asarray(about) - matrix[:AXES, :AXES] @ np.asarray(about) + np.array(list(shift))
@@ -77,13 +77,13 @@ def rigid(
 
 
 def centre_of_mass(volume: Volume) -> np.ndarray:
-    """Return the centre of gravity of what is brighter than the mean, in mm, ``(3,)``."""
+    """Return the centre of mass of the voxels brighter than the mean, in mm, ``(3,)``."""
     inside = np.argwhere(volume.voxels > volume.voxels.mean())
     return apply_affine(volume.affine, inside.mean(axis=0))
 
 
 def middle_of_mask(volume: Volume) -> np.ndarray:
-    """Return the centre of gravity of what is above 0, in mm, ``(3,)``; the field of view's middle where nothing is."""
+    """Return the centre of mass of the voxels above 0, in mm, ``(3,)``; that of the field of view if there are none."""
     inside = np.argwhere(volume.voxels > 0)
     return apply_affine(volume.affine, inside.mean(axis=0)) if len(inside) else volume.middle
 
@@ -95,16 +95,16 @@ def register(
     within: np.ndarray | None = None,
     resolutions: int = 3,
 ) -> Fit:
-    """Find the rigid motion that lays a moving image on a fixed one.
+    """Find the rigid motion that registers a moving image to a fixed one.
 
-    Starts are tried until two of them end at the same place. The best fit wins, the headers' own place among them.
+    Starts are tried until two of them give the same result. The best fit wins; the headers' own position also counts.
 
     Args:
         fixed: along the world's axes, in cubes.
         moving: the same.
         starts: matrices ``(4, 4)`` from the fixed image's world to the moving one's.
         within: the part of the fixed image that counts, ``(*S)`` bool; None for all of it. Jaw, neck and eyes move
-            against the brain, and thick slices have places for whole heads that are wrong for the brain.
+            relative to the brain, and with thick slices the best position of the head can be wrong for the brain.
         resolutions: from coarse to fine.
     """
     header = np.eye(AXES + 1)
@@ -120,7 +120,7 @@ def register(
 
 
 def distance(volume: Volume, one: np.ndarray, other: np.ndarray) -> float:
-    """Return the mean distance in mm between where two matrices ``(4, 4)`` put a cube of a brain's size."""
+    """Return the mean distance in mm between the corners of a brain-sized cube moved by two matrices ``(4, 4)``."""
     corners = volume.middle + BRAIN_MM / 2 * np.array(list(product((-1, 1), repeat=AXES)))
     return float(np.linalg.norm(apply_affine(one, corners) - apply_affine(other, corners), axis=1).mean())
 
@@ -128,9 +128,9 @@ def distance(volume: Volume, one: np.ndarray, other: np.ndarray) -> float:
 def refine(
     fixed: Volume, moving: Volume, start: np.ndarray, resolutions: int, within: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the rigid matrix ``(4, 4)`` that elastix finds from a start, by the voxels of ``within`` alone.
+    """Return the rigid matrix ``(4, 4)`` that elastix finds from a start, using only the voxels of ``within``.
 
-    The start is put into the moving image's origin and directions, so that elastix begins with no motion.
+    The start is applied to the moving image's origin and directions, so that elastix starts from the identity.
     """
     import itk
 
@@ -180,7 +180,7 @@ def to_itk(volume: Volume, motion: np.ndarray, dtype: Any = np.float32) -> Any:
 
 
 def similarity(fixed: Volume, moving: Volume, matrix: np.ndarray, within: np.ndarray | None = None) -> float:
-    """Return the normalised mutual information where both images, and ``within``, are; 1 where hardly any meet."""
+    """Return the normalised mutual information in the overlap of both images and ``within``; 1 if it is tiny."""
     moved = resample(moving, fixed.voxels.shape, fixed.affine, matrix, outside=np.nan)
     both = np.isfinite(moved) if within is None else np.isfinite(moved) & within
     if both.sum() < FEWEST_SHARED:
@@ -191,7 +191,7 @@ def similarity(fixed: Volume, moving: Volume, matrix: np.ndarray, within: np.nda
 
 
 def squeeze(values: np.ndarray) -> np.ndarray:
-    """Return values ``(V,)`` with the outermost hundredth at either end set to what begins there."""
+    """Return values ``(V,)`` clipped to their first and last percentile."""
     low, high = np.quantile(values[:: max(1, values.size // 100_000)], (0.005, 0.995))
     return np.clip(values, low, high)
 

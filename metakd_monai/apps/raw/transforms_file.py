@@ -1,4 +1,4 @@
-"""``transforms.json``: everything that leads from a case in SRI24 back to its raw series."""
+"""``transforms.json``: everything needed to resample from a case in SRI24 back to its raw series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_VOXELS = 2**30  # of a series
 
 @dataclass(frozen=True)
 class RawGrid:
-    """The grid of a raw series, and how it lies to the case.
+    """The grid of a raw series, and its position relative to the case.
 
     Attributes:
         shape: voxels along each axis.
@@ -38,7 +38,7 @@ class RawGrid:
 
 
 def read_transforms(folder: Path) -> dict[Modality, RawGrid]:
-    """Read the raw grids of a prepared case; raises UserError for anything else than what was written."""
+    """Read the raw grids of a prepared case; raises UserError for invalid content."""
     path = folder / FILE
     content = read_json(path, EXPECTED)
     try:
@@ -49,7 +49,7 @@ def read_transforms(folder: Path) -> dict[Modality, RawGrid]:
 
 
 def read_grid(entry: Mapping[str, Any], to_centre: np.ndarray) -> RawGrid:
-    """Read one series; raises KeyError, TypeError or ValueError for what is none."""
+    """Read one series; raises KeyError, TypeError or ValueError for invalid content."""
     shape = tuple(int(n) for n in entry["shape"])
     if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
         raise ValueError(f"shape {shape} found")

@@ -1,4 +1,4 @@
-"""Volumes in the world of their scanner: voxels, and the affine that says where they are."""
+"""Volumes in scanner space: voxels, and the affine that tells their position."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from metakd_monai.errors import UserError
 
 FEWEST_SLICES = 10
 LONGEST_EDGE = 12.0  # mm of a voxel
-FIELD_OF_VIEW = (60.0, 600.0)  # mm along each axis that an image of a head may have
-COARSE_MM = 2.0  # at which images are registered
+FIELD_OF_VIEW = (60.0, 600.0)  # mm, limits of an image of a head along each axis
+COARSE_MM = 2.0  # mm, voxels for registration
 
 
 @dataclass(frozen=True)
 class Volume:
-    """An image with its place.
+    """An image with its position.
 
     Attributes:
         voxels: ``(*S)``, float32.
@@ -43,12 +43,12 @@ class Volume:
 
 
 def read_raw(path: Path) -> Volume:
-    """Read a NIfTI file as a scanner or a converter wrote it.
+    """Read a NIfTI file as written by a scanner or a converter.
 
     Raises:
         UserError: for what :func:`~metakd_monai.data.nifti.read_nifti` refuses; for other than three axes, fewer than
-            ten slices, voxels or a field of view that no image of a head has, a header that does not say where the
-            voxels are, and values that are not finite or all the same.
+            ten slices, voxels or a field of view impossible for a head, a header without the position of the voxels,
+            and values that are not finite or all the same.
     """
     file = read_nifti(path)
     if len(file.shape) != AXES:
@@ -65,7 +65,7 @@ def read_raw(path: Path) -> Volume:
 
 
 def check_geometry(where: str | Path, shape: tuple[int, ...], affine: np.ndarray) -> None:
-    """Refuse a grid that no image of a whole head has; raises UserError."""
+    """Raise UserError for a grid impossible for a whole head."""
     edges = voxel_sizes(affine)
     if min(shape) < FEWEST_SLICES:
         raise UserError(f"{where}: shape {shape} found; expected at least {FEWEST_SLICES} slices")
@@ -80,7 +80,7 @@ def check_geometry(where: str | Path, shape: tuple[int, ...], affine: np.ndarray
 
 
 def check_values(where: str | Path, voxels: np.ndarray) -> None:
-    """Refuse values that are not finite or all the same; raises UserError."""
+    """Raise UserError for values that are not finite or all the same."""
     low, high = float(voxels.min()), float(voxels.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise UserError(f"{where}: voxels that are NaN or infinite found; expected finite intensities")
@@ -106,14 +106,14 @@ def resample(
     to_volume: np.ndarray | None = None,
     outside: float | None = 0.0,
 ) -> np.ndarray:
-    """Sample a volume on another grid, linearly, smoothed first where the other voxels are longer.
+    """Resample a volume linearly on another grid, smoothed first if the other voxels are longer.
 
     Args:
-        volume: what is sampled.
+        volume: the volume to resample.
         shape: of the other grid.
         affine: of the other grid, ``(4, 4)``.
-        to_volume: moves the other grid's world to the volume's, ``(4, 4)``; None where they are one.
-        outside: what is taken beyond the middles of the outermost voxels; None for their values.
+        to_volume: from the other grid's world to the volume's, ``(4, 4)``; None if they are the same.
+        outside: value beyond the centres of the outermost voxels; None to extend their values.
 
     Returns:
         ``(*shape)``, float32.
@@ -127,7 +127,7 @@ def resample(
 
 
 def smooth_for(volume: Volume, edge: float) -> np.ndarray:
-    """Return voxels smoothed along each axis on which they are a quarter shorter than ``edge`` mm or more."""
+    """Return voxels smoothed along each axis on which they are shorter than ``edge`` mm by a quarter or more."""
     ratio = edge / volume.edges
     if (ratio < 4 / 3).all():
         return volume.voxels
@@ -136,6 +136,6 @@ def smooth_for(volume: Volume, edge: float) -> np.ndarray:
 
 
 def coarse(volume: Volume, edge: float = COARSE_MM) -> Volume:
-    """Return a volume along the world's axes in cubes of ``edge`` mm, as it is registered."""
+    """Return a volume for registration: along the world's axes, in cubes of ``edge`` mm."""
     shape, affine = upright_grid(volume, edge)
     return Volume(resample(volume, shape, affine, outside=float(volume.voxels.min())), affine)

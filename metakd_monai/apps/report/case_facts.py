@@ -1,4 +1,4 @@
-"""What a page says in words and figures, from a case's report."""
+"""Words and figures of a page, from a case's report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNKNOWN = "not known"
 
 
 def list_names(modalities: Iterable[str]) -> str:
-    """Return the names of sequences as people write them."""
+    """Return the usual spelling of sequences."""
     return ", ".join(NAMES.get(name, str(name)) for name in modalities)
 
 
@@ -56,7 +56,7 @@ def show_range(found: Mapping[str, Any] | None, middle: str) -> str:
 
 
 def list_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return how a mask was made, as pairs of a name and a text; of files the names alone, which tell no folders."""
+    """Return how a mask was made, as pairs of a name and a text; files appear without their folders."""
     settings = report["settings"]
     compute = settings.get("compute", {})
     expected = report.get("expected") or {}

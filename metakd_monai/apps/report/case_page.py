@@ -32,7 +32,7 @@ from metakd_monai.vocabulary import WORKING_AXES
 INDEX = "index.html"  # the cohort's page
 MOST_BYTES = 6_000_000  # of a page
 TEXT_BYTES = 60_000  # of a page, apart from images, pictures and the viewer's code
-HEAD_BYTES = 20_000  # in which the source and the thumbnail stand
+HEAD_BYTES = 20_000  # the part of a page that holds the source and the thumbnail
 PARTS = {
     "enhancing": "Enhancing tumour (ET)",
     "necrosis": "Necrosis and core that does not enhance (TC without ET)",
@@ -42,7 +42,7 @@ SOURCE = '<meta name="metakd-source" content="'
 
 
 def write_case_page(result: CaseResult) -> str | None:
-    """Write the page of a case, unless it is there from the same report and code; return why it has no viewer, if so.
+    """Write the page of a case, unless the same report and code made it already; return why it has no viewer, if so.
 
     Raises:
         UserError: when it cannot be written.
@@ -62,7 +62,7 @@ def write_case_page(result: CaseResult) -> str | None:
 
 
 def source_of(result: CaseResult) -> str:
-    """Return a checksum of what a page is made of: the report, and the code of pages."""
+    """Return a checksum of a page's sources: the report, and the code of pages."""
     content = json.dumps([result.report, code_of_pages()], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -76,7 +76,7 @@ def read_head(page: Path) -> str:
 
 
 def read_source(page: Path) -> str:
-    """Return the checksum in a page; nothing where there is none, as in one without viewer, which is tried again."""
+    """Return the checksum in a page; nothing if it has none, such as a page without viewer, which is made again."""
     return read_head(page).partition(SOURCE)[2].partition('"')[0]
 
 
@@ -129,7 +129,7 @@ def colour_of(name: str) -> list[int]:
 
 
 def shown_voxels(volumes: Volumes) -> np.ndarray:
-    """Return which voxels are to be seen: the brain and the mask."""
+    """Return the voxels to show: the brain and the mask."""
     shown: np.ndarray = volumes.labels > 0
     for image in volumes.images.values():
         shown |= image != 0

@@ -1,4 +1,4 @@
-"""What ``metakd predict`` left of a case: its report, mask and maps, and the images that they were made from."""
+"""The results of ``metakd predict`` for a case: its report, mask and maps, and the images behind them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Volumes:
-    """What there is to see of a case, all on one grid.
+    """The volumes to show of a case, all on one grid.
 
     Attributes:
         images: ``(*S)`` of each sequence that was used, by its name, 0 outside the brain.
@@ -71,15 +71,20 @@ class Volumes:
 
 def find_results(folder: Path) -> list[CaseResult]:
     """Return the cases of an output folder of ``metakd predict``, by name; raises UserError when there are none."""
-    found = [read_result(file) for file in sorted(folder.glob("*.json"))]
-    results = [result for result in found if result is not None]
+    results = list_results(folder)
     if not results:
         raise UserError(f"{folder}: no case found; expected CASE.json and CASE.nii.gz, as metakd predict writes them")
     return results
 
 
+def list_results(folder: Path) -> list[CaseResult]:
+    """Return the cases of a folder, by name; an empty list if it has none."""
+    found = [read_result(file) for file in sorted(folder.glob("*.json"))]
+    return [result for result in found if result is not None]
+
+
 def read_result(file: Path) -> CaseResult | None:
-    """Read a case's report; return None for another JSON file, and where the mask is not there."""
+    """Read a case's report; return None for another JSON file, and if the mask is missing."""
     report = read_record(file)
     if any(not isinstance(report.get(name), kind) for name, kind in NEEDED.items()):
         return None
@@ -91,7 +96,7 @@ def read_volumes(result: CaseResult) -> Volumes:
     """Read a case's images, mask and map.
 
     Raises:
-        UserError: when an image is not where it was, or something is on another grid.
+        UserError: when an image has been moved or removed, or a file is on another grid.
     """
     report = result.report
     files = report["files"]
@@ -105,7 +110,7 @@ def read_volumes(result: CaseResult) -> Volumes:
 
 
 def read_uncertainty(result: CaseResult, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Read a case's map of uncertainty; None where there is none of this mask."""
+    """Read a case's map of uncertainty; None if this mask has none."""
     path = result.beside("_uncertainty.nii.gz")
     if result.report.get("uncertainty") is None or not path.is_file():
         return None

@@ -22,7 +22,7 @@ COLUMNS = ("Case", "Given", *REGION_NAMES, "Predicted Dice WT", "Warnings")
 
 
 def write_cohort_page(directory: Path, results: Sequence[CaseResult]) -> Path:
-    """Write the page of all cases of a folder; their own pages are there, from which it takes the thumbnails.
+    """Write the page of all cases of a folder. Thumbnails are taken from the cases' pages, which must exist.
 
     Returns:
         The page.
@@ -39,7 +39,7 @@ def write_cohort_page(directory: Path, results: Sequence[CaseResult]) -> Path:
 
 
 def describe_row(result: CaseResult) -> dict[str, Any]:
-    """Return a case's row. Its name is quoted where a spreadsheet that it is pasted into would run it."""
+    """Return a case's row. Its name is quoted if a spreadsheet would take it for a formula."""
     report = result.report
     thumbnail = THUMBNAIL.search(read_head(result.page))
     predicted = ((report.get("expected") or {}).get("predicted") or {}).get(Region.WT.value)
@@ -55,5 +55,5 @@ def describe_row(result: CaseResult) -> dict[str, Any]:
 
 
 def show_number(value: float | None, digits: int) -> dict[str, Any]:
-    """Return a number with its text; below all others, and no text, where there is none."""
+    """Return a number with its text; a missing one has no text and sorts below all others."""
     return {"value": -1, "text": ""} if value is None else {"value": value, "text": f"{value:.{digits}f}"}

@@ -1,8 +1,8 @@
 """The case that comes with the package, for ``metakd demo``: four sequences and the experts' labels in one megabyte.
 
-Each sequence is a JPEG file in which the axial slices lie side by side, row after row, 8 bit; ``labels.png`` says of
-each voxel what it is: 0 outside the brain, else the label of BraTS plus 1. What it was made from and its licence are in
-``license.txt`` beside them; ``scripts/reproduce/pack_demo_case.py`` packed it.
+Each sequence is a JPEG file in which the axial slices lie side by side, row after row, 8 bit. ``labels.png`` has for
+each voxel 0 outside the brain, else the label of BraTS plus 1. Source and licence are in ``license.txt`` beside
+them; ``scripts/reproduce/pack_demo_case.py`` packed it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Volumes as text in a page: cropped to the brain, few grey levels, small enough to send, unpacked by any browser.
 
-A packed volume is gzip in base64. Inside is a NIfTI-1 file of uint8 whose voxels, in the order of the file, are
-differences modulo 256 to a guess: the mean of the neighbours before them along x, y and z, rounded down. Grey values
-take about two thirds of what gzip alone makes of them.
+A packed volume is gzip in base64. Inside is a NIfTI-1 file of uint8. Its voxels, in the order of the file, are
+differences modulo 256 from a prediction: the mean of the preceding neighbours along x, y and z, rounded down. Images
+then take about two thirds of the size that gzip alone achieves.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Cutout:
 
 
 def choose_cutout(shown: np.ndarray, affine: np.ndarray) -> Cutout:
-    """Return the box around what is to be seen, ``(*S)`` bool; the whole volume where that is nothing."""
+    """Return the box around the voxels to show, ``(*S)`` bool; the whole volume if there are none."""
     box = bounding_box(shown, MARGIN) if shown.any() else tuple(slice(0, length) for length in shown.shape)
     step = 1
     while np.prod([(s.stop - s.start) // step for s in box]) > MOST_VOXELS:
@@ -62,7 +62,7 @@ def pack_images(images: Mapping[str, np.ndarray], cutout: Cutout, most_bytes: in
     Args:
         images: ``(*S)`` each, 0 outside the brain.
         cutout: what is shown of them.
-        most_bytes: that all of them may take together, unless even the fewest levels take more.
+        most_bytes: limit for all of them together, unless even the fewest levels need more.
 
     Returns:
         The packed images, and the number of levels.
@@ -75,7 +75,7 @@ def pack_images(images: Mapping[str, np.ndarray], cutout: Cutout, most_bytes: in
         excess = sum(len(text) for text in packed.values()) - most_bytes
         if excess <= 0 or levels <= LEAST_LEVELS:
             return packed, levels
-        bits = 8 * 3 / 4 * excess / max(voxels, 1)  # too many for each voxel; each costs half of the levels
+        bits = 8 * 3 / 4 * excess / max(voxels, 1)  # bits to save for each voxel; each halves the levels
         levels = max(LEAST_LEVELS, min(levels - 1, int(levels * 0.97 * 2**-bits)))
 
 
@@ -107,7 +107,7 @@ def pack(voxels: np.ndarray, cutout: Cutout, intent: int = 0) -> str:
     flat = voxels.ravel(order="F").astype(np.int16)
     rows = np.cumprod([1, *voxels.shape[:2]])
     differences = (flat - sum_before(flat, rows) // len(rows)).astype(np.uint8)
-    packer = zlib.compressobj(6, zlib.DEFLATED, GZIP, 9, zlib.Z_RLE)  # differences repeat no longer than that
+    packer = zlib.compressobj(6, zlib.DEFLATED, GZIP, 9, zlib.Z_RLE)  # differences have no longer repetitions
     packed = packer.compress(content[: len(content) - flat.size] + differences.tobytes()) + packer.flush()
     return base64.b64encode(packed).decode()
 

@@ -1,4 +1,4 @@
-"""What all pages are made of: templates that escape whatever they are given, pictures as text, a policy of content."""
+"""Parts of all pages: templates that escape their input, pictures as data URIs, the Content Security Policy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JPEG_QUALITY = 82
 
 @cache
 def templates() -> Environment:
-    """Return the templates; what is put into them is escaped, whatever names cases have."""
+    """Return the templates; everything inserted is escaped, so names of cases are harmless."""
     loader = PackageLoader("metakd_monai.apps.report", "assets")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
@@ -37,7 +37,7 @@ def render_page(name: str, script: str, *others: str, **content: Any) -> str:
         name: of its template.
         script: of this package, which the page runs.
         others: scripts that this one starts.
-        content: what the template asks for besides.
+        content: the template's other variables.
     """
     made = {"policy": content_policy(script, *others), "css": read_safe("page.css"), "script": read_safe(script)}
     return templates().get_template(name).render(**made, **content)
@@ -61,7 +61,7 @@ def pack_niivue() -> str:
 
 @cache
 def content_policy(*scripts: str) -> str:
-    """Return a policy under which a page runs these scripts of the package and no other, and fetches nothing."""
+    """Return a policy that lets a page run only these scripts of the package and fetch nothing."""
     digests = (base64.b64encode(hashlib.sha256((ASSETS / name).read_bytes()).digest()).decode() for name in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
@@ -72,7 +72,7 @@ def content_policy(*scripts: str) -> str:
 
 @cache
 def code_of_pages() -> str:
-    """Return a checksum of what decides how pages look, apart from what they show."""
+    """Return a checksum of the code and assets that decide how pages look."""
     digest = hashlib.sha256(code_fingerprint(("apps/report", "apps/predict/preview")).encode())
     for path in sorted(ASSETS.iterdir()):
         digest.update(path.read_bytes())
@@ -80,7 +80,7 @@ def code_of_pages() -> str:
 
 
 def picture_file(path: Path) -> str | None:
-    """Return a PNG file as a data URI; None where there is none."""
+    """Return a PNG file as a data URI; None if it does not exist."""
     return data_uri("png", path.read_bytes()) if path.is_file() else None
 
 

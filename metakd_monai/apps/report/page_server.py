@@ -1,4 +1,4 @@
-"""The pages and pictures of a folder, served to the browsers of this machine alone."""
+"""The pages and pictures of a folder, served to browsers on this machine only."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from metakd_monai.errors import UserError
 
 LOOPBACK = "127.0.0.1"
 TYPES = {".html": "text/html; charset=utf-8", ".png": "image/png"}
-HOSTS = (LOOPBACK, "localhost")  # that a browser may ask for: another name that leads here is someone else's page
+HOSTS = (LOOPBACK, "localhost")  # other names that lead to this machine are those of someone else's page
 
 
 class PageHandler(BaseHTTPRequestHandler):
-    """Answers with the pages and pictures of a folder, and with nothing else that lies there."""
+    """Serves the pages and pictures of a folder, and no other files."""
 
     def __init__(self, *arguments: Any, directory: Path, **others: Any) -> None:
         self.directory = directory
@@ -39,7 +39,7 @@ class PageHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def find_page(self) -> Path | None:
-        """Return the file that is asked for; None where there is none."""
+        """Return the requested file; None if there is none."""
         name = unquote(urlsplit(self.path).path).removeprefix("/") or INDEX
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         page = self.directory / name

@@ -15,7 +15,7 @@ from metakd_monai.processes.workers import Dispatcher, Processes
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a case's page: ``problem`` is what to tell the user, ``failed`` whether there is no page."""
+    """The outcome of a case's page: ``problem`` is a message for the user, ``failed`` tells that there is no page."""
 
     case_id: str
     problem: str | None = None
@@ -23,13 +23,13 @@ class Written:
 
 
 class PageWriter:
-    """Writes pages, in whatever process."""
+    """Writes pages, in any process."""
 
     def start(self) -> None:
         """Nothing to get ready."""
 
     def do(self, task: CaseResult, following: CaseResult | None = None) -> Written:
-        """Write a case's page; whatever is wrong with it is told, not raised."""
+        """Write a case's page; problems are returned, not raised."""
         from metakd_monai.apps.report.case_page import write_case_page  # a lean process starts without matplotlib
 
         try:
@@ -48,10 +48,10 @@ def write_pages(
     Args:
         results: all cases of one folder.
         jobs: processes.
-        progress: wraps what is written, to show how far it is.
+        progress: wraps the outcomes, to show progress.
 
     Returns:
-        The cohort's page, and the cases of which there is something to tell.
+        The cohort's page, and the cases with a problem.
 
     Raises:
         UserError: when the cohort's page cannot be written.
@@ -65,7 +65,7 @@ def write_pages(
 
 
 def write_each(results: Sequence[CaseResult], jobs: int) -> Generator[Written, None, None]:
-    """Yield what became of each case's page as it becomes known."""
+    """Yield the outcome of each case's page as it becomes known."""
     if jobs == 1 or len(results) < 2:
         yield from map(PageWriter().do, results)
         return

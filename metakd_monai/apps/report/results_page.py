@@ -1,8 +1,9 @@
-"""The page of a benchmark, a study or a training: its pictures, its tables, and the cases that went worst."""
+"""The page of a benchmark, a study or a training: pictures, tables, and the worst cases."""
 
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,14 @@ class Section:
 
     title: str
     text: str = ""
+    command: str = ""
     picture: str | None = None
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
 
 
 def find_scores(folder: Path) -> Path | None:
-    """Return the scores that ``metakd benchmark`` or ``metakd study`` wrote there; None where there are none."""
+    """Return the file of scores that ``metakd benchmark`` or ``metakd study`` wrote; None if there is none."""
     return next((path for path in (folder / "scores.csv", folder / "rows.csv") if path.is_file()), None)
 
 
@@ -60,7 +62,7 @@ def write_results_page(folder: Path) -> Path:
 
 
 def picture_sections(folder: Path) -> list[Section]:
-    """Return the pictures that are there."""
+    """Return a section for each existing picture."""
     found = {title: picture_file(folder / name) for name, title in PICTURES.items()}
     return [Section(title, picture=picture) for title, picture in found.items() if picture]
 
@@ -95,18 +97,30 @@ def score_sections(path: Path) -> list[Section]:
     by_subset = collect_dice(path, lines, "subset")
     scored = {case: dice for case, dice in by_case.items() if Region.WT.value in dice}
     worst = sorted(scored.items(), key=lambda item: mean(item[1][Region.WT.value]))[:WORST]
-    text = "The mean Dice of each case over its subsets, before post-processing, sorted by the whole tumour."
     subsets = sorted(by_subset.items(), key=lambda item: order_of(item[0]))
+    text = "Over cases, before post-processing."
     return [
-        Section("The cases that went worst", text, None, ("Case", *REGION_NAMES), show_rows(worst)),
-        Section(
-            "Mean Dice", "Over cases, before post-processing.", None, ("Subset", *REGION_NAMES), show_rows(subsets)
-        ),
+        worst_section(path.parent, worst),
+        Section("Mean Dice", text, columns=("Subset", *REGION_NAMES), rows=show_rows(subsets)),
     ]
 
 
+def worst_section(folder: Path, worst: Sequence[tuple[str, Mapping[str, Sequence[float]]]]) -> Section:
+    """Return the table of the worst cases, and how to make their pages if some are missing."""
+    text = "The mean Dice of each case over its subsets, before post-processing, sorted by the whole tumour."
+    command = ""
+    if not all((folder / f"{case}.html").is_file() for case, _ in worst):
+        text += (
+            " A name links to the page of the case, with its viewer, where this folder has one. This command, run"
+            " beside the folder, adds the page and the link. Give it the --weights that were scored, unless they are"
+            " the bundle's, and --modalities for a subset."
+        )
+        command = f"metakd predict CASE_DIR --output {shlex.quote(folder.resolve().name)} --report"
+    return Section("The worst cases", text, command, None, ("Case", *REGION_NAMES), show_rows(worst))
+
+
 def collect_dice(path: Path, lines: Iterable[Mapping[str, str]], key: str) -> dict[str, dict[str, list[float]]]:
-    """Return the Dice by a column's value and by region; of a benchmark those before post-processing."""
+    """Return the Dice by a column's value and by region; for a benchmark, before post-processing."""
     found: dict[str, dict[str, list[float]]] = {}
     rule = None
     for line in lines:
@@ -121,7 +135,7 @@ def collect_dice(path: Path, lines: Iterable[Mapping[str, str]], key: str) -> di
 
 
 def order_of(subset: str) -> tuple[int, list[int]]:
-    """Return where a subset stands: the smallest first, then in the order of the sequences."""
+    """Return the sort key of a subset: by size, then in the order of the sequences."""
     names = subset.split("+")
     return len(names), [MODALITY_NAMES.index(name) if name in MODALITY_NAMES else -1 for name in names]
 
@@ -132,7 +146,7 @@ def show_rows(found: Iterable[tuple[str, Mapping[str, Sequence[float]]]]) -> lis
 
 
 def link_cases(folder: Path, cases: Iterable[str]) -> dict[str, str]:
-    """Return the page of each case that has one there, else its picture."""
+    """Return the page of each case in the folder, else its picture."""
     there = {path.name for path in folder.iterdir()}
     found = {case: [name for name in (f"{case}.html", f"{case}.png") if name in there] for case in cases}
     return {case: quote(names[0]) for case, names in found.items() if names}

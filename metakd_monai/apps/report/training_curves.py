@@ -14,11 +14,11 @@ from metakd_monai.apps.report.page_parts import data_uri
 
 ITERATION = "iteration"
 COLUMNS = 3
-SMOOTHED = 50  # values, of which the mean is drawn where there are many more
+SMOOTHED = 50  # length of the running mean, drawn if there are many more values
 
 
 def draw_training(curves: Mapping[str, Sequence[float]]) -> str:
-    """Return a picture, as a data URI, with a panel for each column over the iterations, which are a column too."""
+    """Return a picture, as a data URI, with a panel for each column over the column of iterations."""
     names = [name for name in curves if name != ITERATION]
     lines = max(1, -(-len(names) // COLUMNS))
     figure = Figure(figsize=(4 * COLUMNS, 2.6 * lines), layout="constrained")
@@ -35,7 +35,7 @@ def draw_training(curves: Mapping[str, Sequence[float]]) -> str:
 
 
 def draw_curve(panel: Any, iterations: np.ndarray, values: np.ndarray) -> None:
-    """Draw values; of many also their running mean."""
+    """Draw values; if there are many, also their running mean."""
     panel.grid(alpha=0.3)
     many = len(values) > 2 * SMOOTHED
     panel.plot(iterations, values, color="#9ecae1" if many else "#0072b2")

@@ -1,1 +1,1 @@
-"""Two simulators: ``toy`` to teach and test with, ``training`` to train on."""
+"""Two simulators: ``toy`` for teaching and tests, ``training`` for training."""

@@ -33,7 +33,7 @@ CONTRAST: dict[Modality, tuple[float, ...]] = {
 DEFAULT_SHAPE, DEFAULT_SPACING = (72, 88, 72), 2.0
 BRAIN_MM = np.array([66.0, 84.0, 66.0])  # half axes
 GIB = 2**30
-VOXEL_BYTES = 131  # that a case takes while it is made, for each voxel, measured
+VOXEL_BYTES = 131  # of memory for each voxel of a case while it is made, measured
 MOST_CASES = 100_000
 NOISE, BIAS, JITTER = 0.04, 0.12, 0.05  # relative standard deviations
 
@@ -58,13 +58,13 @@ def simulate_cohort(
         spacing: voxel size in mm.
         overwrite: replace case folders that are there.
         progress: show a bar in a terminal.
-        make_case: gives the images and labels of a case by its number, in place of :func:`simulate_case`.
+        make_case: returns the images and labels of a case, given its number; default: :func:`simulate_case`.
 
     Returns:
         The case folders.
 
     Raises:
-        UserError: for sizes that make no brain, or case folders that are there already.
+        UserError: for impossible sizes, or existing case folders.
     """
     from tqdm import tqdm
 
@@ -81,7 +81,7 @@ def simulate_cohort(
 
 
 def check_sizes(cases: int, seed: int, shape: Sequence[int], spacing: float) -> None:
-    """Refuse arguments that no cohort can be made of."""
+    """Raise UserError for impossible arguments."""
     if not 1 <= cases <= MOST_CASES:
         raise UserError(f"cases: {cases} found; expected 1 to {MOST_CASES}")
     if seed < 0:
@@ -99,7 +99,7 @@ def check_sizes(cases: int, seed: int, shape: Sequence[int], spacing: float) -> 
 
 
 def machine_memory() -> float:
-    """Return the bytes of memory that this machine has; infinity where it does not say."""
+    """Return this machine's memory in bytes; infinity if unknown."""
     known = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
     return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if known else math.inf
 
@@ -168,7 +168,7 @@ def take_image(
 ) -> np.ndarray:
     """Return one skull-stripped int16 image (0 outside): tissue means, partial volume, bias field, noise."""
     means = contrast * rng.normal(1, JITTER, contrast.shape)
-    means[RIM] = means[RIM] if contrast[RIM] != contrast[OEDEMA] else means[OEDEMA]  # not to be told apart
+    means[RIM] = means[RIM] if contrast[RIM] != contrast[OEDEMA] else means[OEDEMA]  # indistinguishable
     image = gaussian_filter(means[tissue], 0.5)
     image *= np.exp(BIAS * smooth_noise(rng, tissue.shape, spacing, 40.0))
     image += rng.normal(0, NOISE, tissue.shape)

@@ -1,4 +1,4 @@
-"""What the weights are to reach on cases that they never saw, and whether they do. Dice from 0 to 1."""
+"""Aims for the weights on cases not used in training, and whether they are met. Dice from 0 to 1."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from metakd_monai.apps.study.evidence import ALL, Evidence, summarise
 from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, modality_subsets
 
 AIMS = {Region.WT: (0.85, 0.80), Region.TC: (0.70, 0.65), Region.ET: (0.65, 0.60)}  # aim, and the floor below it
-RIGHT = {Region.WT: Modality.FLAIR, Region.ET: Modality.T1CE}  # the one sequence that shows a region best
+RIGHT = {Region.WT: Modality.FLAIR, Region.ET: Modality.T1CE}  # the single sequence that shows a region best
 T1_ALONE, BEHIND_ALL, WORSE = 0.40, 0.08, 0.02
-BETTER = 0.10  # than a network trained without dropping, mean of the subsets
-ROUNDING = 1e-9  # differences of Dice are of floats
+BETTER = 0.10  # gain over a network trained without dropping, mean of the subsets
+ROUNDING = 1e-9  # for rounding in differences of Dice
 
 
 @dataclass(frozen=True)
 class Aim:
-    """One thing to reach: its value over some cases, ``nan`` when there are none."""
+    """One aim: its value over some cases, ``nan`` if there are none."""
 
     what: str
     value: float
@@ -29,7 +29,7 @@ class Aim:
 
     @property
     def verdict(self) -> str:
-        """The value, how many cases it is of, and whether it will do."""
+        """The value, its number of cases, and whether the aim is met."""
         if not self.cases:
             return "no case"
         return f"{self.value:.3f} ({self.cases}) {'met' if self.met else '**not met**'}"
@@ -37,7 +37,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Violation:
-    """A subset that does worse than one of its own subsets, in the mean over the cases that have both."""
+    """A subset with a lower mean than one of its own subsets, over the cases that have both."""
 
     region: str
     subset: str
@@ -47,7 +47,7 @@ class Violation:
 
 
 def check_aims(evidence: Evidence) -> list[Aim]:
-    """Return every aim but that of :func:`violations` with its value."""
+    """Return every aim with its value, except that of :func:`violations`."""
     aims = []
     for region, limits in AIMS.items():
         found = summarise(evidence.of(ALL, region.value).values())
@@ -82,6 +82,6 @@ def nested() -> Iterator[tuple[str, str]]:
 
 
 def difference(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, int]:
-    """Return the mean of the first minus the second over the cases that both have, and how many these are."""
+    """Return the mean of the first minus the second over their common cases, and the number of these."""
     both = [first[case] - second[case] for case in first if case in second]
     return (float(np.mean(both)), len(both)) if both else (float("nan"), 0)

@@ -42,12 +42,12 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a case before it is scored.
+    """What is known about a case before it is scored.
 
     Attributes:
         labels: who drew the reference.
         regions: those that the reference has; the others are not scored.
-        trained_on: whether the network saw it in training.
+        trained_on: whether it was used in training.
     """
 
     labels: str
@@ -84,7 +84,7 @@ def summarise(values: Iterable[float]) -> Summary:
 
 
 class Evidence:
-    """Rows of some cases, looked up by region and subset; every answer is a value for each case that has one."""
+    """Rows of some cases, looked up by region and subset; the result has a value for each case that has one."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = tuple(rows)
@@ -126,7 +126,7 @@ class Evidence:
         return {case: float(np.mean(values)) for case, values in found.items()}
 
     def gain(self, region: str, modality: str) -> dict[str, float]:
-        """Return by how much Dice rises when a sequence is added to others, mean over the pairs of subsets, by case."""
+        """Return the gain in Dice from adding a sequence to others, mean over the pairs of subsets, by case."""
         found: dict[str, list[float]] = {}
         for (case, subset, name), value in self.dice.items():
             members = subset.split("+")

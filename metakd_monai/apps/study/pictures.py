@@ -65,7 +65,7 @@ def make_scene(image: np.ndarray, available: Sequence[bool], labels: np.ndarray)
 
 
 def choose_subsets(full: str) -> dict[str, str]:
-    """Return which subsets of a case are drawn, by what they are called; one that is another's equal is left out."""
+    """Return the subsets of a case to draw, by title; duplicates are left out."""
     members = full.split("+")
     without = "+".join(name for name in members if name != Modality.T1CE.value)
     wanted = {"all": full, "without t1ce": without}

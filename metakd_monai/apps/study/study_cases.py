@@ -1,4 +1,4 @@
-"""The cases of a study, what is known of them, and their masks."""
+"""The cases of a study, what is known about them, and their masks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MaskKeeper(SubsetPredictor):
         self.folder = folder
 
     def label_maps(self, item: Mapping[str, Any], et_label: int) -> dict[Subset, np.ndarray]:
-        """Return what :meth:`SubsetPredictor.label_maps` does, once it is written."""
+        """Return :meth:`SubsetPredictor.label_maps` after writing them."""
         maps = super().label_maps(item, et_label)
         meta = item["image"].meta
         affine = read_nifti(meta[REFERENCE]).affine
@@ -70,7 +70,7 @@ def find_items(folders: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, 
 def describe_items(
     items: Items, labels: Mapping[str, str], trained_on: Sequence[str], scoring: Scoring
 ) -> dict[str, Source]:
-    """Return what is known of each case that can be read.
+    """Return what is known about each readable case.
 
     Raises:
         UserError: for a name in ``trained_on`` that is no case.
@@ -83,7 +83,7 @@ def describe_items(
         name = str(item["case_id"])
         if "problem" in item:
             continue
-        with suppress(UserError):  # whatever is wrong with a reference is said in the case's turn
+        with suppress(UserError):  # problems of a reference are reported when its case is scored
             masks = read_reference(item, files_in(item["image"])[0], scoring.convention).masks
             there = tuple(region for region, mask in zip(REGION_NAMES, masks, strict=True) if mask.any())
             sources[name] = Source(labels[name], there, name in trained_on)

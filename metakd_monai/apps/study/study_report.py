@@ -17,7 +17,7 @@ Values = Callable[[str], Mapping[str, float]]  # from a region to a value for ea
 
 @dataclass(frozen=True)
 class Content:
-    """What a report is made of.
+    """The content of a report.
 
     Attributes:
         title: its heading.
@@ -43,7 +43,7 @@ class Content:
 
 
 def make_report(content: Content) -> str:
-    """Return the whole report; cases that were trained on have tables of their own, and count for nothing else."""
+    """Return the whole report; cases used in training have separate tables and count nowhere else."""
     unseen = content.evidence.only(lambda row: not row.trained_on)
     seen = content.evidence.only(lambda row: row.trained_on)
     lines = [f"# {content.title}", "", *content.notes, "", "## Cases", "", *case_lines(content)]
@@ -124,7 +124,7 @@ def subset_lines(evidence: Evidence) -> list[str]:
 
 
 def size_lines(evidence: Evidence) -> list[str]:
-    """Return mean Dice by number of sequences given; of cases with all four apart, which alone compare the sizes."""
+    """Return mean Dice by number of sequences; separately for cases with all four, which alone allow a comparison."""
     sizes = range(1, len(MODALITY_NAMES) + 1)
 
     def rows_of(part: Evidence) -> dict[str, Values]:
@@ -143,7 +143,7 @@ def has_size(size: int, members: Collection[str]) -> bool:
 
 
 def presence_lines(evidence: Evidence, modality: str) -> list[str]:
-    """Return mean Dice over the subsets with a sequence, without it, and what adding it to others brings."""
+    """Return mean Dice over the subsets with and without a sequence, and the gain from adding it to others."""
     rows: dict[str, Values] = {
         f"subsets with {modality}": partial(evidence.over, choose=lambda members: modality in members),
         f"subsets without {modality}": partial(evidence.over, choose=lambda members: modality not in members),

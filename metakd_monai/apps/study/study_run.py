@@ -33,18 +33,18 @@ Compared = Mapping[str, Sequence[Sequence[Row]]]  # by name, the rows of each se
 
 @dataclass(frozen=True)
 class Study:
-    """What is scored, on what, and how.
+    """The settings of a study.
 
     Attributes:
         weights: the main ones.
         output: folder of the results.
-        cases: folders of labelled cases, ``DIR`` or ``DIR=LABELS``, the latter what drew the labels.
-        trained_on: names of cases that training saw.
+        cases: folders of labelled cases, ``DIR`` or ``DIR=LABELS``, where LABELS says who drew the labels.
+        trained_on: names of cases used in training.
         compare: other weights, ``NAME=FILE``; several files of one name are its seeds.
         uncertainty: measure whether it is higher where the mask is wrong.
         device: to compute on.
         jobs: threads that score.
-        overwrite: do cases again that other weights were tried on.
+        overwrite: score again the cases that were scored with other weights.
     """
 
     weights: Path
@@ -59,7 +59,7 @@ class Study:
 
 
 class Cases:
-    """The cases of a study, what is known of them, and how they are scored."""
+    """The cases of a study, what is known about them, and how they are scored."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -130,7 +130,7 @@ def read_compared(given: Sequence[str]) -> list[tuple[str, Path]]:
 def compare_weights(
     files: Sequence[tuple[str, Path]], main: tuple[str, list[Row]], score_file: Callable[[Path], list[Row]]
 ) -> Compared:
-    """Return the rows of other weights by name, one list for each seed; those of the main file are not made again.
+    """Return the rows of other weights by name, one list for each seed; those of the main file are reused.
 
     Args:
         files: names and weights; several files of one name are its seeds.
@@ -144,7 +144,7 @@ def compare_weights(
 
 
 def unseen(compared: Compared) -> Runs:
-    """Return what other weights reach on the cases that were never trained on."""
+    """Return the scores of other weights on the cases not used in training."""
     return {
         name: [Evidence([row for row in rows if not row.trained_on]) for rows in seeds]
         for name, seeds in compared.items()
@@ -161,7 +161,7 @@ def write_tables(output: Path, evidence: Evidence, compared: Compared, sha256: s
 
 
 def uncertainty_part(study: Study, items: Items, evidence: Evidence) -> list[str]:
-    """Measure the uncertainty where that is wanted, write its table and return its section of the report."""
+    """Measure the uncertainty if requested, write its table and return its section of the report."""
     if not study.uncertainty:
         return []
     rows = uncertainty_rows(study.weights, study.device, items, evidence, study.output, study.overwrite)

@@ -33,7 +33,7 @@ def uncertainty_rows(
         weights: what to segment with.
         device: and where.
         items: the cases.
-        evidence: their scores; a case without any is passed over.
+        evidence: their scores; cases without scores are skipped.
         output: folder for pictures and records.
         overwrite: measure again what was recorded.
     """
@@ -52,7 +52,7 @@ def uncertainty_rows(
 def uncertainty_of(
     predictor: Predictor, item: Mapping[str, Any], given: str, output: Path, overwrite: bool
 ) -> UncertaintyRow:
-    """Measure and draw the uncertainty of one case from a subset, or take what was recorded."""
+    """Measure and draw the uncertainty of one case from a subset, or use the record."""
     sha256 = predictor.settings.weights_sha256
     record = output / "uncertainty" / f"{item['case_id']}_{given}.json"
     found = None if overwrite else read_uncertainty(record, sha256)

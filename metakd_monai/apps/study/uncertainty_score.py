@@ -1,6 +1,6 @@
-"""Is the uncertainty map of use: is it higher where the mask is wrong?
+"""Is the uncertainty map useful, that is, higher where the mask is wrong?
 
-AUROC is the probability that a wrong voxel is more uncertain than a right one, ties counted half: 0.5 says nothing, 1
+AUROC is the probability that a wrong voxel is more uncertain than a right one, ties counted half: 0.5 is chance, 1
 finds every error. A voxel is wrong where any of ET, TC and WT differs from the reference. Voxels are those of the
 brain, where a given sequence is not 0.
 """
@@ -28,7 +28,7 @@ from metakd_monai.vocabulary import Modality
 
 
 class UncertaintyRow(NamedTuple):
-    """What the uncertainty of one mask is worth; ``nan`` where no voxel is wrong.
+    """How well the uncertainty of one mask finds its errors; ``nan`` if no voxel is wrong.
 
     ``auroc_mirroring`` is that of the other method, ``auroc_alone`` that of the entropy of the mask's own
     probabilities, which costs nothing. The last two are mean uncertainty in bits.
@@ -47,7 +47,7 @@ class UncertaintyRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredMask:
-    """A mask, what it should have been, and its uncertainty.
+    """A mask, its reference, and its uncertainty.
 
     Attributes:
         case: its name.
@@ -55,8 +55,8 @@ class ScoredMask:
         labels: of the mask, ``(*box)``.
         truth: of the reference, ``(*box)``.
         unsure: as ``metakd predict --save-uncertainty`` writes it, ``(*box)`` in bits.
-        mirrored: the same of the image and its mirror image.
-        alone: the same of the mask's own probabilities.
+        mirrored: the same, from the image and its mirror image.
+        alone: the same, from the mask's own probabilities.
     """
 
     case: str
@@ -115,7 +115,7 @@ def score_uncertainty(scored: ScoredMask) -> UncertaintyRow:
 
 
 def read_uncertainty(path: Path, weights_sha256: str) -> UncertaintyRow | None:
-    """Return what :func:`write_uncertainty` recorded, or None when there is nothing, or it is of other weights."""
+    """Return the record of :func:`write_uncertainty`; None if there is none, or it is of other weights."""
     try:
         record = read_json(path, "a record of an earlier run")
         return UncertaintyRow(**record["uncertainty"]) if record["weights_sha256"] == weights_sha256 else None
@@ -124,7 +124,7 @@ def read_uncertainty(path: Path, weights_sha256: str) -> UncertaintyRow | None:
 
 
 def write_uncertainty(path: Path, found: UncertaintyRow, weights_sha256: str) -> None:
-    """Record what was measured, so that a run that was stopped goes on where it was."""
+    """Record the measurements, so that a stopped run continues where it was."""
     write_json(path, {"weights_sha256": weights_sha256, "uncertainty": found._asdict()})
 
 

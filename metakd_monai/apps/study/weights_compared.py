@@ -1,4 +1,4 @@
-"""Several weights side by side: each name's mean over its seeds, and what dropping sequences in training is worth."""
+"""Several weights compared: each name's mean over its seeds, and the gain from dropping sequences in training."""
 
 from __future__ import annotations
 

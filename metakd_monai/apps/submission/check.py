@@ -1,4 +1,4 @@
-"""Everything that a BraTS server would refuse in a folder of predictions, found before the upload."""
+"""Check a folder of predictions for everything that a BraTS server would refuse, before the upload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metakd_monai.errors import UserError, find_user_error, in_one_line
 
 USUAL_DTYPE = "uint8"
 ACCEPTED_DTYPES = (USUAL_DTYPE, "int8", "int16", "uint16", "int32", "uint32")
-MOST_VALUES = 8  # that a line lists
+MOST_VALUES = 8  # names that a line lists
 QFORM_YEAR = "2023"
 
 
@@ -64,8 +64,8 @@ def examine_submission(predictions: str | Path, inputs: str | Path, year: str, p
         progress: show a bar on a terminal.
 
     Raises:
-        UserError: when there are no predictions or no inputs at all, no input is of the year, or no such year is
-            submitted.
+        UserError: when there are no predictions or no inputs at all, no input is of the year, or the year has no
+            submission.
     """
     folder, source, rules = Path(predictions), Path(inputs), find_submitted_year(year)
     files = [path for path in list_nifti(folder) if not NIFTI.sub("", path.name).endswith(BESIDE)]
@@ -109,7 +109,7 @@ def check_inputs(source: Path, cases: Iterable[str], year: Year) -> list[str]:
 
 
 def check_count(folder: Path, files: list[Path], source: Path, cases: Mapping[str, Case]) -> list[str]:
-    """Return a line when there are not as many predictions as cases."""
+    """Return a line if the numbers of predictions and cases differ."""
     if len(files) == len(cases):
         return []
     return [f"{folder}: {len(files)} label maps found; expected {len(cases)}, one for each case of {source}"]
@@ -124,11 +124,11 @@ def check_case(case: Case, place: Path, path: Path | None, year: Year) -> list[s
         *attempt(path, lambda: check_type(path)),
         *attempt(path, lambda: check_grid(path, case, year)),
     ]
-    return list(dict.fromkeys(lines))  # each check says it anew when the file is damaged
+    return list(dict.fromkeys(lines))  # each check would report a damaged file again
 
 
 def attempt(path: Path, check: Callable[[], list[str]]) -> list[str]:
-    """Run a check; whatever goes wrong is a line."""
+    """Run a check; return every error as a line."""
     try:
         return check()
     except Exception as error:  # whatever is wrong with one file, the others are checked
@@ -140,7 +140,7 @@ def attempt(path: Path, check: Callable[[], list[str]]) -> list[str]:
 
 
 def check_values(path: Path, year: Year) -> list[str]:
-    """Return nothing; raises UserError for values that are no labels of the year, and for a damaged file."""
+    """Raise UserError for values that are not labels of the year, and for a damaged file; return no lines."""
     voxels = read_voxels(path)
     with np.errstate(invalid="ignore"):
         labels = voxels.astype(np.uint8)
@@ -163,7 +163,7 @@ def check_type(path: Path) -> list[str]:
 
 
 def check_grid(path: Path, case: Case, year: Year) -> list[str]:
-    """Return what differs from the grid of the case's input, and which of its sequences cannot be read.
+    """Return the differences from the grid of the case's input, and which of its sequences cannot be read.
 
     The prediction is compared with the first readable sequence. Raises UserError for a damaged prediction.
     """
@@ -189,7 +189,7 @@ def read_reference(case: Case) -> tuple[Path | None, Grid | None, list[str]]:
 
 
 def note_size(source: Path, cases: Mapping[str, Case], year: Year) -> list[str]:
-    """Return a line when the inputs are not the complete official set."""
+    """Return a line if the inputs are not the complete official set."""
     if len(cases) == year.validation_cases:
         return []
     return [

@@ -34,7 +34,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         UserError: when the file is missing, or ITK cannot read its header.
     """
-    read_nifti(path)  # says in clearer words what is wrong with a damaged file
+    read_nifti(path)  # its message on a damaged file is clearer
     reader = itk.ImageFileReader[itk.Image[itk.F, 3]].New(FileName=str(path))
     try:
         reader.UpdateOutputInformation()
@@ -56,7 +56,7 @@ def to_floats(values: itk.Vector) -> tuple[float, ...]:
 
 
 def compare_grids(path: Path, found: Grid, reference: Path, expected: Grid) -> list[str]:
-    """Return one line with all that differs between two grids, to the last digit; none when they are equal."""
+    """Return one line with all differences between two grids, to the last digit; none if they are equal."""
     wanted = asdict(expected)
     differ = {name: value for name, value in asdict(found).items() if value != wanted[name]}
     if not differ:
@@ -67,7 +67,7 @@ def compare_grids(path: Path, found: Grid, reference: Path, expected: Grid) -> l
 
 
 def compare_qforms(path: Path, reference: Path) -> list[str]:
-    """Return a line when the qform matrix is not the input's: the server of 2023 compares that, whatever its code."""
+    """Return a line if the qform matrix differs from the input's: the server of 2023 compares it, whatever its code."""
     found, expected = (read_nifti(file).header.get_qform() for file in (path, reference))
     if (found == expected).all():
         return []

@@ -1,4 +1,4 @@
-"""Which prediction is of which case, and how it should be spelled."""
+"""Which prediction belongs to which case, and how its name should be spelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metakd_monai.apps.evaluate.folders import SEGMENTATION_END
 from metakd_monai.data.cases import NIFTI
 
 EXTENSION = ".nii.gz"
-CLOSE = 0.7  # least likeness of a name that is offered as the right one
+CLOSE = 0.7  # least similarity of a name suggested as the right one
 
 
 def match_files(files: Iterable[Path], case_ids: Collection[str]) -> tuple[dict[str, Path], list[str]]:
@@ -42,12 +42,12 @@ def match_files(files: Iterable[Path], case_ids: Collection[str]) -> tuple[dict[
 
 
 def fold(name: str) -> str:
-    """Reduce a file or case name to what misspelled ones share: no extension, ``_seg``, capitals or hyphens."""
+    """Reduce a name of a file or case to what misspellings share: no extension, ``_seg``, capitals or hyphens."""
     return SEGMENTATION_END.sub("", NIFTI.sub("", name)).lower().replace("-", "_")
 
 
 def describe_surplus(path: Path, left: Collection[str]) -> str:
-    """Say that a file is of no input case; ``left`` are the cases without prediction, one of which may be meant."""
+    """Report a file of no input case; ``left`` are the cases without prediction, one of which may be meant."""
     close = get_close_matches(NIFTI.sub("", path.name), left, n=1, cutoff=CLOSE)
     hint = f" (is {close[0]}{EXTENSION} meant?)" if close else ""
     return f"{path}: no input case of this name found{hint}; expected only predictions of input cases"

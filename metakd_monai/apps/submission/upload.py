@@ -19,9 +19,9 @@ from metakd_monai.data.temporaries import refuse_folders, remove_temporaries, te
 from metakd_monai.errors import UserError
 
 ZIP_SUFFIX = ".zip"
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can tell
-Record = Callable[[Mapping[str, str]], None]  # writes the manifest, of the SHA-256 of each file
-UNIX, READABLE = 3, 0o100644 << 16  # what wrote an entry and its permissions, the same on every system
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
+Record = Callable[[Mapping[str, str]], None]  # writes the manifest, given the SHA-256 of each file
+UNIX, READABLE = 3, 0o100644 << 16  # system and permissions of an entry, the same everywhere
 
 
 def write_submission(
@@ -41,7 +41,7 @@ def write_submission(
         year: see :func:`~metakd_monai.apps.submission.check.examine_submission`.
         output: a ``.zip`` file (Synapse), or else a folder of copies (CBICA IPP, where files are uploaded one by one).
             ``<output>_manifest.json`` is written beside it.
-        force: write what is there even when something is wrong; under the names that it has.
+        force: write the files even if something is wrong, under their present names.
         overwrite: replace an earlier upload.
         progress: show a bar on a terminal.
 
@@ -66,7 +66,7 @@ def write_submission(
 
 
 def describe(submission: Submission, checksums: Mapping[str, str]) -> dict[str, Any]:
-    """Return what an upload is made of, ready for JSON."""
+    """Return the content of an upload, ready for JSON."""
     return {
         "version": __version__,
         "year": submission.year.name,
@@ -94,7 +94,7 @@ def manifest_path(output: Path) -> Path:
 
 
 def check_place(output: Path, overwrite: bool) -> None:
-    """Refuse a place that holds something else than an earlier upload; raises UserError."""
+    """Raise UserError if the output exists and is not an earlier upload."""
     if not output.name:
         raise UserError(f"output: {str(output)!r} found; expected a .zip file or a folder of its own")
     refuse_folders(manifest_path(output))
@@ -110,7 +110,7 @@ def check_place(output: Path, overwrite: bool) -> None:
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Raise UserError for a folder that is not empty, or with ``overwrite`` one that its manifest does not know."""
+    """Raise UserError for a folder that is not empty, or with ``overwrite``, that has files not in its manifest."""
     names = {path.name for path in folder.iterdir()}
     if names and not overwrite:
         raise UserError(f"{folder}: holds {len(names)} files; expected an empty folder, or --overwrite")
@@ -151,7 +151,7 @@ def write_zip(output: Path, files: Iterable[Path], record: Record) -> None:
 
 
 def write_folder(output: Path, files: Iterable[Path], record: Record) -> None:
-    """Write a folder of copies after its manifest, in place of the one that is there."""
+    """Write a folder of copies after its manifest, replacing an existing one."""
     before = output.with_name(f"{temporary_of(output).name}.before")
 
     def fill(temporary: Path) -> None:

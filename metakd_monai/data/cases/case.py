@@ -26,7 +26,7 @@ class Case:
         problem: why the case cannot be used, or None.
         label_problem: why no label was chosen although there are label maps; irrelevant where no label is needed.
         notes: notes for the user, one line each: which files were skipped, and why.
-        warnings: what a person should look at before the mask is used, one line each; they stand in its report.
+        warnings: what a person should check before using the mask, one line each; they are copied into its report.
     """
 
     case_id: str
@@ -39,11 +39,11 @@ class Case:
 
     @property
     def et_label(self) -> int:
-        """Value of enhancing tumour that goes with the case's name: 3 for the names of BraTS 2023 on, else 4."""
+        """Value of enhancing tumour, by the case's name: 3 for names as of BraTS 2023 and later, else 4."""
         return ET_LABELS[0] if MIXED_ET_NAME.match(self.case_id) else ET_LABELS[1]
 
     def for_label(self) -> Case:
-        """Return the case for a use of its label: a problem of the label becomes the case's."""
+        """Return the case for uses that need its label: a problem of the label becomes one of the case."""
         return replace(self, problem=self.problem or self.label_problem)
 
     def as_item(self) -> dict[str, Any]:

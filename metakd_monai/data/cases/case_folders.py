@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield a folder and all folders below it, sorted; those that links lead to last.
+    """Yield a folder and all folders below it, sorted; targets of links last.
 
     Each folder is yielded once, so loops of links end. Hidden ones are left out; one that cannot be read is named in
     a warning.
@@ -56,12 +56,12 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 def nifti_names(folder: Path) -> list[str]:
     """Return the names of the NIfTI files in a folder, sorted.
 
-    Hidden files are left out. Pipes and devices, which would never end, are skipped with a warning; dead links are
-    reported when they are read.
+    Hidden files are left out. Pipes and devices, which never end, are skipped with a warning; dead links are reported
+    when they are read.
     """
     try:
         names = sorted(name for name in os.listdir(folder) if NIFTI.search(name) and name[0] != ".")
-    except OSError:  # told by walk
+    except OSError:  # walk has warned of it
         return []
     return [name for name in names if is_file(folder / name)]
 
@@ -78,7 +78,7 @@ def is_file(path: Path) -> bool:
 
 
 def printable(text: object) -> str:
-    """Return a text for a message: what is no printable letter (line ends, halves of pairs) as an escape."""
+    """Return a text for a message, with unprintable characters (line ends, lone surrogates) escaped."""
     return "".join(letter if letter.isprintable() else f"{letter!a}"[1:-1] for letter in str(text))
 
 

@@ -22,14 +22,14 @@ from metakd_monai.vocabulary import Modality
 
 logger = logging.getLogger(__name__)
 
-MOST_FILES = 1000  # of a folder without a sequence that are looked at for other formats
+MOST_FILES = 1000  # files of a folder without a sequence that are checked for other formats
 
 
 def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]:
     """Find the cases in a case folder, a folder of case folders (to any depth) or a 4-D NIfTI file.
 
-    A folder of many cases is not refused for one bad case: that case carries its ``problem``. Folders with NIfTI files
-    that are no case, other than label maps, are counted in one warning.
+    One bad case does not spoil the others: it carries its ``problem``. Folders with NIfTI files that make no case are
+    counted in one warning, unless they hold label maps only.
 
     Args:
         source: where.
@@ -75,7 +75,7 @@ def name_foreign(folder: Path) -> str:
 def find_labelled(source: str | Path, names: NameTable | None = None) -> list[Case]:
     """Find the cases that have a label map, as :func:`find_cases` does, and those that cannot be used.
 
-    Where several label maps may be the case's, that is its ``problem``.
+    If several label maps may belong to the case, that is its ``problem``.
     """
     cases = [case.for_label() for case in find_cases(source, names)]
     return [case for case in cases if case.label is not None or case.problem is not None]
@@ -85,7 +85,7 @@ def name_sequences(paths: Sequence[Path]) -> dict[Modality, Path]:
     """Assign files of one case to sequences, by their names together.
 
     Raises:
-        UserError: for a name that names no sequence or may name several, and for two files of one.
+        UserError: for a name that stands for no sequence or may stand for several, and for two files of one sequence.
     """
     files: dict[Modality, Path] = {}
     images = [ImageName(path.name, "", read_sequence(NIFTI.sub("", path.name))) for path in paths]
@@ -114,7 +114,7 @@ def check_source(source: str | Path) -> Path:
 
 
 def tell_without(folders: Sequence[Path], top: Path) -> None:
-    """Warn of folders with NIfTI files none of which names a sequence, in one line."""
+    """Warn, in one line, of folders whose NIfTI files name no sequence."""
     if folders:
         examples = ", ".join(shorten(folder) for folder in folders[:3])
         logger.warning(
@@ -128,7 +128,7 @@ def tell_without(folders: Sequence[Path], top: Path) -> None:
 
 
 def join_series(found: Sequence[Found], top: Path) -> list[Found]:
-    """Join the sequences of a case of which each lies in a folder of its own that is named after it.
+    """Join the sequences of a case that has a folder for each sequence, named after it.
 
     ``EGD-0001/1_T1/NIFTI/T1.nii.gz`` with ``EGD-0001/3_FLAIR/NIFTI/FLAIR.nii.gz``; ``t1/P1_t1.nii.gz`` with
     ``flair/P1_flair.nii.gz``.

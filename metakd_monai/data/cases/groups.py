@@ -15,8 +15,8 @@ from metakd_monai.data.cases.word_table import Kind
 from metakd_monai.data.cases.words import ABOUT_LABELS, read_words
 from metakd_monai.vocabulary import Modality
 
-MOST_NAMED = 4  # files of one reason that a line names
-SERIES = re.compile(r"(?:s|se|ser|series)?[_ -]?\d+", re.IGNORECASE)  # numbers of a scanner's series, no patient's
+MOST_NAMED = 4  # how many files a line names for each reason
+SERIES = re.compile(r"(?:s|se|ser|series)?[_ -]?\d+", re.IGNORECASE)  # a series number, not a patient's
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Group:
         problem: why the case cannot be used.
         label_problem: why its label cannot be used, though its images can.
         notes: what was passed over, and why.
-        marks: words by which all its images were made from others.
+        marks: words saying that all its images were derived from others.
     """
 
     prefix: str
@@ -47,7 +47,7 @@ def group_names(names: Sequence[str], table: NameTable | None = None) -> list[Gr
 
     Args:
         names: of the files.
-        table: the user's own names, which go before everything else.
+        table: the user's own names, which take precedence.
     """
     images, labels, passed = sort_out(names, table or NameTable())
     if not images:
@@ -90,10 +90,10 @@ def sort_out(names: Sequence[str], table: NameTable) -> tuple[list[ImageName], l
 
 
 def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], str | None]:
-    """Put the images of each case together, by the case's part of their names; and say why that cannot be done.
+    """Group the images by the case's part of their names; say why, if that cannot be done.
 
-    Names that begin differently are one case's when none of its sequences is there twice, and the beginnings are
-    numbers of series or one of them is part of all others. They are several cases' when sequences repeat.
+    Names that begin differently belong to one case if no sequence occurs twice, and the beginnings are series numbers
+    or one of them is part of all others. They belong to several cases if sequences repeat.
     """
     alike: dict[str, list[ImageName]] = {}
     for image in images:
@@ -141,13 +141,13 @@ def strange_labels(labels: Sequence[LabelName], groups: Mapping[str, object]) ->
 
 
 def owner_of(label: LabelName, groups: Iterable[str]) -> str | None:
-    """Return the longest beginning of a case's names that a label map's name has too; None where there is none."""
+    """Return the longest case prefix that a label map's name begins with; None if there is none."""
     fitting = [p for p in groups if label.name.startswith(p) and not label.name[len(p) : len(p) + 1].isalnum()]
     return max(fitting, key=len, default=None)
 
 
 def question_label(label: LabelName, prefix: str) -> LabelName:
-    """Refuse a label map whose name goes on with unknown words behind the case's: ``P1_fast_seg`` of ``P1``."""
+    """Refuse a label map with unknown words between the case's name and its own: ``P1_fast_seg`` of ``P1``."""
     between = read_words(label.name[len(prefix) : label.start]) if prefix and label.name.startswith(prefix) else ()
     odd = [word.text for word in between if not BEHIND.fullmatch(word.text)]
     return replace(label, reason=f"of what? {' '.join(odd)}") if odd and not (label.reason or label.given) else label
@@ -178,10 +178,10 @@ def make_group(
 
 
 def choose_images(images: Sequence[ImageName]) -> tuple[dict[Modality, ImageName], str | None]:
-    """Choose one image for each sequence; and say why that cannot be done.
+    """Choose one image for each sequence; say why, if that cannot be done.
 
-    All should be of one kind, by the words that say how an image was made from another (none for the original). The
-    kind that most sequences have goes first, of equals the one with the fewest words: the original.
+    All should be of one kind, that is, share the words that say how an image was derived (none for the original). The
+    kind that most sequences have is preferred; among equals, the one with the fewest words: the original.
     """
     options: dict[Modality, list[ImageName]] = {}
     for image in images:
@@ -203,7 +203,7 @@ def choose_images(images: Sequence[ImageName]) -> tuple[dict[Modality, ImageName
 
 
 def why_passed(image: ImageName) -> str:
-    """Say why another file of the same sequence was chosen."""
+    """Say why a file was skipped for another one of the same sequence."""
     marks = ", ".join(sorted(image.reading.marks))
     return f"its name says {marks}" if marks else "not of one kind with most of the others"
 

@@ -1,4 +1,4 @@
-"""Names of cases: what results are named after, and so the one place where text becomes part of a path."""
+"""Names of cases. Results are named after them: here, and only here, text becomes part of a path."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import unicodedata
 
 from metakd_monai.errors import UserError
 
-OWN_SUFFIXES = ("_probabilities", "_uncertainty")  # of maps beside a mask; no case may be named so
-# The longest name that is written: a process id and two points before it (write_safely), the longest ending behind it.
+OWN_SUFFIXES = ("_probabilities", "_uncertainty")  # endings of maps beside a mask; no case's name may end so
+# The longest name written is that of a temporary file: two points and a process id, the name, the longest ending.
 LONGEST = 255 - len(".4194304.") - len("_probabilities.nii.gz")  # bytes
 FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: control, half of a pair, line and paragraph separator
 UNNAMED = "unnamed"

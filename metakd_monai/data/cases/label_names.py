@@ -10,11 +10,11 @@ from metakd_monai.data.cases.sequences import NIFTI, before_target
 from metakd_monai.data.cases.word_table import Kind
 from metakd_monai.data.cases.words import ABOUT_LABELS, Word, read_words
 
-# Words behind a label map's that say whose or which it is: P01_seg_final, P01_seg_rater2.
+# Words after a label map's that say who drew it or which version it is: P01_seg_final, P01_seg_rater2.
 BEHIND = re.compile(
     r"\d+|v\d+|(?:rater|reader|expert|observer)\d*|final|manual|manually|corrected|consensus|reviewed|edited|approved"
 )
-VAGUE = ("mask", "masks", "roi", "rois")  # of what, another word has to say
+VAGUE = ("mask", "masks", "roi", "rois")  # of what, another word must say
 UNSAID = "a mask, not said of what"
 
 
@@ -25,9 +25,9 @@ class LabelName:
     Attributes:
         name: of the file.
         reason: why it is not the segmentation of the tumour; empty where it is.
-        marks: words that say that it was made from another (``resampled``).
-        start: where the words on it begin; what stands before belongs to the case.
-        given: whether the user's own table says that it is the segmentation, which goes before all others.
+        marks: words saying that it was derived from another (``resampled``).
+        start: where the words on it begin; everything before belongs to the case.
+        given: whether the user's own table names it as the segmentation; then it is preferred to all others.
     """
 
     name: str
@@ -67,12 +67,12 @@ def read_label(name: str) -> LabelName | None:
 
 
 def is_behind(word: Word) -> bool:
-    """Tell whether a word behind a label map's leaves it a label map."""
+    """Tell whether a name with this word after a label map's words is still one of a label map."""
     return word.means(Kind.ENTITY, Kind.REGISTERED) or BEHIND.fullmatch(word.text) is not None
 
 
 def row_of(words: Sequence[Word]) -> Sequence[Word]:
-    """Return the unbroken row of words at the end that say what a label map is of."""
+    """Return the unbroken run of words at the end that say what a label map shows."""
     at = len(words) - 1
     while at > 0 and not words[at - 1].means(Kind.UNKNOWN, Kind.CASE):
         at -= 1
@@ -80,7 +80,7 @@ def row_of(words: Sequence[Word]) -> Sequence[Word]:
 
 
 def why_not(row: Sequence[Word]) -> str:
-    """Say why a label map is not the segmentation of the whole tumour; empty where it is."""
+    """Say why a label map is not the segmentation of the whole tumour; empty if it is."""
     if any(w.means(Kind.MACHINE) for w in row):
         return "made by a program"
     if any(w.means(Kind.PART) for w in row):
@@ -96,7 +96,7 @@ def choose_label(labels: Sequence[LabelName]) -> tuple[str | None, str | None, l
     """Choose the segmentation of the tumour among the label maps of a case.
 
     Returns:
-        Its name; what is wrong where several can be it; and those passed over, each with why.
+        Its name; a problem, if several qualify; and the skipped ones, each with the reason.
     """
     usable = [label for label in labels if label.given] or [label for label in labels if not label.reason]
     passed = [(label.name, label.reason) for label in labels if label.reason]

@@ -14,12 +14,12 @@ from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.vocabulary import MODALITY_NAMES, MODALITY_TOKENS, Modality
 
 EXPECTED = 'a table of names in TOML or JSON, such as "*_spc_*" = "flair"'
-LABEL, NONE = "label", "none"  # what else a name may be: the tumour's segmentation, or nothing
+LABEL, NONE = "label", "none"  # what else a file may be: the tumour's segmentation, or unused
 
 
 @dataclass(frozen=True)
 class NameTable:
-    """Patterns of file names (``*``, ``?``, ``[...]``; capitals are as small letters), and what they are.
+    """Patterns of file names (``*``, ``?``, ``[...]``; case does not matter), and what they stand for.
 
     Attributes:
         rules: pattern, and a sequence, ``"label"`` or ``"none"``; the first match counts.

@@ -1,4 +1,4 @@
-"""What cases are called: what their files share, or the shortest part of their path that no other case has."""
+"""Names of cases: what their files' names share, or the shortest part of the path that no other case has."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ GENERIC = {"anat", "nifti", "nii", "niftis", "mri", "mr", "image", "images"}  # 
 
 
 class Found:
-    """A case that was found, its name to be decided.
+    """A case that was found, and has no name yet.
 
     Args:
-        folder: where it lies.
+        folder: where it is.
         top: the folder that was searched.
         group: its files by name.
     """
@@ -34,7 +34,7 @@ class Found:
         self.files = {modality: folder / name for modality, name in group.files.items()}
 
     def as_case(self) -> Case:
-        """Return the case; a name that cannot be one is its problem."""
+        """Return the case; an invalid name becomes its problem."""
         group, name, where = self.group, self.name, printable(self.folder)
         problem = group.problem and f"{where}: {printable(group.problem)}"
         try:
@@ -56,7 +56,7 @@ def name_of_folder(folder: Path) -> str:
 
 
 def name_files(paths: Sequence[Path]) -> str:
-    """Name a case by its files: by what their names share, or by the folder of the first."""
+    """Name a case by what its files' names share, or by the folder of the first."""
     stems = [NIFTI.sub("", path.name) for path in paths]
     prefixes = {stem[: read_sequence(stem).start].rstrip("_-. ") for stem in stems}
     shared = prefixes.pop() if len(prefixes) == 1 else ""
@@ -64,9 +64,9 @@ def name_files(paths: Sequence[Path]) -> str:
 
 
 def drop_derived(found: Sequence[Found]) -> list[Found]:
-    """Leave out cases that were made from another of the same name, such as images before their skull was taken away.
+    """Leave out cases that were derived from another one of the same name, such as images with the skull removed.
 
-    The one that is kept notes which were passed over.
+    The case that is kept has a note of those skipped.
     """
     alike: dict[str, list[Found]] = {}
     for case in found:
@@ -86,7 +86,7 @@ def drop_derived(found: Sequence[Found]) -> list[Found]:
 
 
 def name_apart(found: Sequence[Found], top: Path) -> None:
-    """Give each case a name of its own; those of one name get the shortest part of their path that tells them apart.
+    """Give each case a unique name: cases with the same name get the shortest part of their path that differs.
 
     Raises:
         UserError: when two cases cannot be told apart.

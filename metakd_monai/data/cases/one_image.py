@@ -1,4 +1,4 @@
-"""From one image to its case: which sequence it is, and the others of its case that lie beside it."""
+"""From one image to its case: which sequence it is, and which files beside it are its other sequences."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 def files_of_image(path: Path, sequence: Modality | None = None, siblings: bool = True) -> dict[Modality, Path]:
     """Say which sequence an image is, and which files beside it are the other sequences of its case.
 
-    Siblings are those whose names begin as the image's does, up to the words on the sequence; other patients' images
-    may lie in the folder. An image whose name tells no sequence has none.
+    Siblings are files whose names begin like the image's, up to the words on the sequence: the folder may hold images
+    of other patients too. An image whose name tells no sequence has none.
 
     Args:
         path: of a 3-D image.
-        sequence: what it is, whatever its name says; None to go by that.
-        siblings: whether to take the others along.
+        sequence: what it is, whatever its name says; None to read the name.
+        siblings: whether to look for them.
 
     Raises:
-        UserError: where nobody says which sequence it is, or it is not clear which its siblings are.
+        UserError: if its sequence is unknown, or it is not clear which files are its siblings.
     """
     found = sequence or read(path)
     beside = find_siblings(path) if siblings else {}
@@ -45,7 +45,7 @@ def find_siblings(path: Path) -> dict[Modality, Path]:
 
 
 def begin(name: str) -> str:
-    """Return what stands in a file's name before the words on its sequence: the case's part."""
+    """Return the part of a file's name before the words on its sequence: the case's."""
     stem = NIFTI.sub("", name)
     return clean(stem[: read_sequence(stem).start])
 

@@ -14,7 +14,7 @@ from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 CASE_WORDS = frozenset({Kind.UNKNOWN, Kind.CASE, *ABOUT_LABELS})  # end the words that belong to a sequence
 NAMING = (Kind.SEQUENCE, Kind.DARK_FLUID)
-AGENT = re.compile("gd|gad|contr|enhanc|post")  # in an unknown word
+AGENT = re.compile("gd|gad|contr|enhanc|post")  # for a contrast agent in an unknown word
 FLAIR, T1, T1CE, T2 = Modality
 
 
@@ -34,9 +34,9 @@ class Reading:
     """What a text was found to name.
 
     Attributes:
-        found: the sequence, None for none of the four, or what it may be.
-        marks: words that say that the image was made from another (``bias``, ``to``, ``run-2``).
-        start: where the words on the sequence begin; what stands before belongs to the case.
+        found: the sequence; None for none of the four; or the possible ones.
+        marks: words saying that the image was derived from another (``bias``, ``to``, ``run-2``).
+        start: where the words on the sequence begin; everything before belongs to the case.
     """
 
     found: Modality | Ambiguous | None
@@ -75,7 +75,7 @@ def read_sequence(text: str) -> Reading:
 
 
 def find_named(words: Sequence[Word]) -> list[int]:
-    """Return the places of the words that name a sequence; of a method of T1 where there is none."""
+    """Return the places of the words that name a sequence; if none does, of those that name a method of T1."""
     return [n for n, w in enumerate(words) if w.means(*NAMING)] or [
         n for n, w in enumerate(words) if w.means(Kind.T1_METHOD)
     ]
@@ -88,14 +88,14 @@ def name_of(words: Sequence[Word], at: int) -> Modality:
 
 
 def run_start(words: Sequence[Word], at: int) -> int:
-    """Return where the unbroken row of words that belong to the sequence named at a place begins."""
+    """Return where the unbroken run of words around a named sequence begins."""
     while at > 0 and not (words[at - 1].kinds <= CASE_WORDS or words[at - 1].means(Kind.ONTO)):
         at -= 1
     return at
 
 
 def before_target(words: Sequence[Word]) -> list[Word]:
-    """Return the words on the image itself: those before the image that it was moved to, where one is named.
+    """Return the words on the image itself, without those on the image that it was moved to, if one is named.
 
     ``X_to_Y``, ``X_reg_Y``, ``X_in_Y_space``, ``X_Y_space``, ``r_X_Y``. A target without an image before it
     (``scan_to_T1``) leaves nothing that names a sequence.
@@ -110,7 +110,7 @@ def before_target(words: Sequence[Word]) -> list[Word]:
 
 
 def is_connector(words: Sequence[Word], n: int, images: Sequence[int]) -> bool:
-    """Tell whether a word says that what follows it is the image that the one before it was moved to."""
+    """Tell whether a word says that the image named before it was moved to the one named after it."""
     word, later, earlier = words[n], images[-1] > n, images[0] < n
     if word.means(Kind.REGISTERED):
         return earlier and later
@@ -188,12 +188,12 @@ def evidence(words: Sequence[Word], n: int, named: Word, after_case: bool) -> se
 
 
 def may_be_contrast(word: Word, right_after: bool) -> bool:
-    """Tell whether an unknown word may be somebody's for a contrast agent: by its letters, or two or three after T1."""
+    """Tell whether an unknown word may mean a contrast agent: by its letters, or as two or three letters after T1."""
     return AGENT.search(word.text) is not None or (right_after and word.text.isalpha() and len(word.text) in (2, 3))
 
 
 def leading(words: Sequence[Word], n: int) -> list[Word]:
-    """Return the words right before one that go with it, agents and what turns them; ``without GD contrast``."""
+    """Return the words right before one that belong to it, agents and negations: ``without GD contrast``."""
     found: list[Word] = []
     for word in reversed(words[:n]):
         if not word.means(Kind.CONTRAST, Kind.WITHOUT, Kind.PRE):

@@ -1,4 +1,4 @@
-"""What the sequences of one case share in their names belongs to the case, such as a time point."""
+"""Words that the names of all sequences of a case share belong to the case, such as a time point."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 
 TIMES = ("t1", "t2")  # a sequence, or a time point
 NO_TIMES = {Modality.FLAIR, Modality.T1CE}
-AFTER_NOTHING = {Modality.FLAIR, Modality.T2}  # that a contrast agent is rarely named with
+AFTER_NOTHING = {Modality.FLAIR, Modality.T2}  # sequences rarely acquired with a contrast agent
 BOTH_T1 = {Modality.T1, Modality.T1CE}
 KEPT = (Kind.LETTER, Kind.ONTO, Kind.REGISTERED, Kind.OTHER)
 ON_AGENT = (Kind.CONTRAST, Kind.WITHOUT, Kind.NATIVE)
-INITIALS = 3  # letters; a word for a contrast agent so short may be a patient's
+INITIALS = 3  # letters: so short a word for a contrast agent may be a patient's initials
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ImageName:
         name: of the file.
         prefix: the case's part of it.
         reading: what it names.
-        given: whether the user's own table says so, which goes before other files of the sequence.
+        given: whether the user's own table says so; then it is preferred to other files of the sequence.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ImageName:
 
 
 def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
-    """Read the names of one case's images again, without what they share.
+    """Read the names of one case's images again, without the words that they share.
 
     ``P1_t1_flair``, ``P1_t1_t2``: what both have, ``t1``, is a time point, as FLAIR cannot be one. ``post_T1``,
     ``post_FLAIR``: both were taken after something, so ``post`` says nothing about a contrast agent. ``P1_ce_t1``,
@@ -45,7 +45,7 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
 
     Args:
         prefix: the case's part of the names, as each was read alone.
-        images: with their readings, which hold where nothing is shared, or what is left is not clear.
+        images: with their readings, which are kept if nothing is shared or the rest is not clear.
     """
     if len(images) < 2:
         return list(images)
@@ -68,7 +68,7 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
 
 
 def longest_prefix(prefix: str, images: Sequence[ImageName]) -> str:
-    """Return the case's part of names with a letter that all share behind it: ``Smith_C`` of ``Smith_C_t1``.
+    """Return the case's part of names, with a letter after it that all share: ``Smith_C`` of ``Smith_C_t1``.
 
     Also with a word on a contrast agent, where it can say nothing: ``P1_ce`` of ``P1_ce_t1``, ``P1_ce_t1ce``.
     """
@@ -88,13 +88,13 @@ def clean(prefix: str) -> str:
 
 
 def join_copies(parts: Mapping[str, list[ImageName]]) -> dict[str, list[ImageName]]:
-    """Put images to a case whose name is theirs but for words of a copy: ``old_P1``, ``P1_old_2`` to ``P1``.
+    """Assign images to the case whose name differs only by words of a copy: ``old_P1``, ``P1_old_2`` to ``P1``.
 
     Args:
         parts: the images of each case, by the case's part of their names.
 
     Returns:
-        The same; the readings of those that were put to another case say which words made them copies.
+        The same; the readings of reassigned images say which words made them copies.
     """
     spelled = {tuple(word.text for word in read_words(prefix)): prefix for prefix in parts}
     joined: dict[str, list[ImageName]] = {}
@@ -121,7 +121,7 @@ def may_be_initials(texts: Sequence[str]) -> bool:
 
 
 def ends_in(kind: Kind, text: str) -> bool:
-    """Tell whether the last word of a text says something."""
+    """Tell whether the last word of a text has a known meaning."""
     return any(word.means(kind) for word in read_words(text)[-1:])
 
 
@@ -152,11 +152,11 @@ def may_go(word: Word, texts: Sequence[str], first: bool) -> bool:
     found = {read_clearly(text) for text in texts}
     if None in found:
         return False
-    if word.means(Kind.SEQUENCE):  # a time point; or what is left names it once more, as in flair_flair
+    if word.means(Kind.SEQUENCE):  # a time point; or the rest names the sequence again, as in flair_flair
         again = first and MODALITY_TOKENS.get(word.text) in found
         return again or (word.text in TIMES and bool(found & NO_TIMES))
     if word.means(*ON_AGENT):
-        own = Modality.T1 if word.means(Kind.CONTRAST) else Modality.T1CE  # which the word would change
+        own = Modality.T1 if word.means(Kind.CONTRAST) else Modality.T1CE  # whose meaning the word would change
         return first and (found >= BOTH_T1 or own not in found)
     if word.means(Kind.POST, Kind.PRE, Kind.LETTER):
         return first and bool(found & AFTER_NOTHING)

@@ -1,4 +1,4 @@
-"""The one table of words: what each word of a file name or of a series description says."""
+"""The one table of words: what each word of a file name or series description means."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What a word says; the value is how the documentation calls it."""
+    """What a word means; the value is its description in the documentation."""
 
     SEQUENCE = "the sequence"
     T1_METHOD = "T1 by its method, where no sequence is named"

@@ -1,4 +1,4 @@
-"""The words of a file name or of a series description, and what each says. Text alone, no files.
+"""The words of a file name or series description, and what each means. Only text is read, no files.
 
 :data:`TABLE` and the vocabulary's ``MODALITY_TOKENS`` are the one table; ``docs/reference/file-names.md`` shows it.
 """
@@ -13,7 +13,7 @@ from functools import lru_cache
 from metakd_monai.data.cases.word_table import TABLE, Kind
 from metakd_monai.vocabulary import MODALITY_TOKENS
 
-# Words of two words are left to be taken apart: t1post may go on as t1postop.
+# Without compounds, which are split later: t1post may be the beginning of t1postop.
 WORDS = {kind: tuple(words.split()) for kind, words in TABLE.items()}
 WORDS[Kind.SEQUENCE] = tuple(word for word in MODALITY_TOKENS if word not in ("t1post", "t2flair"))
 ABOUT_LABELS = (Kind.LABEL, Kind.TUMOUR, Kind.NO_TUMOUR, Kind.PART, Kind.MACHINE)
@@ -36,14 +36,14 @@ PIECES = re.compile(
     ),
     re.IGNORECASE,
 )
-BEFORE_LETTERS = "_-. ([,"  # a single letter says something only behind one of these
+BEFORE_LETTERS = "_-. ([,"  # a single letter has a meaning only after one of these
 WITH = ("w", "with", "mit", "avec", "con")  # a contrast agent, where glued to its word
 GLUED_ALONE = {Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.WITHOUT, Kind.OPERATION, *ABOUT_LABELS}
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word in lower case, all that it may say, and where it stands in the text."""
+    """A word in lower case, all its possible meanings, and its place in the text."""
 
     text: str
     kinds: frozenset[Kind]
@@ -51,11 +51,11 @@ class Word:
     end: int
 
     def means(self, *kinds: Kind) -> bool:
-        """Tell whether it says one of these."""
+        """Tell whether it may mean one of these."""
         return not self.kinds.isdisjoint(kinds)
 
 
-KNOWN = {  # all that a word may say
+KNOWN = {  # all possible meanings of a word
     word: frozenset(kind for kind, row in WORDS.items() if word in row) for words in WORDS.values() for word in words
 }
 MOVED = re.compile(r"[rwms]{1,3}(?=flair|fla|t1|t2|ct1)")  # SPM's letters for an image that was moved, rT1, wmFLAIR
@@ -82,7 +82,7 @@ def split_glued(text: str) -> tuple[str, ...] | None:
 
 
 def take_apart(text: str) -> tuple[str, ...]:
-    """Return the words that a run of letters and digits in lower case is made of; itself where it is one."""
+    """Return the words that make up a run of lower-case letters and digits; the run itself if it is one word."""
     if text in KNOWN or len(text) > 40:
         return (text,)
     front = MOVED.match(text)
@@ -103,7 +103,7 @@ def take_apart(text: str) -> tuple[str, ...]:
 
 
 def around_flair(text: str) -> tuple[str, ...]:
-    """Return a word that holds ``flair`` as that and what is around it, so that what stands beside is not taken."""
+    """Split a word that contains ``flair`` into it and its surroundings, so that neighbours are read separately."""
     front, flair, behind = text.partition("flair")
     return tuple(piece for piece in (front, flair, behind) if piece) if flair else (text,)
 
@@ -155,7 +155,7 @@ PAIRS = {("dark", "fluid"): Kind.DARK_FLUID, ("da", "fl"): Kind.DARK_FLUID}
 
 
 def join_pairs(words: Sequence[Word]) -> list[Word]:
-    """Join what is one notion in two words: dark fluid; before or after an operation, which says nothing."""
+    """Join two words with one meaning: dark fluid; before or after an operation, which means nothing here."""
     joined: list[Word] = []
     for word in words:
         last = joined[-1] if joined else None

@@ -1,4 +1,4 @@
-"""What a downloaded data set is: its cases, its year, the grade of its tumours, and whether its labels fit."""
+"""A downloaded data set: its cases, its year, the grade of its tumours, and whether its labels fit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MSD_FOLDERS = (("imagesTr", "labelsTr"), ("imagesTs", None))
 
 @dataclass(frozen=True)
 class Entry:
-    """A case, the patient it is of, and the grade of the tumour where that is known."""
+    """A case, its patient, and the grade of the tumour if known."""
 
     case: Case
     patient: str
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set: where it is, its year (None when names are of no BraTS) and its cases."""
+    """A data set: where it is, its year (None if the names are not from BraTS) and its cases."""
 
     root: Path
     year: Year | None
@@ -65,12 +65,12 @@ def read_layout(
         root: folder of case folders at any depth, or of ``imagesTr`` and so on.
         year: one of :data:`~metakd_monai.data.years.YEARS`, or ``"auto"`` to go by the names.
         min_modalities: leave out cases with fewer sequences.
-        skip_damaged: leave out cases that cannot be read, with a warning, in place of refusing.
+        skip_damaged: leave out unreadable cases with a warning instead of raising.
         progress: show a bar on a terminal.
         names: the user's own names of sequences.
 
     Raises:
-        UserError: when there is nothing, names are of several years, labels contradict the year, or a case is damaged.
+        UserError: when no case is found, names are of several years, labels contradict the year, or a case is damaged.
     """
     folder = Path(root)
     cases = find_msd_cases(folder) or [case.for_label() for case in find_cases(folder, names)]
@@ -93,7 +93,7 @@ def read_layout(
 def find_msd_cases(folder: Path) -> list[Case]:
     """Find the 4-D files of an MSD task in ``imagesTr`` and ``imagesTs``; litter such as ``._x`` is passed over.
 
-    The folder may also hold nothing but the task's, as an unpacked archive does.
+    The folder may also be the one above, if the task's is the only thing in it, as in an unpacked archive.
     """
     inside = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."] if folder.is_dir() else []
     if len(inside) == 1 and (inside[0] / MSD_FOLDERS[0][0]).is_dir():
@@ -132,17 +132,17 @@ def decide_year(folder: Path, cases: Sequence[Case]) -> Year | None:
 
 
 def shape_of(case: Case) -> tuple[int, ...]:
-    """Return the voxels of a case's first file that can be read, ``()`` where it has none."""
+    """Return the shape of a case's first readable file, ``()`` if there is none."""
     for path in [] if isinstance(case.files, Path) else case.files.values():
         try:
             return tuple(read_nifti(path).shape)
-        except UserError:  # told when the case is checked
+        except UserError:  # reported when the case is checked
             continue
     return ()
 
 
 def has_enough(case: Case, min_modalities: int) -> bool:
-    """Tell whether a case has enough sequences; one that has not is logged."""
+    """Tell whether a case has enough sequences; log it if not."""
     if isinstance(case.files, Path) or case.problem or len(case.files) >= min_modalities:
         return True
     logger.info("%s: left out: %d of at least %d sequences", case.case_id, len(case.files), min_modalities)
@@ -155,7 +155,7 @@ def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
     Args:
         case: the case.
         year: whose labels it must have; None for those of any BraTS.
-        by_name: the year was told by the names, and the user may know better.
+        by_name: the year was guessed from the names, and the user may know better.
     """
     case.as_item()  # raises the case's problem
     images = verify_sequences(case.files)
@@ -169,7 +169,7 @@ def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
 
 
 def read_grades(folder: Path) -> dict[str, str]:
-    """Read the grades in BraTS 2020's ``name_mapping.csv`` files, by every name that they give a case.
+    """Read the grades in BraTS 2020's ``name_mapping.csv`` files, by each of the names of a case.
 
     Raises:
         UserError: when one cannot be read.

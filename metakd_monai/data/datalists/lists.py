@@ -16,7 +16,7 @@ PARTS = ("training", "meta", "validation", "test", "testing")
 def write_datalist(path: Path, datalist: Mapping[str, Any]) -> None:
     """Write a datalist; files below the folder of ``path`` are named relative to it, as MONAI's readers expect.
 
-    Links to files are not followed: what they point to need not be named as a NIfTI file.
+    Links are not resolved: their targets need not have the name of a NIfTI file.
     """
     base = path.parent.resolve()
 
@@ -31,10 +31,10 @@ def write_datalist(path: Path, datalist: Mapping[str, Any]) -> None:
 def read_datalist(path: str | Path) -> dict[str, Any]:
     """Read a datalist, with absolute file names.
 
-    Images whose sequences are said (``modalities``) are returned by sequence, others as they are.
+    Images with named sequences (``modalities``) are returned by sequence, others as they are.
 
     Raises:
-        UserError: when it is missing, no JSON, or no datalist, as ``check_datalist`` finds.
+        UserError: when it is missing, not JSON, or not a datalist by ``check_datalist``.
     """
     content = check_datalist(read_json(path, EXPECTED), path)
     base = Path(path).resolve().parent
@@ -77,7 +77,7 @@ def map_files(item: Mapping[str, Any], change: Callable[[str], str]) -> dict[str
 
 
 def by_sequence(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an item with its list of images by sequence, where it says which is which."""
+    """Return an item with its list of images by sequence, if it names the sequences."""
     rest = {name: value for name, value in item.items() if name != "modalities"}
     if isinstance(item["image"], list) and item.get("modalities") is not None:
         return {**rest, "image": dict(zip(item["modalities"], item["image"], strict=True))}

@@ -1,4 +1,4 @@
-"""Splits that depend on seed and names alone, by patient, stratified by grade; or as published lists say."""
+"""Splits that depend on seed and names alone, by patient, stratified by grade; or as in published lists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metakd_monai.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-META_CASES = 5  # as in the official code: each pass over them is so many steps of the importance
+META_CASES = 5  # as in the official code: the importance makes so many steps in each pass
 PUBLISHED = {"training": "train*.txt", "validation": "val*.txt", "test": "test*.txt"}
 
 
@@ -31,12 +31,12 @@ def make_datalist(
 
     Args:
         layout: see :func:`~metakd_monai.data.datalists.layout.read_layout`.
-        folds: number of folds; fold f is what is validated on in fold f.
+        folds: number of folds; training fold f is validated on the cases of fold f.
         meta_cases: patients set aside for meta-validation, see :func:`count_meta`.
         test_fraction: share of the patients set aside for testing, may be 0.
         seed: of the split.
         splits: folder of published lists, ``train*.txt``, ``val*.txt``, ``test*.txt``. Fold 0 is then the published
-            validation part, fold 1 the published training part without what is set aside for meta-validation.
+            validation part, fold 1 the published training part without the cases for meta-validation.
 
     Returns:
         MONAI's datalist form: ``training`` (with ``fold``), ``meta``, ``test``, ``testing`` (no labels), ``metakd``.
@@ -79,12 +79,12 @@ def make_datalist(
 
 
 def count_meta(total: int, meta_cases: int = META_CASES) -> int:
-    """Return how many of some cases are for meta-validation: as many as asked for, but no more than a third of them.
+    """Return how many of the cases are for meta-validation: as many as asked for, but at most a third.
 
     Their number is fixed, so that the steps of the importance do not grow with the data set.
 
     Raises:
-        UserError: when none are asked for.
+        UserError: for a number below 1.
     """
     if not isinstance(meta_cases, int) or meta_cases < 1:
         raise UserError(f"meta_cases: {meta_cases!r} found; expected a whole number of at least 1")
@@ -92,7 +92,7 @@ def count_meta(total: int, meta_cases: int = META_CASES) -> int:
 
 
 def name_dataset(layout: Layout) -> str:
-    """Name a data set by its year, or by its folder when it is of no BraTS."""
+    """Name a data set by its year, or by its folder if it is not from BraTS."""
     if layout.year is None:
         return layout.root.resolve().name
     return layout.year.labels.name if layout.year.name == "msd" else f"BraTS {layout.year.name}"
@@ -101,7 +101,7 @@ def name_dataset(layout: Layout) -> str:
 def split_patients(
     entries: Sequence[Entry], folds: int, meta_cases: int, test_fraction: float, seed: int
 ) -> dict[str, list[Entry]]:
-    """Deal patients to ``test``, ``meta`` and ``fold0`` and so on; raises UserError when there are too few."""
+    """Assign patients to ``test``, ``meta``, ``fold0`` and so on; raises UserError when there are too few."""
     patients = order_patients(entries, seed)
     tests = round(test_fraction * len(patients))
     meta = tests + count_meta(len(patients), meta_cases)
@@ -116,7 +116,7 @@ def split_patients(
 
 
 def order_patients(entries: Sequence[Entry], seed: int) -> list[str]:
-    """Shuffle patients by their names' hash, so that any run of the order has the grades in their proportions."""
+    """Shuffle patients by the hash of their names, such that any part of the order has the grades in proportion."""
     grades = {entry.patient: entry.grade or "" for entry in entries}
     shuffled = sorted(grades, key=lambda name: hash_of(seed, name))
     members = {grade: [name for name in shuffled if grades[name] == grade] for grade in set(grades.values())}
@@ -125,7 +125,7 @@ def order_patients(entries: Sequence[Entry], seed: int) -> list[str]:
 
 
 def split_as_published(entries: Sequence[Entry], folder: Path, meta_cases: int, seed: int) -> dict[str, list[Entry]]:
-    """Split as lists of case names say; raises UserError when one is missing or names unknown cases."""
+    """Split by lists of case names; raises UserError when a list is missing or names unknown cases."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected one with {', '.join(PUBLISHED.values())}")
     by_name = {entry.case.case_id: entry for entry in entries}
@@ -149,7 +149,7 @@ def split_as_published(entries: Sequence[Entry], folder: Path, meta_cases: int, 
 
 
 def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]:
-    """Read which known cases the lists name; a line may have a path before the name, an ending or columns after it."""
+    """Read lists of known cases; in a line, a path may precede the name, and an ending or columns may follow it."""
     lines = [
         line.strip()
         for path in sorted(folder.glob(pattern))
@@ -167,7 +167,7 @@ def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]
 
 
 def find_name(line: str, known: Iterable[str]) -> str | None:
-    """Return the known case that a line names, the longest that fits; None for none, and for several."""
+    """Return the known case that a line names, the longest match; None for no or several matches."""
     named = sorted((name for name in known if name in line), key=len)
     return named[-1] if named and all(name in named[-1] for name in named) else None
 

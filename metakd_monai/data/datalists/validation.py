@@ -1,4 +1,4 @@
-"""Is it a datalist? Every field of one that somebody else may have written, before anything is done with it."""
+"""Validation of datalists, which others may have written: every field is checked before any is used."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from metakd_monai.vocabulary import MODALITY_NAMES, MODALITY_TOKENS, Modality
 
 LISTS = ("training", "meta", "test", "testing")
 LABELLED = ("training", "meta")
-TEXTS = ("patient", "grade", "year")  # that an entry may have
+TEXTS = ("patient", "grade", "year")  # fields that an entry may have
 EXPECTED = "a datalist made by 'metakd datalist'"
 
 
 def check_datalist(content: Any, path: str | Path) -> dict[str, Any]:
-    """Return what was read from a file when it is a datalist.
+    """Return the content of a file if it is a datalist.
 
     Args:
-        content: what JSON gave.
+        content: as read from JSON.
         path: of the file, for messages; files are named relative to its folder.
 
     Raises:
-        UserError: for a missing list, or an entry with a missing field, one of another type, a name that no result may
-            have, or a file that is a pipe, a device or a folder. It names the entry, as ``training[3].image``.
+        UserError: for a missing list, or an entry with a missing field, one of another type, an invalid name of a
+            case, or a file that is a pipe, a device or a folder. It names the entry, as ``training[3].image``.
     """
     absent = [part for part in LISTS if not isinstance(content, dict) or part not in content]
     if absent:
@@ -64,7 +64,7 @@ def check_item(item: Any, part: str, base: Path) -> None:
 
 
 def check_texts(item: Mapping[str, Any]) -> None:
-    """Check what an entry says of its case in words; raises UserError as :func:`check_item` does."""
+    """Check the text fields of an entry; raises UserError like :func:`check_item`."""
     for name in TEXTS:
         value = item.get(name)
         if value is not None and (not isinstance(value, str) or "\0" in value or not is_utf8(value)):
@@ -74,7 +74,7 @@ def check_texts(item: Mapping[str, Any]) -> None:
 
 
 def is_utf8(text: str) -> bool:
-    """Tell whether a text can be written: JSON may hold halves of pairs."""
+    """Tell whether a text can be encoded: JSON may hold lone surrogates."""
     return text.encode(errors="ignore").decode() == text
 
 
@@ -96,13 +96,13 @@ def check_images(image: Any, modalities: Any, base: Path) -> None:
 
 
 def check_file(name: Any, where: str, base: Path, folder: bool = False) -> None:
-    """Check a file's name; one that is not there is told at its turn, so that the other cases can be done.
+    """Check a file's name. A missing file is reported later, when its case is used, so that the others can be done.
 
     Args:
         name: of the file.
         where: in the entry.
         base: folder that it is relative to.
-        folder: whether it may be a folder, of one case.
+        folder: whether it may be the folder of a case.
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise UserError(f"{where} is {show(name)}; expected the name of a file")
@@ -124,7 +124,7 @@ def list_images(image: Any) -> list[Any]:
 
 
 def refuse_missing(items: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Raise UserError when files that entries of a datalist name are not there; it says which is the first.
+    """Raise UserError when files that a datalist names do not exist; it tells the first.
 
     Args:
         items: with absolute names, as :func:`~metakd_monai.data.datalists.datalist_part` returns them.
@@ -137,5 +137,5 @@ def refuse_missing(items: Sequence[Mapping[str, Any]], path: str | Path) -> None
 
 
 def show(value: Any) -> str:
-    """Return a value for a message, as JSON's reader gave it, in plain letters."""
+    """Return a value from JSON for a message, in printable characters."""
     return in_one_line(ascii(value), 60)

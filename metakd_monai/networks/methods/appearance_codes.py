@@ -1,6 +1,6 @@
 """Appearance codes, separate from content, and decoders that make images from both.
 
-For training alone, so TorchScript has none of it.
+Used in training only, so TorchScript leaves it out.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ class AppearanceEncoder(nn.Module):
         for before, width in pairwise(widths):
             layers.append(Convolution(3, before, width, 2, kernel_size=4, padding=1, adn_ordering="A", act="relu"))
         self.layers, self.code = nn.Sequential(*layers), nn.Linear(widths[-1], CODE)
-        self.smallest = 2 ** len(widths)  # voxels along an axis of which something is left
+        self.smallest = 2 ** len(widths)  # voxels along an axis of which the strides leave one
 
     @torch.jit.unused
     def forward(self, x: Tensor) -> Tensor:
-        """Return codes ``(P, 8)`` of images ``(P, 1, *S)``, which get zeros at the far ends where they are small."""
+        """Return codes ``(P, 8)`` of images ``(P, 1, *S)``; small images are padded with zeros at the far ends."""
         far = [part for length in reversed(x.shape[2:]) for part in (0, max(0, self.smallest - length))]
         code: Tensor = self.code(self.layers(functional.pad(x, far)).flatten(2).mean(2))
         return code

@@ -1,4 +1,4 @@
-"""What the networks of other methods have in common: sizes, absence, auxiliary losses, a note in the weights."""
+"""The base of the networks of other methods: sizes, absent modalities, auxiliary losses, a note in the weights."""
 
 import json
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ LONGEST, LARGEST = 1000, 4096  # bytes of it; the largest number in it
 
 
 class Extra(NamedTuple):
-    """What a network is trained with beside its prediction.
+    """An output for training beside the prediction.
 
     Attributes:
-        name: by which its weight is found.
-        value: a loss, or logits ``(P, R, *S)`` that the task loss is taken of.
-        rows: which sample of the batch each of P logits is of, ``(P,)``; None for a loss.
+        name: selects its weight.
+        value: a loss, or logits ``(P, R, *S)`` to which the task loss is applied.
+        rows: the sample of the batch that each of P logits belongs to, ``(P,)``; None for a loss.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Extra(NamedTuple):
 class BaselineNetwork(SegmentationNetwork):
     """A network that MetaKD is compared with.
 
-    Absent modalities are zeros from the first line on (``available`` decides, never their voxels), images of any size
-    are padded with zeros, and the state dict says which network it is. A subclass has ``encoders`` or
+    Absent modalities are set to zero first (``available`` decides, never their voxels), images of any size are padded
+    with zeros, and the state dict names the network. A subclass has ``encoders`` or
     :meth:`encode_images`, ``head`` or :meth:`last_layers`, and :meth:`segment`; for its auxiliary losses
     :meth:`learn_encoded` and :meth:`learn`.
 
@@ -46,13 +46,13 @@ class BaselineNetwork(SegmentationNetwork):
         factor: voxels of an image for one of the bottleneck.
         input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
-        arguments: the subclass' other ones that shape the network.
+        arguments: other arguments of the subclass that shape the network.
 
     Raises:
-        ValueError: for fewer than three scales, an input_stride below 1, or a window that is none.
+        ValueError: for fewer than three scales, an input_stride below 1, or an invalid window.
     """
 
-    if TYPE_CHECKING:  # of a subclass, unless it has methods in their place
+    if TYPE_CHECKING:  # set by subclasses, unless they override the methods that use them
         encoders: Any
         head: Any
 
@@ -75,7 +75,7 @@ class BaselineNetwork(SegmentationNetwork):
             raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
         self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
         self.factor, self.pooling = factor * input_stride, input_stride
-        self.streams = in_channels  # kept apart as long as features are, for the estimate of memory
+        self.streams = in_channels  # kept in memory with the features, for the estimate of memory
         self.arguments = {
             **{"in_channels": in_channels, "out_channels": out_channels, "channels": list(channels)},
             **{"input_stride": input_stride, **arguments},
@@ -92,7 +92,7 @@ class BaselineNetwork(SegmentationNetwork):
         return average(pad_to_multiple(keep(x, available), self.factor), self.pooling)
 
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Encode prepared images ``(B, N, *S)``; of what :meth:`segment` reads, each ``(B, N, C, *S)``.
+        """Encode prepared images ``(B, N, *S)`` into what :meth:`segment` reads, each ``(B, N, C, *S)``.
 
         By default each modality by itself, by ``encoders`` (:mod:`~metakd_monai.networks.methods.modality_encoders`).
         """
@@ -100,19 +100,19 @@ class BaselineNetwork(SegmentationNetwork):
         return encoded
 
     def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
-        """Return logits ``(B, R, *S)`` of the size of prepared images, from a subset of what was encoded."""
+        """Return logits ``(B, R, *S)`` of the size of prepared images, from a subset of the encoded modalities."""
         raise NotImplementedError
 
     @torch.jit.unused
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
-        """Return auxiliary losses that do not depend on the subset: of all that is encoded, ``(B, N)`` bool."""
+        """Return auxiliary losses that do not depend on the subset, from all encoded modalities, ``(B, N)`` bool."""
         return []
 
     @torch.jit.unused
     def learn(
         self, images: Tensor, features: list[Tensor], available: Tensor, every: Tensor
     ) -> tuple[Tensor, list[Extra]]:
-        """Return :meth:`segment`'s logits, and auxiliary losses of this subset of all that is encoded."""
+        """Return :meth:`segment`'s logits, and auxiliary losses of this subset of the encoded modalities."""
         return self.segment(features, available), []
 
     def encode(self, x: Tensor, available: Tensor) -> list[Tensor]:
@@ -131,7 +131,7 @@ class BaselineNetwork(SegmentationNetwork):
         size: list[int] | None = None,
         encoded: Tensor | None = None,
     ) -> Tensor:
-        """Return logits ``(B, R, *S)``; arguments as of MetaKDUNet's, ``importance`` and ``encoded`` are not read."""
+        """Return logits ``(B, R, *S)``; arguments as for MetaKDUNet, but ``importance`` and ``encoded`` are ignored."""
         return self.finish(self.segment(features, available), size)
 
     def finish(self, logits: Tensor, size: list[int] | None) -> Tensor:
@@ -157,8 +157,8 @@ class BaselineNetwork(SegmentationNetwork):
             available: ``(B, N)`` or K subsets of each, ``(B, K, N)``; each modality is encoded once.
 
         Returns:
-            Logits of ``K * B`` samples, the first subset of all, then the second; no features, for there is no
-            distillation; what was encoded, ``(B, N)``; what the auxiliary losses are taken of.
+            Logits of ``K * B`` samples, the first subset of all, then the second; no features, because there is no
+            distillation; which modalities were encoded, ``(B, N)``; and the extras for auxiliary losses.
         """
         subsets = available.to(device=x.device, dtype=torch.bool)
         subsets = subsets.unsqueeze(1) if subsets.dim() == 2 else subsets
@@ -186,7 +186,7 @@ class BaselineNetwork(SegmentationNetwork):
 
     @torch.jit.unused
     def describe(self) -> dict[str, Any]:
-        """Return the arguments that make a network for these weights, as JSON has them."""
+        """Return the arguments for building a network for these weights, ready for JSON."""
         return {**self.arguments, "window": self.window}
 
     @torch.jit.export
@@ -215,7 +215,7 @@ def refuse_other_architecture(network: nn.Module, state: dict[str, Tensor], pref
 def read_note(note: Tensor | None) -> dict[str, Any]:
     """Return the description of the network in a state dict; empty if there is no valid one.
 
-    Numbers, lists of numbers and names are taken, of a size that networks have.
+    Numbers, lists of numbers and names are accepted, up to sizes that networks have.
     """
     if note is None or note.dim() != 1 or len(note) > LONGEST:
         return {}

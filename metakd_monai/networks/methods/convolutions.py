@@ -1,4 +1,4 @@
-"""Convolutions in the orders and the residual stages, decoders and joins that several of the methods are made of."""
+"""Building blocks of several methods: convolutions in various orders, residual stages, decoders, concatenation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ Unit = Callable[..., nn.Module]  # (in_channels, out_channels, kernel_size, stri
 
 
 def pre_activated(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
-    """Make instance norm, leaky ReLU and a convolution, in this order, which MONAI's Convolution has not."""
+    """Make instance norm, leaky ReLU and a convolution, an order that MONAI's Convolution lacks."""
     act = ("leakyrelu", {"negative_slope": 0.01})
     return nn.Sequential(
         ADN("NA", in_channels, act=act, norm="instance", norm_dim=3),
@@ -51,8 +51,8 @@ class ResidualStage(nn.Module):
     """A convolution, and two more whose result is added to its own.
 
     Args:
-        first: the one.
-        second: the two others, of its width.
+        first: the first convolution.
+        second: the two others, of the same width.
     """
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
@@ -90,10 +90,10 @@ def make_residual_encoder(
 
 
 class UpDecoder(nn.Module):
-    """A U-Net's way up: interpolate, convolve, concatenate, convolve twice.
+    """A U-Net's decoder: interpolate, convolve, concatenate, convolve twice.
 
     Args:
-        channels: width at each scale, finest first, of what it reads and of itself.
+        channels: width at each scale, finest first, of both its input and its own features.
         unit: makes its convolutions.
     """
 

@@ -16,8 +16,8 @@ from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 class CorrelationUNet(BaselineNetwork):
     """An encoder for each modality, a linear correlation between their deepest features, and gates at every scale.
 
-    The image of an absent modality is the mean of the present ones' images, so all encoders always run. In training
-    ``reconstruction`` is the mean absolute error of the present images, each made of its correlated features.
+    The image of an absent modality is the mean of the present ones' images, so all encoders always run. In training,
+    ``reconstruction`` is the mean absolute error of the present images, each decoded from its correlated features.
 
     Args:
         in_channels: number of modalities N.
@@ -50,7 +50,7 @@ class CorrelationUNet(BaselineNetwork):
         self.image_decoders = nn.ModuleList(ImagePath(channels) for _ in range(in_channels))
 
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Return the images as they are: what the encoders see depends on what is missing."""
+        """Return the images unchanged: the input of the encoders depends on what is missing."""
         return [images]
 
     def encode_filled(self, images: Tensor, available: Tensor) -> list[Tensor]:
@@ -61,11 +61,11 @@ class CorrelationUNet(BaselineNetwork):
         return encoded
 
     def correlate(self, features: Tensor) -> Tensor:
-        """Replace each modality of ``(B, N, C, *S)`` by a weighted sum of the others and a number."""
+        """Replace each modality of ``(B, N, C, *S)`` by a weighted sum of the others plus a constant."""
         pooled = features.flatten(3).mean(3)  # (B, N, C)
         found: list[Tensor] = []
         for n, tell in enumerate(self.correlation):
-            told = tell(pooled[:, n])  # (B, N): a weight for each other modality; in its own place the number
+            told = tell(pooled[:, n])  # (B, N): a weight for each other modality; in its own place the constant
             weights = told.index_fill(1, torch.tensor([n], device=told.device), 0.0)
             total = (features * weights[:, :, None, None, None, None]).sum(dim=1)
             found.append(total + told[:, n, None, None, None, None])

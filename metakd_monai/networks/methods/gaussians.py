@@ -1,4 +1,4 @@
-"""What U-HVED says of a scale: a Gaussian for each modality, their product, and how far products are apart."""
+"""U-HVED's features at a scale: a Gaussian for each modality, their product, and the divergence of products."""
 
 from itertools import combinations
 
@@ -42,7 +42,7 @@ def subset_divergence(features: Tensor, available: Tensor, every: Tensor) -> Ten
     Args:
         features: see :func:`fuse_gaussians`.
         available: the drawn subsets, ``(B, N)`` bool.
-        every: what was encoded, ``(B, N)`` bool.
+        every: the encoded modalities, ``(B, N)`` bool.
     """
     losses = []
     for b, row in enumerate(every.tolist()):

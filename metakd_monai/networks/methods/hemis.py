@@ -1,4 +1,4 @@
-"""U-HeMIS and U-HVED: what the present modalities say together is a mean, a product, never a concatenation."""
+"""U-HeMIS and U-HVED: present modalities are fused by moments or by a product of Gaussians."""
 
 from collections.abc import Sequence
 
@@ -15,20 +15,20 @@ from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 
 
 class HeMISUNet(BaselineNetwork):
-    """A U-Net with an encoder for each modality, of whose features mean and variance over the present ones go on.
+    """A U-Net with an encoder for each modality; mean and variance over the present ones are decoded.
 
     Args:
         in_channels: number of modalities N.
         out_channels: number of regions.
-        channels: width at each scale; what the decoder reads of each modality has half of it.
-        fusion: ``"moments"``, U-HeMIS: mean and variance, which is 0 of one modality; ``"gaussians"``, U-HVED: each
-            modality gives mean and log-variance of a Gaussian, and their product with a standard normal one goes on
+        channels: width at each scale; the decoder reads half as many channels of each modality.
+        fusion: ``"moments"``, U-HeMIS: mean and variance (0 for a single modality); ``"gaussians"``, U-HVED: each
+            modality gives mean and log-variance of a Gaussian, and their product with a standard normal one is decoded
             (:mod:`~metakd_monai.networks.methods.gaussians`), sampled in training, its mean in evaluation.
         input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
-    U-HVED's auxiliary losses are ``divergence``, and ``reconstruction``: the mean squared error of the images, by
-    decoders of their own, from what the prediction is made of.
+    U-HVED's auxiliary losses are ``divergence``, and ``reconstruction``: the mean squared error of the images that
+    separate decoders make from the fused features.
 
     Raises:
         ValueError: for another fusion.
@@ -78,7 +78,7 @@ class HeMISUNet(BaselineNetwork):
     def learn(
         self, images: Tensor, features: list[Tensor], available: Tensor, every: Tensor
     ) -> tuple[Tensor, list[Extra]]:
-        """Return the logits; of U-HVED also the divergences between subsets and the error of decoded images."""
+        """Return the logits; for U-HVED also the divergences between subsets and the error of decoded images."""
         if not self.variational:
             return self.segment(features, available), []
         fused = self.fuse(features, available)
@@ -118,8 +118,8 @@ class UpPath(nn.Module):
     """A decoder: linear interpolation, concatenation, two convolutions, at each scale but the coarsest.
 
     Args:
-        read: width of what it reads at each scale, finest first.
-        channels: width that it has itself at each scale; the coarsest is not its own.
+        read: width of its input at each scale, finest first.
+        channels: width of its own features at each scale; it has none at the coarsest.
         out_channels: of the last, 1x1x1 convolution.
     """
 

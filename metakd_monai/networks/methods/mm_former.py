@@ -37,8 +37,8 @@ class MMFormer(BaselineNetwork):
         hidden_size: width of the tokens.
         mlp_dim: width within a transformer.
         num_heads: of its attention.
-        scrambled: put tokens into space as the official code does, which takes N neighbours of one modality for the
-            N modalities of one place; else each goes back to where it is from.
+        scrambled: arrange tokens in space as the official code does, which mistakes N neighbours of one modality for
+            the N modalities of one place; else each returns to its own place.
         input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
@@ -77,7 +77,7 @@ class MMFormer(BaselineNetwork):
         self.single = SingleDecoder(channels, out_channels, pre_activated)
 
     def fuse_tokens(self, tokens: Tensor, available: Tensor) -> Tensor:
-        """Let the tokens ``(B, N, C, *S)``, zeros of absent modalities, see each other; return ``(B, N*C, *S)``."""
+        """Apply attention among the tokens ``(B, N, C, *S)``, zeros for absent modalities; return ``(B, N*C, *S)``."""
         size = list(tokens.shape[3:])
         placed = keep(tokens, available) + place(self.positions, size)
         row = placed.permute(0, 1, 3, 4, 5, 2).flatten(1, 4)  # (B, N*T, C)
@@ -149,10 +149,10 @@ def place(positions: Tensor, size: list[int]) -> Tensor:
 
 
 class TokenTransformer(nn.Module):
-    """Make each voxel a token and let a transformer look at all of them.
+    """A transformer over all voxels, each as a token.
 
     Args:
-        in_channels: of what it reads.
+        in_channels: of its input.
         hidden_size: width of the tokens.
         mlp_dim: width within the transformer.
         num_heads: of its attention.

@@ -1,4 +1,4 @@
-"""Encoders that see one modality at a time: of its own, or one for all."""
+"""Encoders of one modality at a time: one for each, or one for all."""
 
 import torch
 from torch import Tensor, nn

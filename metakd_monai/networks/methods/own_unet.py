@@ -1,4 +1,4 @@
-"""What methods that differ from MetaKD in the fusion alone share: MetaKDUNet's decoder and head."""
+"""MetaKDUNet's decoder and head, for methods that differ from MetaKD only in the fusion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RFNet: where it takes a region to be decides how much each modality counts there."""
+"""RFNet: its own estimate of the regions decides how much each modality counts at each place."""
 
 from collections.abc import Sequence
 
@@ -96,7 +96,7 @@ class RFNet(BaselineNetwork):
 
 
 class RegionMap(nn.Module):
-    """Predict the regions at one scale from all modalities, and what the decoder knows already.
+    """Predict the regions at one scale from all modalities and the decoder's features.
 
     Args:
         modalities: N.
@@ -122,12 +122,12 @@ class RegionMap(nn.Module):
 
 
 class RegionFusion(nn.Module):
-    """Weigh the modalities anew in each region, and join what they say in each.
+    """Weight the modalities separately in each region, and fuse them there.
 
     Args:
         modalities: N.
         width: C of each modality's features and of the fused ones.
-        regions: K, with what is outside all.
+        regions: K, including the background.
     """
 
     def __init__(self, modalities: int, width: int, regions: int) -> None:

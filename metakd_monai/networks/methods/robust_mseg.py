@@ -1,4 +1,4 @@
-"""RobustMSeg: content apart from appearance, gated at every scale."""
+"""RobustMSeg: content separated from appearance, with gates at every scale."""
 
 from collections.abc import Sequence
 
@@ -70,7 +70,7 @@ class RobustMSeg(BaselineNetwork):
     def learn(
         self, images: Tensor, features: list[Tensor], available: Tensor, every: Tensor
     ) -> tuple[Tensor, list[Extra]]:
-        """Return the logits, and how well the images of all that is encoded are made of this subset's content."""
+        """Return the logits, and how well this subset's content reproduces the images of all encoded modalities."""
         fused = self.fuse(features, available)
         rows, modalities = take_rows(images, every)
         codes = self.appearance(rows, modalities)[0]

@@ -1,4 +1,4 @@
-"""SFusion instead of our fusion: attention over the present modalities weights each voxel."""
+"""SFusion in place of MetaKD's fusion: attention over the present modalities weights each voxel."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""ShaSpec: what all modalities share, and what each has for itself."""
+"""ShaSpec: features that all modalities share, and features specific to each."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ from metakd_monai.networks.unet_parts import make_encoder
 class ShaSpecUNet(OwnUNet):
     """MetaKDUNet's encoder and decoder, and at the bottleneck a residual from an encoder of each modality's own.
 
-    An absent modality gets the mean of what the present ones share. Auxiliary losses: ``alignment``, the mean absolute
-    difference of the shared features of neighbouring present modalities, and ``modality``, the cross-entropy of
-    telling the modality from its specific features.
+    An absent modality gets the mean of the present ones' shared features. Auxiliary losses: ``alignment``, the mean
+    absolute difference of the shared features of neighbouring present modalities, and ``modality``, the cross-entropy
+    of telling the modality from its specific features.
 
     Args:
         in_channels: number of modalities N.
@@ -74,7 +74,7 @@ class ShaSpecUNet(OwnUNet):
 
     @torch.jit.unused
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
-        """Return how far shared features are apart, and whether specific ones tell their modality."""
+        """Return the distance of shared features, and how badly specific features tell their modality."""
         shared, specific = features[-2], features[-1]
         both = every & every.roll(-1, 1)
         apart = (shared - shared.roll(-1, 1)).abs().flatten(2).mean(2)

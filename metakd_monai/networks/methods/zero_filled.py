@@ -1,4 +1,4 @@
-"""nnU-Net whose absent sequences are zero images: what dropping alone is worth; or the mean of the present ones."""
+"""nnU-Net with zero images, or the mean of the present images, for absent sequences: baselines of dropping alone."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ class ZeroFilledDynUNet(BaselineNetwork):
         self.unet = NnUNet(in_channels, out_channels, channels, deep_supervision)
 
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Return the images as they are: nothing can be computed before it is known what is missing."""
+        """Return the images unchanged: the whole computation depends on what is missing."""
         return [images]
 
     def fill(self, images: Tensor, available: Tensor) -> Tensor:
@@ -74,8 +74,8 @@ class ZeroFilledDynUNet(BaselineNetwork):
 class MeanFilledDynUNet(ZeroFilledDynUNet):
     """The same with the mean of the present images in place of each absent one: the plainest imputation.
 
-    It stands where a system that imputes images would, such as MGP-VAE (Hamghalam et al. 2021), of which not enough is
-    public to build it. It is not that system.
+    It represents systems that impute images, such as MGP-VAE (Hamghalam et al. 2021), which is not published in enough
+    detail to rebuild. It is not that system.
     """
 
     def fill(self, images: Tensor, available: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Many tasks for many workers; each exactly once, even if workers are lost."""
+"""Many tasks for many workers; each task is done exactly once, even if workers are lost."""
 
 from metakd_monai.processes.workers.pool import Processes
 from metakd_monai.processes.workers.sharing import Dispatcher, Worker, WorkerLost, WorkerPool

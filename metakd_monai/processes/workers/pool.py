@@ -1,6 +1,6 @@
-"""``--jobs``: workers are processes on this machine, each with a pipe of its own, so that a lost one harms no other.
+"""``--jobs``: workers are processes on this machine, each with its own pipe, so that losing one harms no other.
 
-None outlives the process that started it, however that ends.
+No worker outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from metakd_monai.processes.startup import call_lean
 from metakd_monai.processes.workers.sharing import Worker, WorkerLost, WorkerPool
 
 CONTEXT = get_context("spawn")  # forked children of a process with threads, or with CUDA in use, do not work
-END_SECONDS = 10.0  # that a worker may take to tidy up when it is told to end
+END_SECONDS = 10.0  # seconds for a worker to clean up when it is told to end
 
 
 class Process:
@@ -42,12 +42,12 @@ class Process:
         self.pid = self.process.pid
 
     def send_task(self, task: Any, following: Any) -> None:
-        """Send a task; that the worker is lost is heard when its answer is taken."""
+        """Send a task; a lost worker is noticed when its answer is received."""
         with contextlib.suppress(OSError):
             self.pipe.send((task, following))
 
     def receive_answer(self) -> Any:
-        """Receive what :func:`serve` sends."""
+        """Receive an answer of :func:`serve`."""
         try:
             answer = self.pipe.recv()
         except (EOFError, OSError):
@@ -58,7 +58,7 @@ class Process:
         return answer
 
     def stop(self) -> None:
-        """End the process: kindly, so that it removes what it is writing, then by force."""
+        """End the process: first politely, so that it removes half-written files, then by force."""
         self.process.terminate()
         self.process.join(END_SECONDS)
         self.process.kill()
@@ -87,15 +87,15 @@ class Processes(WorkerPool[Process]):
 
 
 def serve(level: int, make: Callable[[], Worker], pipe: Connection) -> None:
-    """Be a worker: say None when started (or why not), then answer each task with its outcome until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    """Be a worker: send None when started (or the error), then the outcome of each task until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that `finally` is run
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("metakd_monai").setLevel(level)
     try:
         answer_all(make(), pipe)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending, and must not be cut off
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending, and must not be interrupted
 
 
 def answer_all(worker: Worker, pipe: Connection) -> None:
@@ -113,14 +113,14 @@ def answer_all(worker: Worker, pipe: Connection) -> None:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Hold back what asks this process to end until the end; one that is started meanwhile never hears Ctrl-C.
+    """Hold back signals that ask this process to end; a process started meanwhile never gets Ctrl-C.
 
-    So no process is cut off while it starts, unless by a signal of its own, and only its parent ends it.
+    So no process is interrupted while it starts, unless by a signal sent to it alone, and only its parent ends it.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
-        yield  # no other thread may do this, nor can Windows
+        yield  # other threads may not do this, and Windows cannot
         return
-    resource_tracker.ensure_running()  # at its start, with the first process, it would let Ctrl-C through again
+    resource_tracker.ensure_running()  # started later, the tracker would let Ctrl-C through
     heard: list[int] = []
     handlers = {number: signal.getsignal(number) for number in ENDING}
     handlers = {number: found for number, found in handlers.items() if found not in (None, signal.SIG_IGN)}

@@ -1,4 +1,4 @@
-"""How tasks are shared out among workers that can be lost; the same for processes and for Ray's actors."""
+"""How tasks are distributed among workers that can be lost; the same for processes and for Ray's actors."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any, Generic, Protocol, TypeVar
 logger = logging.getLogger(__name__)
 
 TRIES = 2  # of a task whose worker was lost
-STARTS = 3  # in a row that may fail before no more workers are started
-START_SECONDS = 600.0  # that the first worker may take to start
+STARTS = 3  # failed starts in a row after which no more workers are started
+START_SECONDS = 600.0  # seconds for the first worker to start
 
 
-class WorkerLost(Exception):  # noqa: N818  # what happened, not what was done wrong
+class WorkerLost(Exception):  # noqa: N818  # an event, not an error
     """A worker ended without an answer."""
 
 
 class Task(Protocol):
-    """What there is to do; told by its case."""
+    """A task, identified by its case."""
 
     @property
     def case_id(self) -> str:
-        """The case that it is of, which no other task has."""
+        """The case's name; no other task has it."""
 
 
 T = TypeVar("T", bound=Task)
-R = TypeVar("R")  # what becomes of a task
+R = TypeVar("R")  # the outcome of a task
 
 
 class Worker(Protocol):
-    """Does tasks, in whatever process it lives."""
+    """Does tasks, in any process."""
 
     def start(self) -> Any:
-        """Get ready; raises UserError for a reason that holds for all workers."""
+        """Get ready; raises UserError if no worker can start."""
 
     def do(self, task: Any, following: Any) -> Any:
         """Do a task; ``following`` is the one that probably comes next, or None. Raises nothing."""
@@ -46,45 +46,45 @@ class WorkerHandle(Protocol):
     pid: int | None
 
     def send_task(self, task: Any, following: Any) -> None:
-        """Have it do a task, and tell which one probably comes next."""
+        """Give it a task, and the one that probably comes next."""
 
     def receive_answer(self) -> Any:
-        """Return its answer, None when it says that it has started.
+        """Return its answer; None is the message that it has started.
 
         Raises:
-            WorkerLost: when it is no more.
-            UserError: when it cannot start for a reason that holds for all.
+            WorkerLost: when it has ended.
+            UserError: when no worker can start.
         """
 
     def stop(self) -> None:
-        """End it, whatever it is doing."""
+        """End it at once."""
 
 
 H = TypeVar("H", bound=WorkerHandle)
 
 
 class WorkerPool(Protocol[H]):
-    """What starts workers, and knows how to wait for them."""
+    """Starts workers and waits for them."""
 
     def start_worker(self) -> H:
         """Begin to start another worker."""
 
     def wait(self, handles: Sequence[H], seconds: float | None) -> list[H]:
-        """Wait until at least one has an answer or is lost; return those, none when the time is over."""
+        """Wait until some have an answer or are lost; return them, or none when the time is over."""
 
 
 class Dispatcher(Generic[H, T, R]):
     """Not more than ``size`` workers do all tasks, each task once.
 
-    A task whose worker is lost is tried again by a fresh one, and fails when that is lost too. Each worker knows one
-    task ahead, which goes to another one that would otherwise have nothing to do.
+    If its worker is lost, a task is tried again by a new one, and fails if that is lost too. Each worker knows its next
+    task in advance; this one goes to another worker that would otherwise be idle.
 
     Args:
-        pool: of one engine.
+        pool: starts the workers.
         tasks: what to do.
         size: how many workers.
-        fail: called with a case's name and a reason; returns what becomes of a task that no worker did.
-        tidy: called with a task and a process id when a worker has ended that was doing it, done or not.
+        fail: called with a case's name and a reason; returns the outcome of a task that no worker did.
+        tidy: called with a task and a process id after the worker that was doing it has ended.
     """
 
     def __init__(
@@ -98,16 +98,16 @@ class Dispatcher(Generic[H, T, R]):
         self.pool, self.fail, self.tidy = pool, fail, tidy
         self.size = min(size, len(tasks))
         self.queue = deque(tasks)
-        self.losses: Counter[str] = Counter()  # of workers, by the case that they were doing
-        self.turns: dict[H, list[T]] = {}  # what each worker does and what it knows ahead
+        self.losses: Counter[str] = Counter()  # lost workers, by the case that they were doing
+        self.turns: dict[H, list[T]] = {}  # for each worker, its task and the next one
         self.starting: set[H] = set()
         self.failed_starts = 0
 
     def run(self) -> Generator[R, None, None]:
-        """Yield what became of each task as it becomes known; all workers have ended when this ends, however it does.
+        """Yield the outcome of each task as it becomes known; all workers have ended when this ends, in whatever way.
 
         Raises:
-            UserError: when workers cannot start for a reason that holds for all.
+            UserError: when no worker can start.
         """
         try:
             for _ in range(self.size):
@@ -120,7 +120,7 @@ class Dispatcher(Generic[H, T, R]):
                     yield from self.give_up()
                 for handle in ready:
                     yield from self.collect(handle)
-                    self.dispatch()  # before the next answer: so each gets the case that it has read ahead
+                    self.dispatch()  # before the next answer, so that each gets the case that it has read in advance
         finally:
             for handle in list(self.turns):
                 self.stop(handle)
@@ -132,7 +132,7 @@ class Dispatcher(Generic[H, T, R]):
         self.starting.add(handle)
 
     def dispatch(self) -> None:
-        """Give each worker that has nothing to do a task, while there are some."""
+        """Give a task to each idle worker, while there are tasks."""
         for handle, turn in self.turns.items():
             if turn or handle in self.starting:
                 continue
@@ -141,7 +141,7 @@ class Dispatcher(Generic[H, T, R]):
                 handle.send_task(turn[0], turn[1] if len(turn) > 1 else None)
 
     def fill(self, turn: list[T]) -> None:
-        """Add two tasks to a worker's turn; when no more are left, the one that another worker knows ahead."""
+        """Give a worker its task and its next one; when none are left, take the next one of another worker."""
         while self.queue and len(turn) < 2:
             turn.append(self.queue.popleft())
         longest = max(self.turns.values(), key=len)
@@ -149,7 +149,7 @@ class Dispatcher(Generic[H, T, R]):
             turn.append(longest.pop())
 
     def collect(self, handle: H) -> Generator[R, None, None]:
-        """Take a worker's answer."""
+        """Receive a worker's answer."""
         try:
             outcome = handle.receive_answer()
         except WorkerLost as loss:
@@ -164,7 +164,7 @@ class Dispatcher(Generic[H, T, R]):
         yield outcome
 
     def replace(self, handle: H, reason: str) -> Generator[R, None, None]:
-        """Put a lost worker's tasks back and start another; yield a failure for a task that has cost too many."""
+        """Put a lost worker's tasks back and start another worker; yield a failure for a task that cost too many."""
         started, turn = handle not in self.starting, self.turns[handle]
         self.stop(handle)
         self.failed_starts += not started
@@ -188,7 +188,7 @@ class Dispatcher(Generic[H, T, R]):
             self.tidy(task, handle.pid)
 
     def give_up(self) -> Generator[R, None, None]:
-        """Yield a failure for each task that is left, as no worker starts."""
+        """Yield a failure for each remaining task, because no worker starts."""
         for handle in list(self.turns):
             self.stop(handle)
         while self.queue:

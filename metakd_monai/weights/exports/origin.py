@@ -1,4 +1,4 @@
-"""What an exported file says of itself."""
+"""The note in an exported file about its origin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST_STRIDE = 4096  # voxels
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an exported network comes from, and what one must know to run it.
+    """Where an exported network comes from, and what is needed to run it.
 
     Attributes:
         weights_sha256: of the weights that were exported.
@@ -29,7 +29,7 @@ class Origin:
         version: of this package.
 
     Raises:
-        ValueError: for values that none of these can have.
+        ValueError: for invalid values.
     """
 
     weights_sha256: str
@@ -60,7 +60,7 @@ class Origin:
 
     @classmethod
     def of(cls, noted: Any) -> Origin:
-        """Make one of an object of JSON that anybody may have written; raises ValueError where it is none."""
+        """Make one from an untrusted JSON object; raises ValueError if it is not one."""
         if not isinstance(noted, Mapping):
             raise ValueError(f"its note {ORIGIN} is no object")
         known = {field.name for field in fields(cls)}
@@ -75,7 +75,7 @@ def is_number(value: Any) -> bool:
     """Tell whether a value of JSON is a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return isinstance(value, int) or math.isfinite(value)  # an int may be larger than any float
+    return isinstance(value, int) or math.isfinite(value)  # an int can be larger than any float
 
 
 def load_object(text: str | bytes) -> dict[str, Any]:

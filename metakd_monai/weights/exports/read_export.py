@@ -1,4 +1,4 @@
-"""Exported networks, called as the network itself is."""
+"""Exported networks, called like the network itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metakd_monai.weights.exports.origin import ORIGIN, Origin, load_object
 from metakd_monai.weights.load import check_finite, load_network
 
 Network = Callable[..., Tensor]
-METADATA = "metadata.json"  # where MONAI puts it in TorchScript
+METADATA = "metadata.json"  # where MONAI puts the note in TorchScript
 ONNX_INPUTS = ["image", "available"]
 PROGRAM = ".pt2"
 
@@ -29,16 +29,16 @@ def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str
     """Load weights or an exported network, by the end of the file's name: ``.ts``, ``.onnx``, else weights.
 
     Weights and ONNX are data. **TorchScript is a program**: give ``.ts`` files of sources that you trust. A ``.pt2`` is
-    a program too, and PyTorch runs parts of it when it is only read (pickles, sympy expressions), so none is taken.
+    a program too, and PyTorch runs parts of it on reading (pickles, sympy expressions), so it is refused.
 
     Args:
         path: of the file.
         device: where to run.
-        optimize: see :func:`~metakd_monai.weights.load.optimize_network`; of exported networks TorchScript alone can be
-            changed, and none compiled.
+        optimize: see :func:`~metakd_monai.weights.load.optimize_network`; among exported networks only TorchScript can
+            be changed, and none can be compiled.
 
     Returns:
-        What takes images ``(1, N, *S)`` and availability ``(1, N)``, gives logits ``(1, R, *S)``, and says its
+        A callable that takes images ``(1, N, *S)`` and availability ``(1, N)``, returns logits ``(1, R, *S)``, and has
         ``bytes_per_voxel()`` and ``window``.
 
     Raises:
@@ -59,7 +59,7 @@ def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str
 
 
 def refuse(path: Path, reason: object) -> UserError:
-    """Return the error of a file that is no export of ours."""
+    """Return the error for a file that ``metakd export`` did not write."""
     line = in_one_line(reason)
     return UserError(f"{path}: not readable as a MetaKD network ({line}); expected a file that metakd export wrote")
 
@@ -89,7 +89,7 @@ def read_origin(metadata: str | bytes) -> Origin | None:
 
 
 def weights_checksum(network: Network, path: str | Path) -> str:
-    """Return the SHA-256 of the weights that a network of :func:`load_any` has: of the file, or what it was made of."""
+    """Return the SHA-256 of a network's weights, see :func:`load_any`: of the file, or of those exported into it."""
     origin = getattr(network, "origin", None)
     return checksum(path) if origin is None else str(origin.weights_sha256)
 
@@ -122,7 +122,7 @@ class Graph:
         return crop(logits, size)
 
     def bytes_per_voxel(self) -> float:
-        """Return the memory that a voxel of a window needs."""
+        """Return the memory needed for each voxel of a window."""
         return self.origin.bytes_per_voxel
 
 
@@ -130,7 +130,7 @@ def settle_precision(network: Network, wanted: str, device: torch.device) -> str
     """Return ``"fp32"`` or ``"bf16"``, see :func:`~metakd_monai.inferers.choose_precision`; a graph is fp32 as written.
 
     Raises:
-        UserError: when bf16 is asked of a graph.
+        UserError: for bf16 with a graph.
     """
     settled = choose_precision(wanted, device)
     if not isinstance(network, Graph):
@@ -151,7 +151,7 @@ def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
         raise UserError(f"device: {device} found; expected one of this onnxruntime, which has {providers(onnxruntime)}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.enable_cpu_mem_arena = False  # it keeps the largest window that there ever was
+    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest window so far
     try:
         check_finite(initial_values(path), path)
         session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
@@ -172,7 +172,7 @@ def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
 
 
 def initial_values(path: Path) -> dict[str, Tensor]:
-    """Return the numbers that ONNX holds, by name; raises ValueError where they lie in another file."""
+    """Return the numbers that ONNX holds, by name; raises ValueError if they are in another file."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
@@ -200,6 +200,6 @@ READERS: dict[str, Callable[[Path, torch.device, str], Network]] = {
 
 
 def check_shareable(path: str | Path) -> None:
-    """Raise UserError for the name of an exported network, whose features cannot be shared among subsets."""
+    """Raise UserError for an exported network: its features cannot be shared among subsets."""
     if Path(path).suffix.lower() in (*READERS, PROGRAM):
         raise UserError(f"{path}: exported network found; expected weights such as model.pt for an uncertainty map")

@@ -32,7 +32,7 @@ TRT_WINDOW = (128, 128, 128)
 def export_network(weights: str | Path, output: str | Path, format: str, bundle: str | Path) -> None:
     """Write a network with its weights in another format.
 
-    It is made in memory first: PyTorch's own writer aborts the process when a disk is full.
+    It is written to memory first: PyTorch's own writer aborts the process when a disk is full.
 
     Args:
         weights: see :func:`~metakd_monai.weights.load.load_network`.
@@ -66,7 +66,7 @@ def read_config(bundle: Path, name: str) -> dict[str, Any]:
 
 
 def make_torchscript(network: SegmentationNetwork, origin: Origin, bundle: Path) -> bytes:
-    """Script the network, control flow and all: it skips absent modalities as before."""
+    """Script the network with its control flow, so that it still skips absent modalities."""
     metadata = {**read_config(bundle, "metadata.json"), ORIGIN: asdict(origin)}
     inference = read_config(bundle, "inference.json")
     inference["network_def"] = definition_of(network)
@@ -77,7 +77,7 @@ def make_torchscript(network: SegmentationNetwork, origin: Origin, bundle: Path)
 
 
 def definition_of(network: SegmentationNetwork) -> dict[str, Any]:
-    """Return what a configuration says to build a network."""
+    """Return the definition of the network in a configuration."""
     return {"_target_": f"{type(network).__module__}.{type(network).__name__}", **network.describe()}
 
 

@@ -1,4 +1,4 @@
-"""A simulator to train on: brains of an atlas or of real cases, gliomas, and what scanners do to them."""
+"""A simulator for training: brains of an atlas or of real cases, gliomas, and effects of scanners."""
 
 from metakd_monai.apps.simulation.training.anatomy import Anatomy, load_anatomies
 from metakd_monai.apps.simulation.training.simulated_case import simulate

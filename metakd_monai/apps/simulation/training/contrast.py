@@ -1,4 +1,4 @@
-"""What tissue looks like in each sequence: means drawn from wide ranges that keep the order of physics.
+"""The appearance of tissue in each sequence: means drawn from wide ranges that respect the physical order.
 
 Units: the sequence's mean white matter is 1. Ranges are chosen from what is generally seen on clinical T1, T1 with
 contrast agent, T2 and FLAIR of gliomas; they are wider than any one scanner's.
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from metakd_monai.apps.simulation.training.draw import Draw
 from metakd_monai.vocabulary import Modality
 
-CYSTIC = 0.25  # of the cases: necrosis that FLAIR suppresses as it does fluid
-APART = 0.25  # of its range: the most that what takes up no agent differs on T1 with the agent from T1 without
+CYSTIC = 0.25  # share of the cases in which FLAIR suppresses necrosis like fluid
+APART = 0.25  # share of its range by which tissue without uptake may differ between T1 with and without the agent
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def draw_contrasts(draw: Draw) -> dict[Modality, Contrast]:
 
 
 def t1_weighted(draw: Draw, grey: float, look: dict[str, float], enhancing: float) -> Contrast:
-    """Return the means of T1, before or after the agent: what takes up none looks much the same on both.
+    """Return the means of T1, before or after the agent; tissue without uptake looks nearly the same in both.
 
     Args:
         draw: of the case.
         grey: mean of grey matter.
         look: of the case, from 0 (as dark as it can be) to 1.
-        enhancing: mean of what enhances.
+        enhancing: mean of enhancing tissue.
     """
 
     def mean(name: str, darkest: float, brightest: float) -> float:

@@ -1,4 +1,4 @@
-"""How far features tell sequences and cases apart, at every scale of the encoder, for some weights.
+"""How well features distinguish sequences and cases, at every scale of the encoder, for some weights.
 
 Features of the same places of simulated cases, without dropping. Their spread over one axis is the root of the mean
 squared deviation from the mean over that axis, beside their spread over space.
@@ -21,7 +21,7 @@ SIZE = 192  # mm along each axis, from the middle of the brain's box
 
 
 def make_images(cases: int, seed: int, spacing: float, atlas: Path | None, real: Path | None) -> Tensor:
-    """Return simulated images as a training sees them, ``(cases, N, *S)``, of one size."""
+    """Return simulated images as in training, ``(cases, N, *S)``, of one size."""
     prepare = Compose([NormalizeIntensity(nonzero=True, channel_wise=True), ResizeWithPadOrCrop(int(SIZE / spacing))])
     anatomies = load_anatomies(spacing, atlas, real)
     return torch.stack([torch.as_tensor(prepare(simulate(seed + n, anatomies, spacing)[0])) for n in range(cases)])

@@ -1,4 +1,4 @@
-"""From tissue and tumours to images: contrast, texture, what a scanner adds, what skull stripping leaves."""
+"""From tissue and tumours to images: contrast, texture, effects of scanners and of skull stripping."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def take_images(draw: Draw, anatomy: Anatomy, tumours: Tumours) -> Tensor:
 
 
 class Scenery:
-    """What a healthy brain has beside three tissues: lesions of age, vessels, meninges, choroid plexus.
+    """Structures of a healthy brain beside the three tissues: lesions of age, vessels, meninges, choroid plexus.
 
     Args:
         draw: of the case.
@@ -74,12 +74,12 @@ class Scenery:
 
 
 def lies_deep(tissue: Tensor) -> Tensor:
-    """Return where tissue ``(3, *S)`` has four voxels of brain around it to nearly all sides, ``(*S)`` bool."""
+    """Return the voxels of tissue ``(3, *S)`` with four voxels of brain on nearly all sides, ``(*S)`` bool."""
     return pool(tissue.sum(0, keepdim=True).clamp(max=1), 9)[0] > 0.97
 
 
 def split_tumour(draw: Draw, tumours: Tumours) -> dict[str, Tensor]:
-    """Return the shares of a voxel by what they look like; they sum to at most 1."""
+    """Return the shares of a voxel by appearance; they sum to at most 1."""
     enhancing, necrosis = tumours.enhancing, tumours.necrosis
     solid = (tumours.core - enhancing - necrosis).clamp(min=0)
     oedema = (tumours.whole - tumours.core).clamp(min=0)
@@ -90,7 +90,7 @@ def split_tumour(draw: Draw, tumours: Tumours) -> dict[str, Tensor]:
 
 
 def insert(draw: Draw, base: Tensor, contrast: Contrast, parts: dict[str, Tensor], texture: Tensor) -> Tensor:
-    """Put the tumours into a healthy image; oedema lets some of what it soaks shine through."""
+    """Insert the tumours into a healthy image; through oedema the tissue beneath remains partly visible."""
     kept, coarse, fine = draw.uniform(0.0, 0.6), draw.uniform(0.5, 1.5), draw.uniform(0.5, 2.0)
     image = base * (1 - sum(parts[name] for name in PARTS))
     image = image + parts["oedema"] * (contrast.oedema * (1 + coarse * texture) + kept * (base - 1))
@@ -106,7 +106,7 @@ def restyle(draw: Draw, image: Tensor) -> Tensor:
 
 
 def fit(contrast: Contrast, base: Tensor, tissue: Tensor) -> Contrast:
-    """Shift drawn tumour intensities so that they stand to this image's grey matter as they did to the drawn one's."""
+    """Shift drawn tumour intensities to keep their relation to grey matter, here this image's."""
     grey = base[(tissue[GM] > 0.6) & (tissue.sum(0) > 0.9)]
     ratio = float(grey.median()) / contrast.grey if grey.numel() else 1.0
     return Contrast(
@@ -117,7 +117,7 @@ def fit(contrast: Contrast, base: Tensor, tissue: Tensor) -> Contrast:
 
 
 def finish(draw: Draw, image: Tensor, tissue: Tensor) -> Tensor:
-    """Add what a scanner adds: thick slices or blur, bias field, noise, a curve of intensities, a cut at the top."""
+    """Add effects of a scanner: thick slices or blur, bias field, noise, an intensity curve, clipping at the top."""
     volume = image[None]
     if draw.chance(0.45):
         volume = slice_thickly(draw, volume)
@@ -148,17 +148,17 @@ def slice_thickly(draw: Draw, volume: Tensor) -> Tensor:
 
 
 def strip(draw: Draw, tissue: Tensor) -> Tensor:
-    """Return the mask ``(*S)`` of an imperfect skull strip: bits of brain gone, some fluid or dura left or cut."""
+    """Return the mask ``(*S)`` of imperfect skull stripping: bits of brain lost, some fluid or dura kept or cut."""
     soft = pool(tissue.sum(0, keepdim=True), 3)[0]
     solid = pool((tissue[GM] + tissue[WM])[None], 3)[0]
-    tight = draw.uniform(0, 1) if draw.chance(0.4) else 0.0  # how much of the outer fluid is taken off
+    tight = draw.uniform(0, 1) if draw.chance(0.4) else 0.0  # share of the outer fluid to remove
     tightly = (1 - tight) * soft + tight * torch.minimum(soft, 1.3 * solid)
-    where = torch.where(lies_deep(tissue), soft, tightly)  # the ventricles stay
+    where = torch.where(lies_deep(tissue), soft, tightly)  # the ventricles are kept
     return where + draw.uniform(0, 0.12) * draw.smooth(soft.shape, 20.0)[0] > draw.uniform(0.15, 0.6)
 
 
 def field_of_view(draw: Draw, tissue: Tensor) -> Tensor:
-    """Return what was scanned ``(*S)`` bool: seldom not all; mostly the lower end of the brain is missing."""
+    """Return the scanned voxels ``(*S)`` bool: usually all; else mostly the lower end of the brain is missing."""
     scanned = torch.ones(tissue.shape[1:], dtype=torch.bool, device=tissue.device)
     if draw.chance(PARTLY_SCANNED):
         slices = tissue.sum(0).amax(dim=(0, 1)).gt(0.5).nonzero().flatten()  # towards the top

@@ -14,9 +14,11 @@ from metakd_monai.apps.simulation.training.scan import take_images
 from metakd_monai.apps.simulation.training.tumours import grow_tumours, join, no_tumour, of_labels
 from metakd_monai.apps.simulation.training.warp import deform, push, sharpen
 
-REPAINTED = 0.5  # of the draws of a real case: its tissue and tumour with drawn contrasts in place of its images
-HEALED = 0.5  # of these: without its tumour
-ONLY_REAL_TUMOUR = 0.4  # of the draws that keep a real tumour: no other is grown
+REPAINTED = (
+    0.5  # share of the draws of a real case that use its tissue and tumour with drawn contrasts instead of its images
+)
+HEALED = 0.5  # share of these without its tumour
+ONLY_REAL_TUMOUR = 0.4  # share of the draws with a real tumour in which no other is grown
 
 
 def simulate(
@@ -29,7 +31,7 @@ def simulate(
         anatomies: see :func:`~metakd_monai.apps.simulation.training.anatomy.load_anatomies`.
         spacing: of the anatomies' grids in mm.
         device: where to compute.
-        real_share: share of the draws that take a real brain, where there is one.
+        real_share: share of the draws that use a real brain, if there is one.
 
     Returns:
         Images ``(N, *S)`` float32, 0 outside of the brain, and the label map ``(*S)`` int64; cut to the brain's box.
@@ -57,7 +59,7 @@ def simulate(
 
 
 def repaint(draw: Draw, anatomy: Anatomy) -> Anatomy:
-    """Return what is left of a real brain without its images: tissue, and in half of the draws its tumour."""
+    """Return a real brain without its images: its tissue, and in half of the draws its tumour."""
     healed = draw.chance(HEALED)
     return replace(anatomy, images=None, labels=torch.zeros_like(anatomy.labels) if healed else anatomy.labels)
 
@@ -71,7 +73,7 @@ def choose(draw: Draw, anatomies: Sequence[Anatomy], real_share: float) -> Anato
 
 
 def cut_to_brain(images: Tensor, labels: Tensor, margin: int = 2) -> tuple[Tensor, Tensor]:
-    """Cut images ``(N, *S)`` and labels ``(*S)`` to the box of what is not 0, and take labels off the air."""
+    """Crop images ``(N, *S)`` and labels ``(*S)`` to the box of nonzero voxels, and remove labels outside the brain."""
     brain = images.abs().sum(0) > 0
     box = box_of(brain, margin)
     every = (slice(None), *box)

@@ -1,4 +1,4 @@
-"""How far a glioma has travelled through a brain: an eikonal front, fast along white matter, held up by the rest."""
+"""How far a glioma has spread through a brain: an eikonal front, fast along white matter, slower elsewhere."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch.nn import functional
 from metakd_monai.apps.simulation.training.anatomy import CSF, resample
 from metakd_monai.apps.simulation.training.draw import Draw
 
-GRID_MM = 4.0  # of the front; finer ones cost more than the rest of a case
-BEYOND_MM = 20.0  # more than any roughness of a border, which would else leave specks far away
+GRID_MM = 4.0  # mm, voxels of the front; finer ones would take longer than the rest of a case
+BEYOND_MM = 20.0  # more than any roughness of a border, which would leave specks far away otherwise
 NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 
 
 def travel(draw: Draw, tissue: Tensor, depth: Tensor, reach: float) -> Tensor:
-    """Return how far each voxel is from a core, ``(*S)``, as mm along unhindered white matter.
+    """Return the distance of each voxel from a core, ``(*S)``, in mm along unhindered white matter.
 
-    Grey matter slows the front, fluid all but stops it, so it follows tracts, also into the other hemisphere, and goes
-    around ventricles. Source: reaction-diffusion models of glioma, whose front is an eikonal equation (Konukoglu et al.
-    2010, doi:10.1109/TMI.2009.2026413).
+    Grey matter slows the front, and fluid nearly stops it. So it follows tracts, even into the other hemisphere, and
+    passes around ventricles. Source: reaction-diffusion models of glioma, whose front is an eikonal equation (Konukoglu
+    et al. 2010, doi:10.1109/TMI.2009.2026413).
 
     Args:
         draw: of the case.
         tissue: probabilities of CSF, grey and white matter, ``(3, *S)``.
         depth: mm below the core's surface, ``(*S)``, negative outside.
-        reach: distances more than 20 mm above it are not told apart.
+        reach: distances more than 20 mm beyond it are not distinguished.
     """
     step = max(GRID_MM, draw.spacing)
     coarse = resample(torch.cat([tissue, depth[None]]), draw.spacing, step)
@@ -45,12 +45,12 @@ def travel(draw: Draw, tissue: Tensor, depth: Tensor, reach: float) -> Tensor:
 
 
 def front(start: Tensor, cost: Tensor, steps: int) -> Tensor:
-    """Return when a front comes to each voxel, ``(*S)``; infinite where it has not come after so many steps.
+    """Return the time at which a front reaches each voxel, ``(*S)``; infinite if it does not within the steps.
 
     Args:
-        start: times at which it is there by itself, ``(*S)``.
-        cost: time that it takes to cross a voxel, ``(*S)``.
-        steps: voxels that it may cross.
+        start: times at which it starts in a voxel by itself, ``(*S)``.
+        cost: time to cross a voxel, ``(*S)``.
+        steps: largest number of voxels to cross.
     """
     time = start
     for _ in range(steps):
@@ -61,7 +61,7 @@ def front(start: Tensor, cost: Tensor, steps: int) -> Tensor:
 
 
 def shifted(padded: Tensor, offset: Sequence[int]) -> Tensor:
-    """Return the neighbours of all voxels, ``(*S)``, of a volume that has one voxel more on each side."""
+    """Return the neighbours of all voxels, ``(*S)``, from a volume padded by one voxel on each side."""
     for axis, step in enumerate(offset):
         padded = padded.narrow(axis, 1 + step, padded.shape[axis] - 2)
     return padded

@@ -1,4 +1,4 @@
-"""The simulator as a MONAI transform, and the datalist of cases that do not exist yet."""
+"""The simulator as a MONAI transform, and a datalist of cases to simulate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASE_SEED = "case_seed"
 def simulated_split(training: int = 1000, meta: int = 16, validation: int = 16, seed: int = 0) -> dict[str, list[dict]]:
     """Return the datalists of a simulated cohort.
 
-    Training cases are drawn anew each time that they are asked for; the others carry a seed and stay the same.
+    Training cases are drawn anew at each access; the others have a fixed seed and stay the same.
 
     Args:
         training: cases of one epoch.
@@ -44,7 +44,7 @@ def simulated_split(training: int = 1000, meta: int = 16, validation: int = 16, 
 class RandSimulated(Randomizable, Transform):
     """Put a simulated case into an item: ``image`` ``(N, *S)``, ``label`` ``(1, *S)``, ``available`` ``(N,)``.
 
-    The case is that of the item's ``case_seed``, or a new one for each call.
+    The case is determined by the item's ``case_seed``, or new for each call.
 
     Args:
         spacing: voxel size in mm, isotropic.
@@ -54,7 +54,7 @@ class RandSimulated(Randomizable, Transform):
         device: where to compute; in worker processes of a DataLoader this must be the CPU.
 
     Raises:
-        UserError: for folders that hold no such files.
+        UserError: for folders without such files.
     """
 
     def __init__(

@@ -15,15 +15,15 @@ from metakd_monai.vocabulary import Label
 KINDS = ("ring", "solid", "patchy", "none")  # how the core enhances
 KIND_WEIGHTS = (0.48, 0.12, 0.18, 0.22)
 REACH, NONE_REACH = (0.1, 0.3, 0.4, 0.2), (0.5, 0.25, 0.15, 0.1)  # weights of four ranges
-SWOLLEN = 0.5  # of the tumours: grey matter and sulci do not hold their oedema up
-SWOLLEN_SLOWER = 1.6  # which goes to all sides, so less far
+SWOLLEN = 0.5  # share of the tumours whose oedema is not slowed by grey matter and sulci
+SWOLLEN_SLOWER = 1.6  # slowdown of such oedema: it spreads to all sides, so less far
 EDGE = 0.25  # share of a voxel from which on it is labelled: labels of patients end where oedema is faint, not halfway
 NUMBER_WEIGHTS = (0.74, 0.18, 0.08)  # of one, two and three tumours
 
 
 @dataclass(frozen=True)
 class Tumours:
-    """Shares between 0 and 1 of each voxel, ``(*S)``: they are soft where a border runs through it or infiltrates."""
+    """Shares of each voxel, ``(*S)``, between 0 and 1; fractions occur at borders and in infiltration."""
 
     whole: Tensor
     core: Tensor
@@ -31,7 +31,7 @@ class Tumours:
     necrosis: Tensor
 
     def labels(self) -> Tensor:
-        """Return the label map ``(*S)``: tumour from a share of ``EDGE`` on; within it, what most of a voxel is."""
+        """Return the label map ``(*S)``: tumour from a share of ``EDGE`` on, with the label of the largest share."""
         labels = torch.zeros(self.whole.shape, dtype=torch.int64, device=self.whole.device)
         labels[torch.maximum(self.whole, self.core) > EDGE] = int(Label.OEDEMA)
         labels[self.core > 0.5] = int(Label.NECROSIS)
@@ -40,13 +40,13 @@ class Tumours:
 
 
 def no_tumour(like: Tensor) -> Tumours:
-    """Return the absence of a tumour, for a volume ``(*S)``."""
+    """Return shares without any tumour, for a volume ``(*S)``."""
     zeros = torch.zeros_like(like)
     return Tumours(zeros, zeros, zeros, zeros)
 
 
 def of_labels(draw: Draw, labels: Tensor) -> Tumours:
-    """Return the tumours of a real label map ``(*S)``; which part of its core is necrotic is drawn."""
+    """Return the tumours of a real label map ``(*S)``; the necrotic part of the core is drawn at random."""
     core = (labels == Label.NECROSIS) | (labels == Label.ET)
     whole, enhancing = labels > 0, labels == Label.ET
     necrotic = draw.smooth(labels.shape, 8.0)[0] > draw.uniform(-1.5, 1.5)
@@ -54,7 +54,7 @@ def of_labels(draw: Draw, labels: Tensor) -> Tumours:
 
 
 def join(one: Tumours, other: Tumours) -> Tumours:
-    """Return both; where they meet, the core that is more so."""
+    """Return both tumours; where they meet, the larger share of core wins."""
     keep = other.core >= one.core
     return Tumours(
         torch.maximum(other.whole, one.whole),
@@ -111,13 +111,13 @@ def grow_one(draw: Draw, tissue: Tensor, free: Tensor, scale: float) -> Tumours:
 
 
 def draw_reach(draw: Draw, kind: str) -> float:
-    """Return how far oedema goes beyond the core, in mm along white matter; what does not enhance has the least."""
+    """Return the reach of oedema beyond the core, in mm along white matter; tumours without enhancement have least."""
     low, high = ((0, 4), (4, 12), (10, 24), (20, 40))[draw.choice(NONE_REACH if kind == "none" else REACH)]
     return draw.uniform(low, high)
 
 
 def enhance(draw: Draw, kind: str, depth: Tensor, radius: float) -> Tensor:
-    """Return how much of each voxel of the core takes up contrast, ``(*S)`` between 0 and 1."""
+    """Return the share of each voxel of the core that takes up contrast agent, ``(*S)`` between 0 and 1."""
     if kind == "none":
         return torch.zeros_like(depth)
     patches = draw.smooth(depth.shape, draw.uniform(6, 14))[0]

@@ -55,14 +55,14 @@ def bend(draw: Draw, shape: Sequence[int]) -> Tensor:
 
 @cache
 def integrate() -> DVF2DDF:
-    """Return MONAI's scaling and squaring, without its notice that MONAI was not compiled for it."""
+    """Integrate by MONAI's scaling and squaring, without its notice that MONAI was not compiled for it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return DVF2DDF(num_steps=4)
 
 
 def push(draw: Draw, anatomy: Anatomy, whole: Tensor) -> Anatomy:
-    """Let a tumour ``(*S)`` push the brain away: mass effect. The tumour itself is not moved."""
+    """Simulate mass effect: a tumour ``(*S)`` pushes the brain away and is not moved itself."""
     if float(whole.sum()) < 1 or draw.chance(0.35):
         return anatomy
     grid = places(whole.shape, draw.device)
@@ -82,7 +82,7 @@ def flip(anatomy: Anatomy) -> Anatomy:
 
 
 def apply(anatomy: Anatomy, shift: Tensor) -> Anatomy:
-    """Move a brain: what comes to a voxel is what lay ``shift`` voxels ``(3, *S)`` further."""
+    """Warp a brain: each voxel gets the content of the place ``shift`` voxels ``(3, *S)`` further."""
     shape = shift.shape[1:]
     scale = torch.tensor([2 / (n - 1) for n in shape], device=shift.device)[:, None, None, None]
     where = places(shape, shift.device) * scale - 1 + shift * scale
@@ -98,15 +98,15 @@ def apply(anatomy: Anatomy, shift: Tensor) -> Anatomy:
 
 
 def places(shape: Sequence[int], device: torch.device) -> Tensor:
-    """Return where each voxel is, ``(3, *S)`` in voxels."""
+    """Return the coordinates of each voxel, ``(3, *S)`` in voxels."""
     axes = [torch.arange(n, device=device, dtype=torch.float32) for n in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 def sharpen(draw: Draw, tissue: Tensor) -> Tensor:
-    """Make the borders of an average brain those of a patient's: steeper, with folds and as much fluid as age gives.
+    """Give an average brain the borders of a patient's: steeper, with folds and with fluid according to age.
 
-    An average brain has 7 to 9 % of fluid, those of two patients with glioma 19 %.
+    An average brain has 7 to 9 % of fluid, the brains of two patients with glioma 19 %.
     """
     total = tissue.sum(0)
     folds = draw.uniform(0, 0.35) * draw.smooth(tissue.shape[1:], 7.0, 3)
