@@ -75,8 +75,12 @@
   function tell(location) {
     ["x", "y", "z"].forEach((axis, n) => { form[axis].value = location.frac[n]; });
     const at = (name) => location.values.find((value) => value.name === name + ".nii").value;
-    const millimetres = [...location.mm].slice(0, 3).map((length) => length.toFixed(0)).join(", ");
-    const words = [`${millimetres} mm to the right, front and top`, view.labels[at("labels")] || "no tumour"];
+    const sides = [["right", "left"], ["front", "back"], ["up", "down"]];
+    const millimetres = sides.map(([ahead, behind], axis) => {
+      const length = Math.round(location.mm[axis]);
+      return `${Math.abs(length)} mm ${length < 0 ? behind : ahead}`;
+    });
+    const words = [millimetres.join(", "), view.labels[at("labels")] || "no tumour"];
     if (uncertainty) words.push(`uncertainty ${(at("uncertainty") / view.bits).toFixed(2)} bit`);
     place.textContent = words.join("; ");
   }
