@@ -8,6 +8,9 @@ from pathlib import Path
 import itk
 import numpy as np
 
+from metakd_monai.apps.examination import Examination
+from metakd_monai.apps.raw.carry import carry_inverse
+from metakd_monai.apps.raw.transforms_file import read_transforms
 from metakd_monai.data.cases.sequences import NIFTI
 from metakd_monai.errors import UserError
 
@@ -45,3 +48,15 @@ def readable_label(path: Path, segments: Sequence[str], values: Mapping[str, int
     target = folder / f"{path.name.split('.')[0]}.nii.gz"
     itk.imwrite(made, str(target))
     return target
+
+
+def label_of_case(label: Path, examination: Examination, folder: Path) -> Path:
+    """Return a label map on the grid of its case: of a prepared one, made of what was drawn on one of its series.
+
+    Raises:
+        UserError: for a label map that is on the grid of none.
+    """
+    if examination.prepared is None:
+        return label
+    carry_inverse(label, read_transforms(examination.prepared), folder)
+    return folder / f"{NIFTI.sub('', label.name)}_in_case.nii.gz"
