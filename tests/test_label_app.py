@@ -21,7 +21,7 @@ from metakd_monai.vocabulary import Modality
 sys.path.append(str(REPOSITORY / "examples" / "monai_label_app"))
 
 from images import Images
-from labels import label_of_case, readable_label
+from labels import label_of_case, lay_on_image, readable_label
 from worth import expected_dice, mean_uncertainty
 
 FLAIR, T1, T1CE, T2 = Modality
@@ -82,6 +82,16 @@ def test_nrrd_becomes_nifti_on_the_same_grid(saved, tmp_path):
     (tmp_path / "made").mkdir()
     found = nib.load(readable_label(tmp_path / "P1.seg.nrrd", list(VALUES), VALUES, tmp_path / "made"))
     assert np.array_equal(found.dataobj, nib.load(saved).dataobj)
+    np.testing.assert_allclose(found.affine, AFFINE, atol=1e-5)
+
+
+def test_a_label_map_without_its_empty_slices_gets_them_back(saved):
+    whole = nib.load(saved)
+    part = saved.with_name("part.nii.gz")
+    nib.save(whole.slicer[:, :, :2], part)
+    lay_on_image(part, saved)
+    found = nib.load(part)
+    assert np.array_equal(found.dataobj, whole.dataobj)
     np.testing.assert_allclose(found.affine, AFFINE, atol=1e-5)
 
 

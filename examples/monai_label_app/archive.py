@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
+from labels import lay_on_image
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
@@ -71,8 +72,9 @@ class Archive(DICOMWebDatastore):
             self.remove_label(image, FINAL)
         self.refresh()
         for image in labels.keys() - known:
-            self.get_image_uri(image)
+            path = self.get_image_uri(image)
             self.get_label_uri(labels[image].SeriesInstanceUID, FINAL, image)
+            lay_on_image(Path(self.get_label_uri(image, FINAL)), Path(path))
             told = [{"name": name} for name in names_of_segments(labels[image])]
             self.update_label_info(image, FINAL, {"label_info": told})
 

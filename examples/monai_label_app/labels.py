@@ -50,6 +50,14 @@ def readable_label(path: Path, segments: Sequence[str], values: Mapping[str, int
     return target
 
 
+def lay_on_image(label: Path, image: Path) -> None:
+    """Write a label map anew on its image's grid: a DICOM Segmentation often lacks the slices where nothing is."""
+    found, whole = itk.imread(str(label), itk.UC), itk.imread(str(image), itk.F)
+    nearest = itk.NearestNeighborInterpolateImageFunction[type(found), itk.D].New()
+    laid = itk.resample_image_filter(found, interpolator=nearest, use_reference_image=True, reference_image=whole)
+    itk.imwrite(laid, str(label))
+
+
 def label_of_case(label: Path, examination: Examination, folder: Path) -> Path:
     """Return a label map on the grid of its case: of a prepared one, made of what was drawn on one of its series.
 
