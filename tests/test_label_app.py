@@ -166,6 +166,16 @@ def test_images_that_are_ready_are_taken_as_they_are(files):
     assert images.examine(alone).case.files == {T2: files / "P1_t2.nii.gz"}
 
 
+def test_a_brain_mask_is_taken_where_it_is_the_case_s(files):
+    images = Images(SimpleNamespace())
+    (files / "P1_brainmask.nii.gz").touch()
+    assert images.case_of({"image": str(files / "P1_t2.nii.gz")}).brain_mask == files / "P1_brainmask.nii.gz"
+    assert images.case_of({"image": str(files / "P2_t2.nii.gz")}).brain_mask is None
+    (files / "P2_flair.nii.gz").rename(files / "P2-flair.nii.gz")
+    case = images.case_of({"image": str(files / "P2_t2.nii.gz")})
+    assert (len(case.series), case.brain_mask) == (4, None)
+
+
 def test_images_with_skull_are_refused_with_what_to_install(files, monkeypatch):
     images = Images(SimpleNamespace())
     monkeypatch.setattr(preparation, "version_of", lambda name: None)

@@ -100,8 +100,13 @@ class Images:
 
 
 def name_case(files: Mapping[Modality, Path] | Path, notes: tuple[str, ...] = ()) -> RawCase:
-    """Return a case, named by what its files' names begin with, or by the first of them."""
-    several = {} if isinstance(files, Path) else files
-    first = files if isinstance(files, Path) else next(iter(files.values()))
-    name = common_start(several) if several else ""
-    return from_files(Case(safe_case_id(name.strip(" -_.") or NIFTI.sub("", first.name)), files, notes=notes))
+    """Return a case, named by what its files' names begin with, or by the first of them.
+
+    Where they begin in several ways, a brain mask beside them may be another patient's, and is not taken.
+    """
+    if isinstance(files, Path):
+        return from_files(Case(safe_case_id(NIFTI.sub("", files.name)), files, notes=notes))
+    start = common_start(files).strip(" -_.")
+    if start:
+        return from_files(Case(safe_case_id(start), files, notes=notes))
+    return RawCase(safe_case_id(NIFTI.sub("", next(iter(files.values())).name)), files, notes=notes)

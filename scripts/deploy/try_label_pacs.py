@@ -26,8 +26,7 @@ def upload(work: Path) -> None:
     found: dict[str, dict[str, str]] = {}
     for path in sorted((work / "dicom").rglob("*.dcm")):
         stored = requests.post(f"{ORTHANC}/instances", data=path.read_bytes(), timeout=60).json()
-        case, series = path.parts[-3], path.parts[-2].partition("_")[2]
-        found.setdefault(case, {})[series] = stored["ParentSeries"]
+        found.setdefault(path.parts[-3], {})[path.parts[-2].partition("_")[2]] = stored["ParentSeries"]
     for series in found.values():
         for name, place in series.items():
             series[name] = fetch(f"/series/{place}")["MainDicomTags"]["SeriesInstanceUID"]
