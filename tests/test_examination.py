@@ -14,9 +14,12 @@ from raw_heads import write_scan
 
 from metakd_monai.apps.cohort import predict_cases
 from metakd_monai.apps.examination import (
+    Examination,
     find_examinations,
     finish_examinations,
+    lay_on_series,
     plan_preparation,
+    prepare_examination,
     prepare_examinations,
     steps,
 )
@@ -25,6 +28,8 @@ from metakd_monai.apps.predict.outputs import Outputs
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.apps.raw import carry, preparation
 from metakd_monai.apps.raw.case_folder import Outcome
+from metakd_monai.apps.raw.template import AFFINE, SHAPE
+from metakd_monai.apps.raw.transforms_file import RawGrid
 from metakd_monai.cli import main
 from metakd_monai.data.cases import Case, find_cases
 from metakd_monai.errors import UserError
@@ -96,10 +101,15 @@ def test_the_rest_is_prepared_first_and_that_is_said(change, reason, cohort, tmp
 
 
 def test_without_the_extra_raw_input_is_refused_in_one_line(tmp_path, monkeypatch):
-    write_scan(tmp_path / "P1_flair.nii.gz", np.random.default_rng(0).random((40, 40, 30)), np.diag([5.0, 5, 5, 1]))
+    voxels = np.random.default_rng(0).random((40, 40, 30)) * 100
+    write_scan(tmp_path / "P1_flair.nii.gz", voxels, np.diag([5.0, 5, 5, 1]))
     monkeypatch.setattr(preparation, "version_of", lambda name: None)
-    with pytest.raises(UserError, match=r"^itk-elastix is not installed.*expected pip install 'metakd-monai\[raw\]'$"):
-        prepare_examinations(find_examinations(tmp_path), tmp_path / "out", plan_preparation, keep_ready=True)
+    found = find_examinations(tmp_path)
+    line = "itk-elastix is not installed.*expected pip install 'metakd-monai\\[raw\\]'$"
+    with pytest.raises(UserError, match=f"^P1: flair: with skull, or no whole brain; {line}"):
+        prepare_examinations(found, tmp_path / "out", plan_preparation, keep_ready=True)
+    with pytest.raises(UserError, match=f"^{line}"):
+        prepare_examinations(found, tmp_path / "out", plan_preparation)
     assert not (tmp_path / "out").exists()
 
 
@@ -114,6 +124,34 @@ def test_a_case_with_a_problem_fails_by_itself(cohort, tmp_path, caplog):
     made = prepare_examinations(found, tmp_path / "out", no_plan, keep_ready=True)
     assert [one.case.case_id for one in made] == ["P2"]
     assert "P1: failed: " in caplog.text
+
+
+def test_one_examination_is_made_or_refused(cohort, tmp_path, monkeypatch):
+    (found,) = find_examinations(cohort / "Simulated_000")
+    assert prepare_examination(found, tmp_path, no_plan).case.files == found.series
+    with pytest.raises(UserError, match=r"^Simulated_000: two T1$"):
+        prepare_examination(replace(found, problem="two T1"), tmp_path, no_plan)
+    monkeypatch.setattr(steps, "take_as_is", lambda *_: "with skull")
+    monkeypatch.setattr(steps, "prepare_cases", lambda *_: [Outcome("Simulated_000", "no head", failed=True)])
+    with pytest.raises(UserError, match=r"^Simulated_000: no head$"):
+        prepare_examination(found, tmp_path, lambda folder: folder)
+
+
+def test_labels_are_laid_on_the_series_that_was_asked_for(tmp_path, monkeypatch):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[60:90, 60:90, 60:90] = 1
+    affine = AFFINE @ np.diag([4, 4, 3, 1])
+    grids = {m: RawGrid((60, 60, n), affine.copy(), np.eye(4), None) for m, n in ((FLAIR, 50), (T1, 40))}
+    monkeypatch.setattr(steps, "read_transforms", lambda folder: grids)
+    case = Case("P1", {}, warnings=("left out: t2 does not fit",))
+    found = Examination(None, case, tmp_path)
+    for asked, grid in ((FLAIR, FLAIR), (T1, T1), (None, T1)):
+        mask, affine = lay_on_series(found, labels, AFFINE, asked)
+        assert (mask.shape, affine is grids[grid].affine) == (grids[grid].shape, True)
+        assert int(mask.sum()) * 48 == pytest.approx(30**3, rel=0.1)
+    assert lay_on_series(replace(found, prepared=None), labels, AFFINE, T2) == (labels, AFFINE)
+    with pytest.raises(UserError, match=r"^P1: left out: t2 does not fit; expected a series that fits"):
+        lay_on_series(found, labels, AFFINE, T2)
 
 
 def write_study(folder, case, **values):

@@ -1,6 +1,7 @@
 """The parts of ``examples/monai_label_app`` that need no MONAI Label."""
 
 import sys
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -8,12 +9,19 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
+from metakd_monai.apps.examination import Examination
+from metakd_monai.apps.raw import preparation
+from metakd_monai.apps.raw.back_transform import labels_to_case
+from metakd_monai.apps.raw.template import SHAPE
+from metakd_monai.apps.raw.transforms_file import RawGrid
+from metakd_monai.data.cases import find_cases
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
 
 sys.path.append(str(REPOSITORY / "examples" / "monai_label_app"))
 
-from labels import readable_label
+from images import Images
+from labels import label_of_case, lay_on_image, readable_label
 from worth import expected_dice, mean_uncertainty
 
 FLAIR, T1, T1CE, T2 = Modality
@@ -77,6 +85,16 @@ def test_nrrd_becomes_nifti_on_the_same_grid(saved, tmp_path):
     np.testing.assert_allclose(found.affine, AFFINE, atol=1e-5)
 
 
+def test_a_label_map_without_its_empty_slices_gets_them_back(saved):
+    whole = nib.load(saved)
+    part = saved.with_name("part.nii.gz")
+    nib.save(whole.slicer[:, :, :2], part)
+    lay_on_image(part, saved)
+    found = nib.load(part)
+    assert np.array_equal(found.dataobj, whole.dataobj)
+    np.testing.assert_allclose(found.affine, AFFINE, atol=1e-5)
+
+
 def test_a_segment_of_another_name_is_refused(saved, tmp_path):
     with pytest.raises(UserError, match="segment 'tumour' found; expected some of necrosis, oedema, enhancing tumour"):
         readable_label(saved, ["necrosis", "tumour"], VALUES, tmp_path)
@@ -84,17 +102,14 @@ def test_a_segment_of_another_name_is_refused(saved, tmp_path):
 
 @pytest.fixture
 def study(tmp_path):
-    """Series of one study as DICOM and as NIfTI, T2 on another grid; and the NIfTI by the folder of the DICOM files."""
+    """Series of one study as DICOM and as NIfTI; the NIfTI by the folder of the DICOM files."""
     pytest.importorskip("pydicom", reason="needs metakd-monai[raw]")
     from raw_dicom import write_series
 
     voxels = np.random.default_rng(0).integers(0, 4000, (40, 36, 16)).astype(np.uint16)
     images = {}
-    for number, (description, shift) in enumerate(
-        {"AX FLAIR": 0, "AX T1": 0, "AX T1 POST GAD": 0, "AX T2": 1, "localizer": 0}.items(), start=1
-    ):
-        affine = np.diag([-4.0, -4, 5, 1])
-        affine[0, 3] = shift
+    affine = np.diag([-4.0, -4, 5, 1])
+    for number, description in enumerate(("AX FLAIR", "AX T1", "AX T1 POST GAD", "AX T2", "localizer"), start=1):
         folder = tmp_path / f"1.2.826.0.1.3680043.8.498.2.{number}"
         times = {"RepetitionTime": None, "EchoTime": None}
         write_series(folder, voxels, affine, str(number), SeriesDescription=description, **times)
@@ -112,10 +127,9 @@ def choose(study, number, told=None, siblings=True):
     return {m: list(study.values()).index(path) for m, path in chosen.files.items()}, " ".join(chosen.notes)
 
 
-def test_a_series_takes_the_study_s_others_on_its_grid_along(study):
+def test_a_series_takes_the_study_s_others_along(study):
     files, notes = choose(study, 2)
-    assert files == {FLAIR: 0, T1: 1, T1CE: 2}
-    assert "t2: ax t2 left out, it is on another grid than the image" in notes
+    assert list(files.items()) == [(FLAIR, 0), (T1, 1), (T1CE, 2), (T2, 3)]
     assert "passed over localizer" in notes
     assert "--series" not in notes
 
@@ -129,3 +143,59 @@ def test_a_series_alone_is_what_it_says_or_what_was_chosen(study):
 def test_a_series_that_nobody_names_is_refused(study):
     with pytest.raises(UserError, match=r"series 'localizer': .*; expected a choice of sequence \(flair, t1, t1ce, t2"):
         choose(study, 4)
+
+
+@pytest.fixture
+def files(cohort, tmp_path):
+    """A datastore's files: P1 is ready, the FLAIR of P2 has a skull."""
+    for modality, path in find_cases(cohort)[0].files.items():
+        for case in ("P1", "P2"):
+            (tmp_path / f"{case}_{modality.value}.nii.gz").write_bytes(path.read_bytes())
+    image = nib.load(tmp_path / "P2_flair.nii.gz")
+    skull = np.random.default_rng(0).random(image.shape) + 1
+    nib.save(nib.Nifti1Image(image.get_fdata() + skull, image.affine), tmp_path / "P2_flair.nii.gz")
+    return tmp_path
+
+
+def test_images_that_are_ready_are_taken_as_they_are(files):
+    images = Images(SimpleNamespace())
+    for name in ("flair", "t2"):
+        found = images.examine(images.case_of({"image": str(files / f"P1_{name}.nii.gz")}))
+        assert (found.case.case_id, list(found.case.files), found.prepared) == ("P1", list(Modality), None)
+    alone = images.case_of({"image": str(files / "P1_t2.nii.gz"), "siblings": False})
+    assert images.examine(alone).case.files == {T2: files / "P1_t2.nii.gz"}
+
+
+def test_a_brain_mask_is_taken_where_it_is_the_case_s(files):
+    images = Images(SimpleNamespace())
+    (files / "P1_brainmask.nii.gz").touch()
+    assert images.case_of({"image": str(files / "P1_t2.nii.gz")}).brain_mask == files / "P1_brainmask.nii.gz"
+    assert images.case_of({"image": str(files / "P2_t2.nii.gz")}).brain_mask is None
+    (files / "P2_flair.nii.gz").rename(files / "P2-flair.nii.gz")
+    case = images.case_of({"image": str(files / "P2_t2.nii.gz")})
+    assert (len(case.series), case.brain_mask) == (4, None)
+
+
+def test_images_with_skull_are_refused_with_what_to_install(files, monkeypatch):
+    images = Images(SimpleNamespace())
+    monkeypatch.setattr(preparation, "version_of", lambda name: None)
+    asked = images.case_of({"image": str(files / "P2_t2.nii.gz")})
+    with pytest.raises(UserError, match=r"^P2: flair: with skull.*; itk-elastix is not.*'metakd-monai\[raw\]'$"):
+        images.examine(asked)
+
+
+def test_a_label_map_on_a_raw_series_is_brought_into_its_case(tmp_path, monkeypatch):
+    moved = np.eye(4)
+    moved[:3, 3] = 3, 0, 0
+    affine = np.array([[-2.0, 0, 0, -60], [0, -2, 0, 180], [0, 0, 3, 30], [0, 0, 0, 1]])
+    grid = RawGrid((40, 40, 30), affine, moved, None)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[10:20, 10:20, 5:10] = 3
+    nib.save(nib.Nifti1Image(labels, grid.affine), tmp_path / "P1_t2.nii.gz")
+    monkeypatch.setattr("labels.read_transforms", lambda folder: {T2: grid})
+    examination = Examination(None, None, tmp_path)
+    (tmp_path / "made").mkdir()
+    found = nib.load(label_of_case(tmp_path / "P1_t2.nii.gz", examination, tmp_path / "made"))
+    assert np.array_equal(found.dataobj, labels_to_case(labels, grid, SHAPE))
+    assert int(np.asarray(found.dataobj).sum()) == pytest.approx(3 * 20 * 20 * 15, rel=0.1)
+    assert label_of_case(tmp_path / "P1_t2.nii.gz", Examination(None, None, None), tmp_path).name == "P1_t2.nii.gz"

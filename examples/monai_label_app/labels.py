@@ -8,6 +8,9 @@ from pathlib import Path
 import itk
 import numpy as np
 
+from metakd_monai.apps.examination import Examination
+from metakd_monai.apps.raw.carry import carry_inverse
+from metakd_monai.apps.raw.transforms_file import read_transforms
 from metakd_monai.data.cases.sequences import NIFTI
 from metakd_monai.errors import UserError
 
@@ -45,3 +48,23 @@ def readable_label(path: Path, segments: Sequence[str], values: Mapping[str, int
     target = folder / f"{path.name.split('.')[0]}.nii.gz"
     itk.imwrite(made, str(target))
     return target
+
+
+def lay_on_image(label: Path, image: Path) -> None:
+    """Write a label map anew on its image's grid: a DICOM Segmentation often lacks the slices where nothing is."""
+    found, whole = itk.imread(str(label), itk.UC), itk.imread(str(image), itk.F)
+    nearest = itk.NearestNeighborInterpolateImageFunction[type(found), itk.D].New()
+    laid = itk.resample_image_filter(found, interpolator=nearest, use_reference_image=True, reference_image=whole)
+    itk.imwrite(laid, str(label))
+
+
+def label_of_case(label: Path, examination: Examination, folder: Path) -> Path:
+    """Return a label map on the grid of its case: of a prepared one, made of what was drawn on one of its series.
+
+    Raises:
+        UserError: for a label map that is on the grid of none.
+    """
+    if examination.prepared is None:
+        return label
+    carry_inverse(label, read_transforms(examination.prepared), folder)
+    return folder / f"{NIFTI.sub('', label.name)}_in_case.nii.gz"

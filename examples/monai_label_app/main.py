@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import monailabel
+from archive import Archive
 from fastapi import HTTPException
 from images import Images
 from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
@@ -49,6 +51,10 @@ class MetaKDApp(MONAILabelApp):
             description="Brain tumours from any subset of FLAIR, T1, T1ce and T2",
             version=monailabel.__version__,
         )
+
+    def _init_dicomweb_datastore(self) -> Datastore:
+        """Return the datastore of a DICOMweb server."""
+        return Archive.of(super()._init_dicomweb_datastore())
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return the one model."""

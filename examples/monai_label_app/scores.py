@@ -11,7 +11,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from segment import Segment
 from worth import expected_dice, mean_uncertainty
 
-from metakd_monai.data.cases import Case
+from metakd_monai.apps.raw.raw_cases import RawCase
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Scoring(ScoringMethod):
                 continue
             try:
                 case = self.segment.images.case_of({**request, "image": str(self.segment.images.fetch(image))})
-                key = str(case.files)
+                key = str(case.stacked or case.series)
                 known[key] = known.get(key) or self.score(case, request)
             except Exception as error:  # one image of many
                 logger.warning("%s: not scored (%s)", image, error)
@@ -54,9 +54,10 @@ class Scoring(ScoringMethod):
         logger.info("scoring: %s", counts)
         return counts
 
-    def score(self, case: Case, request: dict[str, Any]) -> dict[str, float | None]:
+    def score(self, case: RawCase, request: dict[str, Any]) -> dict[str, float | None]:
         """Return the scores of one case."""
-        found, report = self.segment.find(case, request.get("device"), uncertainty=True)
+        ready = self.segment.images.examine(case).case
+        found, report = self.segment.find(ready, request.get("device"), uncertainty=True)
         return {DICE: expected_dice(report), UNCERTAINTY: mean_uncertainty(found.entropy, found.labels)}
 
 

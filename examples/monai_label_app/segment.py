@@ -7,11 +7,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from images import Images
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.transform.writer import Writer
 from monailabel.utils.others.generic import device_list, name_to_device
 
+from metakd_monai.apps.examination import Examination, lay_on_series
 from metakd_monai.apps.predict.case_report import Segmented, make_report, segment_case
 from metakd_monai.apps.predict.outputs import Outputs, to_native
 from metakd_monai.apps.predict.predictor import Predictor, to_volume
@@ -67,7 +69,7 @@ class Segment(InferTask):
         return self.loaded[1]
 
     def find(self, case: Case, device: Any = None, uncertainty: bool = False) -> tuple[Segmented, dict[str, Any]]:
-        """Segment a case; return what became of it, and the report."""
+        """Segment a case that is ready; return what became of it, and the report."""
         predictor = self.predictor(device)
         settings = predictor.settings_for(case)
         found = segment_case(predictor, case, Outputs(Path(), uncertainty=uncertainty), settings, predictor.read)
@@ -76,12 +78,19 @@ class Segment(InferTask):
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
         """Segment; return the mask's file and what a client is told of it."""
         asked = {**self.config(), **request}
-        found, report = self.find(self.images.case_of(asked), asked["device"])
+        examination = self.images.examine(self.images.case_of(asked))
+        found, report = self.find(examination.case, asked["device"])
         for line in (*report["notes"], *report["warnings"]):
             logger.warning("%s: %s", report["case"], line)
-        grid = read_nifti(found.item["image"].meta[REFERENCE])
-        mask = to_native(to_volume(found.labels, found.item), grid.affine)[..., 0]
+        mask, affine = self.mask_on(asked["image"], examination, found)
         written = {"result_extension": ".nii.gz", "result_dtype": "uint8", **request}
-        file, _ = Writer()({**written, "pred": mask, "pred_meta_dict": {"affine": grid.affine}})
+        file, _ = Writer()({**written, "pred": mask, "pred_meta_dict": {"affine": affine}})
         told = json.loads(json.dumps({name: report[name] for name in TOLD}))
         return file, {"label_names": self.labels, "latencies": report["seconds"], **told}
+
+    def mask_on(self, image: Any, examination: Examination, found: Segmented) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mask on the grid of the image that was asked for, and the grid's affine."""
+        grid = read_nifti(found.item["image"].meta[REFERENCE])
+        mask = to_native(to_volume(found.labels, found.item), grid.affine)[..., 0]
+        asked = (modality for modality, file in examination.raw.series.items() if str(file) == image)
+        return lay_on_series(examination, mask, grid.affine, next(asked, None))

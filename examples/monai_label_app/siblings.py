@@ -8,21 +8,20 @@ from pathlib import Path
 
 from metakd_monai.apps.raw.dicom_choice import choose_series, tell
 from metakd_monai.apps.raw.dicom_headers import DicomSeries, find_dicom
-from metakd_monai.data.nifti import is_on_grid, read_nifti
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The image of each sequence, and what was taken for what, passed over, left out, and why."""
+    """The image of each sequence, and what was taken for what, passed over, and why."""
 
     files: dict[Modality, Path]
     notes: tuple[str, ...]
 
 
 def choose_siblings(image: Path, folder: Path, sequence: Modality | None, others: Mapping[Path, Path]) -> Chosen:
-    """Say which sequence a series is, and choose the other sequences of its study on its grid.
+    """Say which sequence a series is, and choose the other sequences of its study.
 
     Args:
         image: the series as NIfTI.
@@ -38,13 +37,8 @@ def choose_siblings(image: Path, folder: Path, sequence: Modality | None, others
     study = [own, *(read_series(other) for other in others)]
     chosen = choose_series(study, {found: own.series_uid})
     images = {own.series_uid: image, **{other.name: path for other, path in others.items()}}
-    files, notes = {}, [in_words_of_a_client(note) for note in chosen.notes]
-    for modality, series in chosen.series.items():
-        if on_grid_of(image, images[series.series_uid]):
-            files[modality] = images[series.series_uid]
-        else:
-            notes.append(f"{modality.value}: {series.name} left out, it is on another grid than the image")
-    return Chosen(files, tuple(notes))
+    files = {m: images[chosen.series[m].series_uid] for m in Modality if m in chosen.series}
+    return Chosen(files, tuple(in_words_of_a_client(note) for note in chosen.notes))
 
 
 def in_words_of_a_client(note: str) -> str:
@@ -68,9 +62,3 @@ def name_series(series: DicomSeries) -> Modality:
             f"series {series.name!r}: {kinship.reason}; expected a choice of sequence ({', '.join(MODALITY_NAMES)})"
         )
     return kinship.found
-
-
-def on_grid_of(image: Path, other: Path) -> bool:
-    """Tell whether two NIfTI files are on one grid."""
-    first, second = read_nifti(image), read_nifti(other)
-    return is_on_grid(second.shape, second.affine, first.shape, first.affine)

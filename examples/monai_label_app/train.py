@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from images import Images
-from labels import readable_label
+from labels import label_of_case, readable_label
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.tasks.train.bundle import BundleTrainTask
 
@@ -49,12 +49,16 @@ class Train(BundleTrainTask):
         found: dict[str, dict[str, Any]] = {}
         for entry in super()._fetch_datalist(request, datastore):
             image, label = Path(entry["image"]), Path(entry["label"])
-            files = self.images.case_of({"image": str(image)}).as_item()["image"]
+            case = self.images.case_of({"image": str(image)})
+            key = str(case.stacked or case.series)
+            if key in found:
+                continue
             info = datastore.get_label_info(image.name.split(".nii")[0], DefaultLabelTag.FINAL)
             segments = [segment["name"] for segment in info.get("label_info") or []]
-            if str(files) not in found:
-                found[str(files)] = {
-                    "image": files,
-                    "label": str(readable_label(label, segments, self.values, self.made)),
-                }
+            examination = self.images.examine(case)
+            drawn = readable_label(label, segments, self.values, self.made)
+            found[key] = {
+                "image": examination.case.as_item()["image"],
+                "label": str(label_of_case(drawn, examination, self.made)),
+            }
         return list(found.values())

@@ -7,6 +7,8 @@ neither of them runs here.
 import argparse
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,22 @@ from try_monai_label import BUNDLE, Session, wait_for
 
 from metakd_monai.data.cases import find_cases
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
+
+from raw_heads import SCANS, image_of, scan, tissues, write_scan, write_template
+
 WRITTEN = {"result_extension": ".nrrd", "result_dtype": "uint8"}
 SLICER = {"sequence": "by name", "siblings": True, "device": "cpu", **WRITTEN}
 NAMES = ["necrosis", "oedema", "enhancing tumour"]
 
 
 def prepare(work: Path) -> None:
-    """Lay out a datastore of single 3-D images, named by case and sequence."""
+    """Lay out a datastore of single 3-D images, named by case and sequence; and a head that has to be prepared."""
     (work / "files").mkdir()
     for case in find_cases(work / "whole"):
         for name, path in case.as_item()["image"].items():
             shutil.copy(path, work / "files" / f"{case.case_id}_{name}.nii.gz")
+    write_raw(work / "raw")
 
 
 class Plugins(Session):
@@ -43,7 +50,8 @@ class Plugins(Session):
 
     def ohif(self, image: str, **options: Any) -> tuple[nib.Nifti1Image, dict[str, Any]]:
         """Segment a series as OHIF does; return the mask and what is told."""
-        params = {**WRITTEN, "result_compress": False, "restore_label_idx": False, **options}
+        written = {**WRITTEN, "result_dtype": "uint16", "result_compress": False}
+        params = {**written, "restore_label_idx": False, **options}
         form = {"params": (None, json.dumps(params))}
         answer = requests.post(
             f"{self.url}/infer/{BUNDLE}", params={"image": image, "output": "all"}, files=form, timeout=900
@@ -55,8 +63,8 @@ class Plugins(Session):
         return self.opened(path), json.loads(params_part.content)
 
     def opened(self, path: Path) -> nib.Nifti1Image:
-        """Read an NRRD mask."""
-        image = itk.imread(str(path))
+        """Read an NRRD mask; of whole numbers of 16 bits, as OHIF wants them, too."""
+        image = itk.imread(str(path), itk.UC)
         itk.imwrite(image, str(path.with_suffix(".nii.gz")))
         return read(path.with_suffix(".nii.gz"))
 
@@ -141,46 +149,48 @@ def train(session: Plugins) -> None:
     same("3D Slicer, after training", session.slicer(f"{session.case.case_id}_flair")[0], session.expected(ALL))
 
 
-def upload(work: Path, orthanc: str) -> None:
-    """Store the examination in Orthanc, before the server asks it what there is: it keeps the answer for two hours."""
-    uids = {}
-    for path in sorted((work / "dicom").rglob("*.dcm")):
-        stored = requests.post(f"{orthanc}/instances", data=path.read_bytes(), timeout=60).json()
-        uids[path.parent.name.partition("_")[2]] = stored["ParentSeries"]
-    for name, place in uids.items():
-        tags = requests.get(f"{orthanc}/series/{place}", timeout=60).json()["MainDicomTags"]
-        uids[name] = tags["SeriesInstanceUID"]
-    (work / "series.json").write_text(json.dumps(uids))
+def write_raw(folder: Path) -> None:
+    """Write a simulated head as scanned, in two sequences, each on a grid of its own; and the template beside it."""
+    folder.mkdir()
+    tissue = tissues()
+    write_template(folder.parent / "template.nii.gz", tissue)
+    for modality in SCANS:
+        voxels, affine, _ = scan(image_of(tissue, modality).astype(np.float32), modality)
+        write_scan(folder / f"Head_{modality.value}.nii.gz", voxels.clip(0), affine)
 
 
-def dicom(session: Plugins) -> None:
-    """A DICOMweb datastore: one study, listed and segmented series by series."""
-    uids = json.loads((session.work / "series.json").read_text())
-    listed = session.client.next_sample("first", {})["id"]
-    check(f"Orthanc's series are listed: {listed}", listed in uids.values())
-    nifti = session.work / "dicom_nifti"
-    mask, told = session.ohif(uids["t1ce"])
-    weights = session.models / "model.pt"
-    everything = predict(nifti, session.work / "expected", weights, ALL)
-    same("OHIF, a series with its study", mask, everything)
-    for line in told["notes"]:
-        print(f"     {line}")
-    alone = predict(nifti, session.work / "expected", weights, ["flair"])
-    same("OHIF, a series alone", session.ohif(uids["flair"], siblings=False)[0], alone)
-    same("OHIF, another series of the study", session.ohif(uids["t2"])[0], everything)
+def raw(session: Plugins, folder: Path) -> None:
+    """Segment images as scanned: prepared, with the mask, and the warnings, of ``metakd predict --raw``."""
+    output = session.work / "expected_raw"
+    shutil.rmtree(output, ignore_errors=True)
+    command = ["metakd", "predict", str(folder), "--raw", "--output", str(output), "--et-label", "3", "--no-preview"]
+    weights = ["--weights", str(session.models / "model.pt"), "--device", "cpu"]
+    subprocess.run([*command, *weights], check=True, capture_output=True)
+    report = json.loads(next(output.glob("*.json")).read_text())
+    for modality, path in find_cases(folder)[0].as_item()["image"].items():
+        mask, told = session.slicer(path)
+        wanted = read(next(output.glob(f"*_native/*_{modality}.nii.gz")))
+        differ = int((np.asarray(mask.dataobj) != np.asarray(wanted.dataobj)).sum())
+        grid = np.allclose(mask.affine, wanted.affine, atol=1e-3)
+        voxels = int((np.asarray(wanted.dataobj) > 0).sum())
+        check(
+            f"raw, asked for by its {modality}: {differ} of {wanted.shape} differ, {voxels} labelled",
+            not differ and grid,
+        )
+        check(f"     told: {told['warnings']}", told["warnings"] == report["warnings"])
+        check(f"     told: {told['volumes_ml']}", told["volumes_ml"] == report["volumes_ml"])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("prepare", "files", "upload", "dicom"))
+    parser.add_argument("action", choices=("prepare", "files"))
     parser.add_argument("work", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:18123")
-    parser.add_argument("--orthanc", default="http://127.0.0.1:18147")
+    parser.add_argument("--raw-case", type=Path, help="a folder of NIfTI images of a head, as scanned")
     arguments = parser.parse_args()
     if arguments.action == "prepare":
         prepare(arguments.work)
-    elif arguments.action == "upload":
-        upload(arguments.work, arguments.orthanc)
     else:
         plugins = Plugins(arguments.work, arguments.url, "app", "whole")
-        files(plugins) if arguments.action == "files" else dicom(plugins)
+        raw(plugins, arguments.raw_case or arguments.work / "raw")
+        files(plugins)

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from metakd_monai.apps.examination.readiness import take_as_is
+from metakd_monai.apps.raw.back_transform import labels_to_raw
 from metakd_monai.apps.raw.carry import carry_case, prepared_case
 from metakd_monai.apps.raw.case_folder import Outcome, Plan
 from metakd_monai.apps.raw.dicom_headers import DicomSeries
@@ -15,9 +18,10 @@ from metakd_monai.apps.raw.dicom_values import dicom_silenced
 from metakd_monai.apps.raw.preparation import prepare_cases, tell
 from metakd_monai.apps.raw.prepare_case import CENTRES
 from metakd_monai.apps.raw.raw_cases import RawCase, find_raw_cases
+from metakd_monai.apps.raw.transforms_file import read_transforms
 from metakd_monai.data.cases import NIFTI, Case, recognise, walk
 from metakd_monai.data.files import read_record
-from metakd_monai.errors import explain
+from metakd_monai.errors import UserError, explain
 from metakd_monai.vocabulary import Modality
 
 logger = logging.getLogger(__name__)
@@ -80,11 +84,38 @@ def prepare_examinations(
     Raises:
         UserError: when nothing can be prepared, for example without the extra ``raw`` or the template.
     """
-    made: dict[str, Examination] = {}
-    rest: list[RawCase] = []
+    found = examine(cases, output, make_plan, jobs, progress, keep_ready)
+    return [one for one in found if isinstance(one, Examination)]
+
+
+def prepare_examination(raw: RawCase, output: Path, make_plan: Callable[[Path], Plan]) -> Examination:
+    """Make a case of one patient's series, as they are where they are ready; see :func:`prepare_examinations`.
+
+    Raises:
+        UserError: when it cannot be made.
+    """
+    (made,) = examine([raw], output, make_plan, keep_ready=True)
+    if isinstance(made, Outcome):
+        raise UserError(f"{made.case_id}: {made.line}")
+    return made
+
+
+def examine(
+    cases: Sequence[RawCase],
+    output: Path,
+    make_plan: Callable[[Path], Plan],
+    jobs: int = 1,
+    progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
+    keep_ready: bool = False,
+) -> list[Examination | Outcome]:
+    """Return what :func:`prepare_examinations` makes of each case, or why there is nothing."""
+    made: dict[str, Examination | Outcome] = {}
+    rest: dict[str, RawCase] = {}
+    reasons = []
     for raw in cases:
         if raw.problem is not None and not (keep_ready and raw.stacked):
-            tell(Outcome(raw.case_id, raw.problem, failed=True))
+            failure = made[raw.case_id] = Outcome(raw.case_id, raw.problem, failed=True)
+            tell(failure)
             continue
         found = take_as_is(raw, output / AS_IS / raw.case_id) if keep_ready else None
         if isinstance(found, Case):
@@ -92,14 +123,20 @@ def prepare_examinations(
             continue
         if found is not None:
             logger.info("%s: is prepared first (%s)", raw.case_id, found)
-        rest.append(raw)
+            reasons.append(f"{raw.case_id}: {found}; ")
+        rest[raw.case_id] = raw
     folder = output / PREPARED
-    done = prepare_cases(rest, make_plan(folder), jobs, progress) if rest else []
-    for raw, outcome in zip(rest, done, strict=True):
-        if not outcome.failed:
-            place = folder / raw.case_id
-            made[raw.case_id] = Examination(raw, prepared_case(place, raw.notes, outcome.warnings), place)
-    return [made[raw.case_id] for raw in cases if raw.case_id in made]
+    try:
+        plan = make_plan(folder) if rest else None
+    except UserError as error:
+        raise UserError(f"{reasons[0] if reasons else ''}{error}") from None
+    for outcome in prepare_cases(list(rest.values()), plan, jobs, progress) if plan else []:
+        raw, place = rest[outcome.case_id], folder / outcome.case_id
+        if outcome.failed:
+            made[outcome.case_id] = outcome
+        else:
+            made[outcome.case_id] = Examination(raw, prepared_case(place, raw.notes, outcome.warnings), place)
+    return [made[raw.case_id] for raw in cases]
 
 
 def finish_examinations(examinations: Iterable[Examination], results: Path, dicom: bool = False) -> list[str]:
@@ -129,6 +166,30 @@ def finish_examinations(examinations: Iterable[Examination], results: Path, dico
             logger.debug("traceback of %s", name, exc_info=True)
             failed.append(name)
     return failed
+
+
+def lay_on_series(
+    examination: Examination, labels: np.ndarray, affine: np.ndarray, modality: Modality | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a label map on the grid of one of the series that came, and that grid's affine.
+
+    Args:
+        examination: which was segmented.
+        labels: ``(*S)`` uint8, of the case.
+        affine: of ``labels``.
+        modality: of the series; None for the first of :data:`~metakd_monai.apps.raw.prepare_case.CENTRES`.
+
+    Raises:
+        UserError: for a series that the preparation has left out.
+    """
+    if examination.prepared is None:
+        return labels, affine
+    grids = read_transforms(examination.prepared)
+    grid = grids.get(modality or next(centre for centre in CENTRES if centre in grids))
+    if grid is None:
+        why = "; ".join(line for line in examination.case.warnings if line.startswith("left out"))
+        raise UserError(f"{examination.case.case_id}: {why}; expected a series that fits the others, or it alone")
+    return labels_to_raw(labels, grid), grid.affine
 
 
 def describe_volumes(grid: tuple[str, Mapping[str, float]]) -> str:
