@@ -1,4 +1,4 @@
-"""The paper's Table 3 on AV-MNIST: MetaKD, both bounds, and the control that saw none of the scarce modality.
+"""The paper's Table 3 on AV-MNIST: MetaKD, other methods, both bounds, and the control without the scarce modality.
 
 Every number is the last epoch's; nothing is chosen on the test set. Finished runs are kept in OUTPUT/runs.csv: start it
 again after an interruption. The report goes to OUTPUT/report.md.
