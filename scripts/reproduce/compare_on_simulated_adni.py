@@ -66,7 +66,7 @@ def run_seed(output: Path, seed: int, subjects: int, prepared: Path | None) -> d
     path = output / f"seed_{seed}.json"
     results: dict[str, Any] = read_json(path, "results") if path.exists() else {}
     cohort = prepared or output / f"cohort_{seed}"
-    if not cohort.exists():
+    if not prepared and not cohort.exists():
         simulate_adni(output / f"raw_{seed}", subjects, seed)
         prepare_adni(output / f"raw_{seed}", cohort, seed)
     for name in (*VARIANTS, BOOSTING):

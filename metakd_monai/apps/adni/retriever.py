@@ -4,7 +4,7 @@ As the paper describes it: for an absent modality, training samples that have it
 and experts make the missing token of theirs and the sample's. The released code (Yun et al. 2025) leaves out what the
 experts made: it returns the mean of what they were given, gives them no gradient, and does not add their loss. Here
 they count. Other than there: samples are drawn from the training part alone (there, in testing, also from other test
-subjects), in evaluation always the same; no epochs without retrieval at first.
+subjects), in evaluation always the same; no epochs without retrieval at first. A training sample may draw itself.
 """
 
 from __future__ import annotations

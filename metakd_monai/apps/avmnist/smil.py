@@ -2,8 +2,9 @@
 
 As the official code has it: an absent modality's features are a weighted mean of k-means centres of known ones, the
 noise has unit variance, and the errors of centres and of clean predictions do not count. Other than there: the two
-modalities' features have one length (160), the training before meta-learning is half of the epochs that all methods
-get, batches are the bundle's, the inner step's length is constant, and nothing is chosen on the test set.
+modalities' features have one length (160), the training before meta-learning is on all pairs, Eq. (2) filling, and half
+of the epochs that all methods get, batches are the bundle's, the inner step's length is constant, and nothing is chosen
+on the test set.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.nn import functional
 from metakd_monai.apps.avmnist.scarce_classifier import ScarceClassifier
 from metakd_monai.data.stream import seed_of
 from metakd_monai.engines.trainer import DISTILLATION_LOSS, TASK_LOSS, MetaKDTrainer
+from metakd_monai.equations import fill_missing
 from metakd_monai.errors import UserError
 from metakd_monai.networks.methods import Extra
 
@@ -93,7 +95,7 @@ class SMILClassifier(ScarceClassifier):
 
 
 class SMILTrainer(MetaKDTrainer):
-    """Train a :class:`SMILClassifier`: at first plainly on complete pairs, then by meta-learning.
+    """Train a :class:`SMILClassifier`: at first plainly on all samples, Eq. (2) filling, then by meta-learning.
 
     A step of meta-learning takes one inner step on those of the batch that lack the scarce modality, and the gradient
     of what that gives on as many complete pairs, through the inner step (second order).
@@ -112,43 +114,39 @@ class SMILTrainer(MetaKDTrainer):
         self.warm_up, self.inner_lr = warm_up, inner_lr
         self.add_event_handler(Events.ITERATION_STARTED(once=warm_up + 1), self.settle)
 
-    def pairs(self, number: int | None = None) -> tuple[Any, Tensor, Tensor]:
-        """Return modalities, availability and labels of complete pairs: of all, or of so many drawn ones."""
+    def complete(self) -> Tensor:
+        """Return the places of complete pairs in the data, ``(P,)``."""
         loader: Any = self.data_loader
-        rows = loader.columns["available"].all(1).nonzero().squeeze(1)
-        if number is not None:
-            seed = seed_of(loader.sampler.seed, 5, self.state.iteration)
-            draws = torch.Generator().manual_seed(seed)
-            rows = rows[torch.randint(len(rows), (number,), generator=draws)] if len(rows) else rows
-        batch = loader.take(rows.tolist())
-        if number is not None and loader.augment:
-            batch = loader.augment(batch, seed)
-        x, label, (available,), _ = self.prepare_batch(batch, self.state.device, self.non_blocking)
-        return x, available, label
+        return loader.columns["available"].all(1).nonzero().squeeze(1)
 
     def settle(self) -> None:
         """Begin meta-learning."""
         loader: Any = self.data_loader
-        self.network.network.settle(self.pairs()[0], loader.sampler.seed)
+        x, *_ = self.prepare_batch(loader.take(self.complete().tolist()), self.state.device, self.non_blocking)
+        self.network.network.settle(x, loader.sampler.seed)
+
+    def draw_pairs(self, number: int) -> tuple[Any, Tensor, Tensor]:
+        """Return modalities, availability and labels of complete pairs that the seed and the iteration draw."""
+        loader: Any = self.data_loader
+        seed, places = seed_of(loader.sampler.seed, 5, self.state.iteration), self.complete()
+        drawn = torch.randint(len(places), (number,), generator=torch.Generator().manual_seed(seed))
+        batch = loader.take(places[drawn].tolist())
+        batch = loader.augment(batch, seed) if loader.augment else batch
+        x, label, (available,), _ = self.prepare_batch(batch, self.state.device, self.non_blocking)
+        return x, available, label
 
     def inner_loss(self, output: tuple[Any, ...], label: Tensor) -> Tensor:
         """Return the loss of a step; MONAI calls this on what the network gave for the batch."""
-        logits, _, available, _ = output
-        x, there, wanted = self.pairs(len(label))
+        logits, features, available, _ = output
         if self.state.iteration <= self.warm_up:
-            loss = self.plain_loss(x, there, wanted)
+            loss = self.task_loss(self.network.network.head(fill_missing(features, available)), label)
         else:
+            x, there, wanted = self.draw_pairs(len(label))
             lacking = ~available[:, self.network.network.scarce]
             inner = self.task_loss(logits[lacking], label[lacking]) if lacking.any() else logits.sum() * 0
             loss = self.outer_loss(inner, x, there, wanted)
         zero = torch.zeros_like(loss)
         self.state.output.update({CommonKeys.PRED: logits, TASK_LOSS: loss.detach(), DISTILLATION_LOSS: zero.detach()})
-        return loss
-
-    def plain_loss(self, x: Any, available: Tensor, label: Tensor) -> Tensor:
-        """Return the task loss of complete pairs without noise."""
-        network = self.network.network
-        loss: Tensor = self.task_loss(network.head(network.encode(x, available)), label)
         return loss
 
     def outer_loss(self, inner: Tensor, x: Any, available: Tensor, label: Tensor) -> Tensor:
