@@ -24,11 +24,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from tqdm import tqdm
 
-from metakd_monai.apps.adni import CLASSES, MODALITIES, prepare_adni, read_cohort, simulate_adni
+from metakd_monai.apps.adni import CLASSES, MODALITIES, prepare_adni, read_cohort, read_manifest, simulate_adni
 from metakd_monai.apps.adni.variants import VARIANTS, train_and_score_variant
 from metakd_monai.apps.classification import SCORES, score
 from metakd_monai.apps.paper.table2 import importance_report, table2_report
 from metakd_monai.data.files import read_json, write_json, write_text
+from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import subsets_of
 
 BOOSTING = "boosting"
@@ -90,6 +91,11 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=2939, help="of a simulated cohort")
     parser.add_argument("--cohort", type=Path, help="a prepared one instead of simulated ones; another OUTPUT for each")
     arguments = parser.parse_args()
+    try:
+        if arguments.cohort:
+            read_manifest(arguments.cohort)
+    except UserError as error:
+        parser.error(str(error))
     arguments.output.mkdir(parents=True, exist_ok=True)
     seeds = tqdm(range(arguments.seeds), desc="seeds", disable=None)
     results = [run_seed(arguments.output, seed, arguments.subjects, arguments.cohort) for seed in seeds]

@@ -4,9 +4,9 @@ LiMoE (Mustafa et al. 2022) has no official code, and the paper does not say how
 experts, the class in place of the contrastive loss, and any subset (the paper gives none with two tables). Absent
 modalities have no token.
 
-Flex-MoE (Yun et al. 2024), its official code's arithmetic in words of our own, but for two things: the code's attention
-adds its output to itself, so that the input is lost, and here to its input; and the stage that begins with the most
-complete samples is, with our drawing, a first tenth of the training without dropping.
+Flex-MoE (Yun et al. 2024) as its official code computes it, but for two things: the code's attention adds its output to
+itself, so that the input is lost, and here to its input; and the stage that begins with the most complete samples is,
+with our drawing, a first tenth of the training without dropping.
 """
 
 from __future__ import annotations
