@@ -48,7 +48,7 @@ def test_report_stands_beside_the_paper(tmp_path):
 
 def test_runs_of_a_seed_are_the_whole_table():
     runs = runs_of(3)
-    assert len({run.key for run in runs}) == 13
+    assert len({run.key for run in runs}) == 41
     controls = [run for run in runs if run.condition in ("lower", "control")]
     assert all((run.settings["rate"], run.settings["alpha"], run.meta) == (0.0, 0.0, False) for run in controls)
     assert [run.settings["rate"] for run in runs if run.condition.startswith("metakd")] == [*RATES, *RATES]

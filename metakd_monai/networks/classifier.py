@@ -103,12 +103,16 @@ class MetaKDClassifier(nn.Module):
         Returns:
             Logits ``(B, classes)``, features ``(B, N, C)``, availability ``(B, N)``.
         """
+        features, mask = self.encode_given(x, available)
+        return self.decode(features, mask), features, mask
+
+    def encode_given(self, x: Mapping[str, Tensor], available: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return features ``(B, N, C)`` and availability ``(B, N)``; arguments as :meth:`forward_features`."""
         first = next(iter(x.values()))
         if available is None:
             available = torch.ones(1, len(self.encoders), dtype=torch.bool, device=first.device)
         mask = available.to(device=first.device, dtype=torch.bool).expand(len(first), -1)
-        features = self.encode(x, mask)
-        return self.decode(features, mask), features, mask
+        return self.encode(x, mask), mask
 
     def forward_weighted(self, x: Mapping[str, Tensor], available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
         """Classify as in the upper problem of Eq. (4); logits and features, which get no gradient."""

@@ -1,60 +1,38 @@
 """MetaKD on simulated ADNI cohorts whose modalities carry known information, beside what else one could do.
 
 For each seed a new cohort of the paper's size (2,939 subjects) is made, split, and classified by MetaKD, by the same
-network with alpha = 0 and with zeros in place of Eq. (2), by plain late fusion, and by imputation with gradient
-boosting. Scores are those of the paper's Table 2. Finished seeds are kept in OUTPUT: an interrupted run goes on.
+network with alpha = 0 and with zeros in place of Eq. (2), by plain late fusion, by the methods of the paper's Table 2
+(LiMoE, Flex-MoE, MoE-Retriever), and by imputation with gradient boosting. Scores are those of Table 2. Finished
+methods of a seed are kept in OUTPUT: an interrupted run goes on.
 
-Usage: compare_on_simulated_adni.py OUTPUT [--seeds 5] [--subjects 2939]
+With --cohort, a folder that `metakd adni-prepare` wrote, it is done with your own tables; seeds are those of training.
+
+Usage: compare_on_simulated_adni.py OUTPUT [--seeds 5] [--subjects 2939] [--cohort DIR]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from tqdm import tqdm
 
-from metakd_monai.apps.adni import CLASSES, MODALITIES, SEPARATION, prepare_adni, read_cohort, simulate_adni
-from metakd_monai.apps.classification import SCORES, score, score_subsets
-from metakd_monai.bundle.options import set_up_randomness
-from metakd_monai.data.files import write_json, write_safely
+from metakd_monai.apps.adni import CLASSES, MODALITIES, prepare_adni, read_cohort, read_manifest, simulate_adni
+from metakd_monai.apps.adni.variants import VARIANTS, train_and_score_variant
+from metakd_monai.apps.classification import SCORES, score
+from metakd_monai.apps.paper.table2 import importance_report, table2_report
+from metakd_monai.data.files import read_json, write_json, write_text
+from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import subsets_of
 
-TRAIN = Path(__file__).resolve().parents[2] / "bundles" / "adni_metakd_classification" / "configs" / "train.json"
-LATE = "metakd_monai.networks.LateFusionClassifier"
-VARIANTS: dict[str, dict[str, Any]] = {
-    "MetaKD": {},
-    "alpha 0": {"alpha": 0.0},
-    "zero fill": {"alpha": 0.0, "network_def#fill": "zero"},
-    "late fusion": {"alpha": 0.0, "network_def#_target_": LATE},
-}
 BOOSTING = "boosting"
-LETTERS = dict(zip(MODALITIES, "CGBI", strict=True))
-
-
-def train_and_score(cohort: Path, seed: int, settings: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[float]]:
-    """Train the bundle with neither logs nor checkpoints; return the rows of Table 2 and the importance."""
-    config = json.loads(TRAIN.read_text())
-    kept = ("LrScheduleHandler", "MetaUpdateHandler", "DropModalitiesHandler")
-    config["train"]["handlers"] = [h for h in config["train"]["handlers"] if h["_target_"].endswith(kept)]
-    config |= {"seed": seed, "device": "cpu", "dataset_dir": str(cohort)}
-    if settings.get("network_def#_target_") == LATE:
-        del config["network_def"]["fill"]
-    parser = ConfigParser(config)
-    parser.update(dict(settings))
-    set_up_randomness(seed)
-    parser.get_parsed_content("train#trainer").run()
-    network, test = parser.get_parsed_content("network"), parser.get_parsed_content("split")["test"]
-    return score_subsets(network, test, MODALITIES, len(CLASSES)), parser.get_parsed_content("iwv")().tolist()
 
 
 def flat(items: Sequence[Mapping[str, Any]], present: Sequence[str] = MODALITIES) -> np.ndarray:
@@ -84,69 +62,48 @@ def boost_and_score(cohort: Path, seed: int) -> list[dict[str, Any]]:
     return [*rows, {"modalities": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in SCORES}}]
 
 
-def run_seed(output: Path, seed: int, subjects: int) -> dict[str, Any]:
-    """Return one seed's results, computed once."""
+def run_seed(output: Path, seed: int, subjects: int, prepared: Path | None) -> dict[str, Any]:
+    """Return one seed's results; each method's are computed once."""
     path = output / f"seed_{seed}.json"
-    if not path.exists():
-        raw, cohort = output / f"raw_{seed}", output / f"cohort_{seed}"
-        simulate_adni(raw, subjects, seed)
-        prepare_adni(raw, cohort, seed)
-        results: dict[str, Any] = {}
-        for name, settings in VARIANTS.items():
-            results[name], importance = train_and_score(cohort, seed, settings)
+    results: dict[str, Any] = read_json(path, "results") if path.exists() else {}
+    cohort = prepared or output / f"cohort_{seed}"
+    if not prepared and not cohort.exists():
+        simulate_adni(output / f"raw_{seed}", subjects, seed)
+        prepare_adni(output / f"raw_{seed}", cohort, seed)
+    for name in (*VARIANTS, BOOSTING):
+        if name in results:
+            continue
+        if name == BOOSTING:
+            results[name] = boost_and_score(cohort, seed)
+        else:
+            results[name], importance = train_and_score_variant(cohort, seed, name)
             if name == "MetaKD":
                 results["importance"] = importance
-        write_json(path, {**results, BOOSTING: boost_and_score(cohort, seed)})
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def report(results: Sequence[Mapping[str, Any]], subjects: int) -> str:
-    """Write Table 2's form in Markdown: a row for each subset, then gains over the others and the importance."""
-    names = [*VARIANTS, BOOSTING]
-
-    def values(name: str, row: int, column: str) -> np.ndarray:
-        return np.array([result[name][row][column] for result in results])
-
-    lines = [
-        f"Simulated cohorts of {subjects} subjects, {len(results)} seeds. In %, mean ± standard deviation over seeds.",
-        "",
-        "| modalities | samples | score | " + " | ".join(names) + " |",
-        "|---|---|---|" + "---|" * len(names),
-    ]
-    subsets = ["+".join(LETTERS[name] for name in subset) for subset in subsets_of(MODALITIES)]
-    for row, subset in enumerate([*subsets, "**mean of 15**"]):
-        samples = f"{values('MetaKD', row, 'samples').mean():.0f}"
-        for column in SCORES:
-            cells = [f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" for v in (values(name, row, column) for name in names)]
-            lines.append(f"| {subset} | {samples} | {column} | " + " | ".join(cells) + " |")
-    lines += ["", "MetaKD minus the others, mean of 15, paired by seed, mean ± standard error:", ""]
-    for name in names[1:]:
-        gaps = {c: values("MetaKD", -1, c) - values(name, -1, c) for c in ("accuracy", "f1", "balanced_accuracy")}
-        parts = [f"{c} {g.mean():+.2f} ± {g.std(ddof=1) / np.sqrt(len(g)):.2f}" for c, g in gaps.items()]
-        lines.append(f"- {name}: {', '.join(parts)}")
-    importance = np.array([result["importance"] for result in results])
-    separation = np.array([SEPARATION[name] for name in MODALITIES])
-    right = sum(bool((row.argsort() == separation.argsort()).all()) for row in importance)
-    lines += ["", f"Importance; in {right} of {len(results)} seeds its order is that of the information:", ""]
-    lines += ["| modality | separation of neighbouring classes (sd) | importance |", "|---|---|---|"]
-    for n, name in enumerate(MODALITIES):
-        mine = importance[:, n]
-        lines.append(f"| {name} | {separation[n]} | {mine.mean():.3f} ± {mine.std(ddof=1):.3f} |")
-    return "\n".join(lines) + "\n"
+        write_json(path, results)
+    return results
 
 
 def main() -> None:
-    """Run the seeds that are missing, then report."""
+    """Run what is missing, then report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--subjects", type=int, default=2939)
+    parser.add_argument("--subjects", type=int, default=2939, help="of a simulated cohort")
+    parser.add_argument("--cohort", type=Path, help="a prepared one instead of simulated ones; another OUTPUT for each")
     arguments = parser.parse_args()
+    try:
+        if arguments.cohort:
+            read_manifest(arguments.cohort)
+    except UserError as error:
+        parser.error(str(error))
+    arguments.output.mkdir(parents=True, exist_ok=True)
     seeds = tqdm(range(arguments.seeds), desc="seeds", disable=None)
-    results = [run_seed(arguments.output, seed, arguments.subjects) for seed in seeds]
-    text = report(results, arguments.subjects)
-    write_safely(arguments.output / "report.md", lambda path: path.write_text(text))
+    results = [run_seed(arguments.output, seed, arguments.subjects, arguments.cohort) for seed in seeds]
+    told = f"Cohort {arguments.cohort}" if arguments.cohort else f"Simulated cohorts of {arguments.subjects} subjects"
+    text = table2_report(results, [*VARIANTS, BOOSTING], told)
+    if not arguments.cohort:
+        text += importance_report(results)
+    write_text(arguments.output / "report.md", text)
     print(text)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from metakd_monai.apps.avmnist.table3 import Results
 from metakd_monai.apps.avmnist.trainings import TABLES, Run, carry_out, read_rows
-from metakd_monai.apps.avmnist.ways import HELD_OUT, RECIPES, WAYS, hold_out, settings_of
+from metakd_monai.apps.avmnist.ways import HELD_OUT, RECIPES, WAYS, WITHOUT_META, hold_out, settings_of
 
 
 def show(results: Results, table: str, recipe: str, ways: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ def main() -> None:
             f"{arguments.recipe}: {way}",
             seed,
             {**settings_of(arguments.recipe, way, arguments.rate), "max_epochs": arguments.epochs},
-            way != "control",
+            way not in WITHOUT_META,
             change,
         )
         for seed in seeds

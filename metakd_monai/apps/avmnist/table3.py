@@ -11,9 +11,11 @@ import numpy as np
 from metakd_monai import __version__
 from metakd_monai.apps.avmnist.digit_items import MODALITIES
 from metakd_monai.apps.avmnist.trainings import TABLES, Run, read_rows
+from metakd_monai.apps.avmnist.ways import METHODS
 
 RATES = (0.05, 0.10, 0.15, 0.20)
 PLAIN = {"alpha": 0.0}
+COMPARED = {"3a": tuple(METHODS), "3b": ("SMIL", "ShaSpec")}  # as in the paper
 
 
 def runs_of(seed: int, recipe: Mapping[str, Any] | None = None) -> list[Run]:
@@ -24,8 +26,18 @@ def runs_of(seed: int, recipe: Mapping[str, Any] | None = None) -> list[Run]:
         tested = [name for name in MODALITIES if name != scarce]
         runs.append(Run(table, "lower", seed, {**plain, "rate": 0.0, "modalities": tested}, meta=False))
         runs.append(Run(table, "control", seed, {**plain, "rate": 0.0}, meta=False))
-        runs += [Run(table, f"metakd {100 * rate:.0f}", seed, {**(recipe or {}), "rate": rate}) for rate in RATES]
+        runs += [
+            Run(table, named(method, rate), seed, {**(recipe or {}), **METHODS[method], "rate": rate}, meta=False)
+            for method in COMPARED[table]
+            for rate in RATES
+        ]
+        runs += [Run(table, named("metakd", rate), seed, {**(recipe or {}), "rate": rate}) for rate in RATES]
     return [*runs, Run("3a", "upper", seed, {**plain, "rate": 1.0}, meta=False)]
+
+
+def named(method: str, rate: float) -> str:
+    """Return the condition of a method at a rate."""
+    return f"{method} {100 * rate:.0f}"
 
 
 class Results:
@@ -60,9 +72,10 @@ def paper_values(path: Path | None) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for row in read_rows(path) if path else []:
         table = {"audio": "3a", "visual": "3b"}[row["missing"]]
-        condition = {"LowerB": "lower", "UpperB": "upper", "MetaKD": f"metakd {row['rate_percent']}"}.get(row["method"])
-        if condition:
-            found[table, condition] = row["accuracy_percent"]
+        bounds = {"LowerB": "lower", "UpperB": "upper"}
+        method = "metakd" if row["method"] == "MetaKD" else row["method"]
+        condition = bounds.get(method, named(method, int(row["rate_percent"]) / 100))
+        found[table, condition] = row["accuracy_percent"]
     return found
 
 
@@ -79,9 +92,9 @@ def report(rows: Sequence[Mapping[str, str]], paper: Mapping[tuple[str, str], st
         "| table | condition | paper | 450 test pairs | 10,000 test digits | gain over control, pairs | digits |",
         "|---|---|---|---|---|---|---|",
     ]
-    names = ["lower", "control", *(f"metakd {100 * rate:.0f}" for rate in RATES), "upper"]
     for table in TABLES:
-        for name in names:
+        methods = [named(method, rate) for method in (*COMPARED[table], "metakd") for rate in RATES]
+        for name in ("lower", "control", *methods, "upper"):
             if mean := results.mean(table, name):
                 is_control = name in ("control", "upper")
                 gains = ["" if is_control else results.gain(table, name, "control", c) for c in ("test", "test_digits")]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metakd_monai.apps.avmnist.pairs import Pairs
+from metakd_monai.apps.classification.compared import with_auxiliary
 
 PLACE = "metakd_monai.apps.avmnist.distillations"
 OF_PAIRS = ("image", "sound", "label", "speaker")
@@ -52,6 +53,12 @@ def scheduled(rising: bool) -> dict[str, Any]:
     return {"alpha": 1.0, "distillation": target}
 
 
+def compared(target: str, weights: dict[str, float], **arguments: Any) -> dict[str, Any]:
+    """Return the settings of another method: its classifier, arguments of it, and weights of its auxiliary losses."""
+    network = {"_target_": f"metakd_monai.apps.avmnist.{target}", **arguments}
+    return {**with_auxiliary(weights), **{f"network_def#{name}": value for name, value in network.items()}}
+
+
 COSINE_LAW = {
     "_target_": "torch.optim.lr_scheduler.CosineAnnealingLR",
     "optimizer": "@optimizer",
@@ -74,6 +81,18 @@ CURRICULUM = {  # at first both, then ever more often a random subset
     "ramp": "$@max_epochs * @train#epoch_length // 4",
 }
 HIDDEN = {"distillation": {"_target_": f"{PLACE}.HiddenDistillation", "network": "@network"}}
+SCARCE = {"scarce": "$@modalities.index(@scarce)"}
+METHODS: dict[str, dict[str, Any]] = {  # of the paper's Table 3, as it calls them; none uses Algorithm 1
+    "AutoEncoder": compared("imputers.AutoEncoderClassifier", {"imputation": 1.0}, **SCARCE),
+    "GAN": compared("imputers.GANClassifier", {"imputation": 1.0, "judge": 1.0, "deception": 0.1}, **SCARCE),
+    "Full2miss": compared("fusion_methods.Full2MissClassifier", {"missing": 1.0, "adaptation": 1.0}, **SCARCE),
+    "SMIL": {
+        **compared("smil.SMILClassifier", {"joined": 0.01, "inner": 0.01}, **SCARCE),
+        "train#trainer#_target_": "metakd_monai.apps.avmnist.smil.SMILTrainer",
+        "train#trainer#warm_up": "$@max_epochs * @train#epoch_length // 2",
+    },
+    "ShaSpec": compared("fusion_methods.ShaSpecClassifier", {"alignment": 0.1, "modality": 0.02}),
+}
 WAYS: dict[str, dict[str, Any]] = {
     "control": {"alpha": 0.0, "rate": 0.0},
     "printed": {},
@@ -93,7 +112,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "donors, dropped, prediction": {**DROPPED, **prediction()},
     "donors, curriculum": {**CURRICULUM, "alpha": 0.0},
     "donors, curriculum, printed": CURRICULUM,
+    **METHODS,
 }
+WITHOUT_META = ("control", *METHODS)
 
 
 def settings_of(recipe: str, way: str, rate: float) -> dict[str, Any]:

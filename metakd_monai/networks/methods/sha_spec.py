@@ -76,9 +76,18 @@ class ShaSpecUNet(OwnUNet):
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
         """Return the distance of shared features, and how badly specific features tell their modality."""
         shared, specific = features[-2], features[-1]
-        both = every & every.roll(-1, 1)
-        apart = (shared - shared.roll(-1, 1)).abs().flatten(2).mean(2)
-        alignment = (apart * both).sum() / both.sum().clamp(min=1)
-        told = self.classify(specific.flatten(3).mean(3)[every])
-        modality = functional.cross_entropy(told, every.nonzero()[:, 1])
-        return [Extra("alignment", alignment), Extra("modality", modality)]
+        return measure_sharing(shared, self.classify(specific.flatten(3).mean(3)[every]), every)
+
+
+def measure_sharing(shared: Tensor, told: Tensor, every: Tensor) -> list[Extra]:
+    """Return how far shared features are apart, and whether specific ones tell their modality.
+
+    Args:
+        shared: features ``(B, N, C, *S)``.
+        told: logits of the modality ``(P, N)``, from the specific features of P present ones.
+        every: which are present, ``(B, N)`` bool.
+    """
+    both = every & every.roll(-1, 1)
+    apart = (shared - shared.roll(-1, 1)).abs().flatten(2).mean(2)
+    alignment = (apart * both).sum() / both.sum().clamp(min=1)
+    return [Extra("alignment", alignment), Extra("modality", functional.cross_entropy(told, every.nonzero()[:, 1]))]
