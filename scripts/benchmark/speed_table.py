@@ -63,12 +63,13 @@ from pathlib import Path
 from metakd_monai.processes.startup import keep_memory, lean_imports
 keep_memory()
 with lean_imports():
-    from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
-    from metakd_monai.apps.predict.outputs import to_native, write_like
-    from metakd_monai.apps.predict.predictor import Predictor, to_volume
-    from metakd_monai.data.cases import find_cases
-    from metakd_monai.data.nifti import read_nifti
-    from metakd_monai.weights.locate import find_weights
+    import monai
+from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
+from metakd_monai.apps.predict.outputs import to_native, write_like
+from metakd_monai.apps.predict.predictor import Predictor, to_volume
+from metakd_monai.data.cases import find_cases
+from metakd_monai.data.nifti import read_nifti
+from metakd_monai.weights.locate import find_weights
 predictor, case = Predictor(find_weights(None)), find_cases(Path(sys.argv[1]))[0]
 item = predictor.read(case)
 reference = item["image"].meta["reference"]
