@@ -18,6 +18,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_i
 from test_files import assert_same_grid_for_itk
 from test_predict import predict
 
+from metakd_monai.bundle.root import is_bundle
 from metakd_monai.data.cases import find_cases
 from metakd_monai.networks import MetaKDUNet
 from metakd_monai.vocabulary import Modality
@@ -279,6 +280,7 @@ def test_monai_checks_the_bundle_with_the_weights_that_it_ships(shipped, cohort)
 
 def test_monai_exports_the_weights_that_the_bundle_ships(shipped, tmp_path, monkeypatch):
     monkeypatch.chdir(shipped)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if not is_bundle(Path(place))])  # of tests before
     files = {"ckpt_file": "models/model.pt", "meta_file": "configs/metadata.json"}
     files["config_file"] = "configs/inference.json"
     ckpt_export(net_id="network_def", filepath=str(tmp_path / "model.ts"), **files)

@@ -7,10 +7,10 @@ from metakd_monai.processes.startup import NEEDLESS, lean_imports
 
 PROGRAM = """
 import sys
-from metakd_monai.processes.startup import NEEDLESS, lean_imports
-with lean_imports():
+from metakd_monai.processes.startup import NEEDLESS_TO_PREDICT, lean_imports
+with lean_imports(needless=NEEDLESS_TO_PREDICT):
     import metakd_monai.apps.cohort
-print(*[name for name in NEEDLESS if name in sys.modules])
+print(*[name for name in NEEDLESS_TO_PREDICT if name in sys.modules])
 import ignite
 print(ignite.__name__)
 """

@@ -19,7 +19,7 @@ SWITCHES = {  # of experimental.json: where each goes, and a value that it has n
     "meta_batch_size": ("meta#dataloader#batch_size", 2),
     "accumulation_steps": ("train#trainer#accumulation_steps", 2),
     "amp_dtype": ("train#trainer#amp_dtype", "fp16"),
-    "channels_last": ("train#channels_last", "true"),
+    "channels_last": ("train#channels_last", "false"),
     "compile": ("train#trainer#compile", "true"),
     "deterministic": ("randomness#deterministic", "true"),
     "augment_on_device": ("train#augment_on_device", "true"),
@@ -53,7 +53,7 @@ def test_each_switch_reaches_a_component_and_the_settings(name):
     before, parser = read("experimental.json"), read("experimental.json")
     parser[name] = value
     assert has(before.config, place)
-    wanted = True if value == "true" else value
+    wanted = {"true": True, "false": False}.get(value, value)
     assert parser.get_parsed_content(place) == wanted != before.get_parsed_content(place)
     changed = {key: found for key, found in settle(parser).items() if found != settle(before)[key]}
     assert changed == ({} if name in NO_SETTINGS else {name: wanted})

@@ -23,7 +23,7 @@ from metakd_monai.cli.prepare_raw import raw_options
 from metakd_monai.cli.raw_predict import check_raw_options, prepare_input
 from metakd_monai.cli.report import report_folder
 from metakd_monai.errors import UserError
-from metakd_monai.processes.startup import lean_imports
+from metakd_monai.processes.startup import NEEDLESS_TO_PREDICT, lean_imports
 from metakd_monai.vocabulary import ET_LABELS, MODALITY_NAMES, Modality, parse_modalities
 
 # Repeated here: the modules that define them import PyTorch, and --help has to be fast.
@@ -131,7 +131,7 @@ def predict(ctx: click.Context, source: Path | None, case_id: str | None, **opti
         examinations, unprepared = prepare_input(source, options)
         cases = [examination.case for examination in examinations]
     else:
-        with lean_imports(own):
+        with lean_imports(own, NEEDLESS_TO_PREDICT):
             cases = choose_cases(source, files, case_id, options["names"])
         print_notes(cases)
         if own:
@@ -194,7 +194,7 @@ def segment(
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    with lean_imports(own_process):
+    with lean_imports(own_process, NEEDLESS_TO_PREDICT):
         from metakd_monai.apps.cohort import predict_cases
     from metakd_monai.apps.predict.predictor import Compute, Predictor
     from metakd_monai.weights.locate import find_weights

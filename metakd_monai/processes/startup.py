@@ -6,7 +6,7 @@ import ctypes
 import gc
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,13 +17,23 @@ from metakd_monai.processes.endings import end_with_parent
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 LARGEST_KEPT = 2**30  # bytes of one block
 NEEDLESS = (
-    *("PIL", "ignite", "itk", "jsonschema", "matplotlib", "pandas", "pydicom", "requests", "sklearn", "tensorboard"),
-    *("scipy.optimize", "scipy.signal", "scipy.sparse", "scipy.spatial"),
+    "PIL",
+    "ignite",
+    "itk",
+    "jsonschema",
+    "matplotlib",
+    "pandas",
+    "requests",
+    "scipy.signal",
+    "sklearn",
+    "tensorboard",
 )
+# Not for workers of any kind: those of raw scans and of scores need these themselves.
+NEEDLESS_TO_PREDICT = (*NEEDLESS, "pydicom", "scipy.optimize", "scipy.sparse", "scipy.spatial")
 
 
 @contextmanager
-def lean_imports(wanted: bool = True) -> Iterator[None]:
+def lean_imports(wanted: bool = True, needless: Sequence[str] = NEEDLESS) -> Iterator[None]:
     """Import MONAI and nibabel as if some optional packages were not installed; they can be imported afterwards.
 
     MONAI imports all of its modules and, through them, every optional package that is installed. This is more than half
@@ -33,11 +43,12 @@ def lean_imports(wanted: bool = True) -> Iterator[None]:
 
     Args:
         wanted: whether to do so.
+        needless: the packages.
     """
     if not wanted or "monai" in sys.modules or has_deploy():
         yield
         return
-    hidden = [name for name in NEEDLESS if name not in sys.modules]
+    hidden = [name for name in needless if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python treats it as not installed
     gc.disable()  # loading modules leaves no garbage, and looking for it takes a tenth of the time
     try:
