@@ -45,13 +45,7 @@ PEER_TUNED = "SegResNet with our memory settings"
 COMMAND = "whole command"
 AIMS = {"4 of 4": 0.35, "1 of 4": 0.2, "15 subsets": 2.2, COMMAND: 0.8}
 GIB = 2**30
-# A process inherits the peak of the one that started it, so a small one starts the command and tells its peak.
-WITNESS = """
-import resource, subprocess, sys
-status = subprocess.run(sys.argv[1:]).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(status)
-"""
+WITNESS = Path(__file__).with_name("witness.py")
 
 
 def parse() -> argparse.Namespace:
@@ -152,7 +146,7 @@ def command(case: Path, weights: Path, output: Path, options: argparse.Namespace
     words += ["--device", options.device, "--precision", options.precision, *more]
     start = time.perf_counter()
     found = subprocess.run(
-        [sys.executable, "-c", WITNESS, sys.executable, "-m", "metakd_monai", *words], capture_output=True, text=True
+        [sys.executable, str(WITNESS), sys.executable, "-m", "metakd_monai", *words], capture_output=True, text=True
     )
     seconds = time.perf_counter() - start
     if found.returncode:

@@ -38,13 +38,6 @@ OUR_MEMORY = {  # as our commands set it
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(10**12),
 }
-# A process inherits the peak of the one that started it, so a small one starts the command and tells its peak.
-WITNESS = """
-import resource, subprocess, sys
-status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(status)
-"""
 FIRST_BYTE = """
 import os, runpy, sys, time
 start, case = float(sys.argv[1]), sys.argv[2]
@@ -124,7 +117,7 @@ class Measure:
 
     def peak(self) -> float:
         """Return the peak resident memory of the command in GiB."""
-        words = ["-c", WITNESS, sys.executable, *self.predict(self.case)]
+        words = [str(HERE / "witness.py"), sys.executable, *self.predict(self.case)]
         return int(run(self.tree, words).split()[-1]) / 2**20
 
     def step(self, network: str, precision: str) -> tuple[float, float]:

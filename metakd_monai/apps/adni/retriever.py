@@ -28,28 +28,16 @@ class RetrieverClassifier(ComparedClassifier):
     Auxiliary loss: ``balance``, how unequally a modality's candidate experts are used.
 
     Args:
-        encoders: as of MetaKDClassifier.
-        features: likewise.
-        out_channels: likewise.
-        hidden: likewise.
-        dropout: likewise.
         support: the training part, a datalist.
+        args: of MetaKDClassifier.
+        kwargs: likewise.
     """
 
     support_available: Tensor
 
-    def __init__(
-        self,
-        encoders: Mapping[str, nn.Module],
-        features: int,
-        out_channels: int,
-        hidden: int = 64,
-        dropout: float = 0.5,
-        *,
-        support: Sequence[Mapping[str, Any]],
-    ) -> None:
-        super().__init__(encoders, features, out_channels, hidden, dropout)
-        for name in encoders:  # data, which weights do not hold
+    def __init__(self, *args: Any, support: Sequence[Mapping[str, Any]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.encoders:  # data, which weights do not hold
             self.register_buffer(f"support_{name}", torch.stack([item[name] for item in support]), persistent=False)
         available = torch.stack([item["available"] for item in support])
         self.register_buffer("support_available", available, persistent=False)

@@ -11,8 +11,6 @@ AV-MNIST. Here one fully connected layer that both share, and one of each modali
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -51,29 +49,15 @@ class ShaSpecClassifier(ComparedClassifier):
     """Classify what modalities share and what each has for itself, added up as a residual.
 
     An absent modality gets the mean of what the present ones share. Auxiliary losses: ``alignment`` and ``modality``,
-    see :func:`~metakd_monai.networks.methods.sha_spec.measure_sharing`.
-
-    Args:
-        encoders: as of MetaKDClassifier.
-        features: length C of their features.
-        out_channels: number of classes.
-        hidden: width between the two fully connected layers.
-        dropout: between them.
+    see :func:`~metakd_monai.networks.methods.sha_spec.measure_sharing`. Arguments as of MetaKDClassifier.
     """
 
-    def __init__(
-        self,
-        encoders: Mapping[str, nn.Module],
-        features: int,
-        out_channels: int,
-        hidden: int = 64,
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__(encoders, features, out_channels, hidden, dropout)
+    def add_parts(self, features: int, hidden: int) -> None:
+        """Add what follows the encoders."""
         self.shared = nn.Linear(features, features)
-        self.specific = nn.ModuleList(nn.Linear(features, features) for _ in encoders)
+        self.specific = nn.ModuleList(nn.Linear(features, features) for _ in self.encoders)
         self.compose = nn.Linear(2 * features, features)
-        self.tell = nn.Linear(features, len(encoders))
+        self.tell = nn.Linear(features, len(self.encoders))
 
     def classify(self, features: Tensor, available: Tensor) -> tuple[Tensor, list[Extra]]:
         """Return logits ``(B, classes)`` and auxiliary losses."""

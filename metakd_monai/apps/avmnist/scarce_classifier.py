@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,31 +14,16 @@ class ScarceClassifier(ComparedClassifier):
     """Classify two modalities, one of which is scarce in training and missing in testing.
 
     Args:
-        encoders: as of MetaKDClassifier; two.
-        features: length C of their features.
-        out_channels: number of classes.
-        hidden: width between the two fully connected layers.
-        dropout: between them.
         scarce: place of the scarce modality.
+        args: of MetaKDClassifier, with two encoders.
+        kwargs: likewise.
     """
 
     head: nn.Sequential
 
-    def __init__(
-        self,
-        encoders: Mapping[str, nn.Module],
-        features: int,
-        out_channels: int,
-        hidden: int = 64,
-        dropout: float = 0.5,
-        scarce: int = 1,
-    ) -> None:
-        super().__init__(encoders, features, out_channels, hidden, dropout)
+    def __init__(self, *args: Any, scarce: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.scarce = scarce
-        self.add_parts(features, hidden)
-
-    def add_parts(self, features: int, hidden: int) -> None:
-        """Add what a subclass has beside encoders and head."""
 
     def fill_scarce(self, features: Tensor, available: Tensor, told: Tensor) -> Tensor:
         """Return features ``(B, 2, C)`` with ``told`` ``(B, C)`` where the scarce modality is absent."""

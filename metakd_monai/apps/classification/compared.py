@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from metakd_monai.networks import MetaKDClassifier
 from metakd_monai.networks.methods import Extra
@@ -16,6 +16,20 @@ class ComparedClassifier(MetaKDClassifier):
 
     A subclass has :meth:`classify`. Encoders run only on what is present, so absent values are never read.
     """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        features: int,
+        out_channels: int,
+        hidden: int = 64,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(encoders, features, out_channels, hidden, dropout)
+        self.add_parts(features, hidden)
+
+    def add_parts(self, features: int, hidden: int) -> None:
+        """Add what a subclass has beside encoders and head."""
 
     def classify(self, features: Tensor, available: Tensor) -> tuple[Tensor, list[Extra]]:
         """Return logits ``(B, classes)`` and auxiliary losses.
