@@ -245,3 +245,23 @@ def test_a_cohort_that_fits_into_no_memory_is_refused_at_the_door(tmp_path):
     result = CliRunner().invoke(main, ["simulate", str(tmp_path / "out"), "--shape", "100000,100000,100000"])
     assert (result.exit_code, "takes 122,003,257 GiB of memory" in result.output) == (2, True)
     assert "cases: 1000000000 found" in CliRunner().invoke(main, ["simulate", "x", "--cases", "1000000000"]).output
+
+
+@pytest.mark.parametrize("end", ["sys.exit(1)", "raise MemoryError('out of memory')"])
+def test_a_command_that_fails_waits_for_no_thread_and_is_not_shut_down_around_one(end):
+    program = f"""
+import atexit, sys, threading
+from metakd_monai.processes.endings import one_line_endings
+
+class Witness:
+    def __del__(self):
+        print("shut down")
+
+witness = Witness()
+atexit.register(print, "tidied up")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+with one_line_endings():
+    {end}
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1 if "exit" in end else 3, "tidied up\n")

@@ -95,6 +95,8 @@ def one_line_endings() -> Iterator[None]:
         yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
         status = report_end(error)
+    except SystemExit as end:  # click's way to end a command, also one that failed
+        status = int(end.code or ALL_DONE)
     finally:
         listener.close()
         close_streams()
