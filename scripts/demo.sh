@@ -34,7 +34,7 @@ bundle=$(metakd bundle --path)
 python -m monai.bundle run training --config_file "$bundle/configs/train.json" \
     --dataset_dir demo/cohort --output_dir demo/training --resume False \
     --init_weights "$bundle/models/model.pt" "--initial_network#window" whole \
-    --learning_rate 0.00001 --max_iterations 60 --meta_interval 10 --batch_size 1 --roi_size "[96,96,96]" \
+    --learning_rate 0.00001 --max_iterations 200 --meta_interval 10 --batch_size 1 --roi_size "[96,96,96]" \
     --meta_cases 1 --validation_fraction 0 --num_workers 0 --device cpu
 metakd report demo/training # its curves
 

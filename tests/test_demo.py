@@ -68,9 +68,9 @@ def test_the_demo_script_segments_trains_and_segments_again(tmp_path):
     """As it stands, but for the set-up and the length of the training; the tools are those of this checkout."""
     python = shlex.quote(sys.executable)
     text = SCRIPT.read_text(encoding="utf-8")
-    assert "--max_iterations 60 " in text
+    assert "--max_iterations 200 " in text
     programs = {
-        "scripts/demo.sh": text.replace("--max_iterations 60 ", "--max_iterations 2 "),
+        "scripts/demo.sh": text.replace("--max_iterations 200 ", "--max_iterations 2 "),
         "scripts/setup.sh": "#!/bin/sh\n",
         ".venv/bin/metakd": f'#!/bin/sh\nexec {python} -m metakd_monai "$@"\n',
         ".venv/bin/python": f'#!/bin/sh\nexec {python} "$@"\n',

@@ -71,8 +71,6 @@ class LoadImageModalitiesd(Transform):
         loaded = self.split(source) if is_array else self.read(source, data)
         if loaded.note and self.log:
             logger.warning("%s: %s", loaded.where, loaded.note)
-        empty = np.zeros(loaded.shape, np.float32)
-        stack = np.stack([loaded.channels.get(m, empty) for m in Modality])
         affine = torch.as_tensor(np.asarray(loaded.affine), dtype=torch.float64)
         meta = {
             REFERENCE: loaded.where,
@@ -84,8 +82,8 @@ class LoadImageModalitiesd(Transform):
         }
         if not is_array:
             meta["filename_or_obj"] = loaded.where
-        image = MetaTensor(torch.from_numpy(stack), affine=affine, meta=meta)
-        available = torch.tensor([m in loaded.channels for m in Modality])
+        image = MetaTensor(torch.from_numpy(loaded.stack), affine=affine, meta=meta)
+        available = torch.tensor([m in loaded.present for m in Modality])
         return {**data, self.key: image, "available": available}
 
     def split(self, source: np.ndarray | torch.Tensor) -> Sequences:

@@ -48,7 +48,7 @@ def draw_curves(path: Path, table: ScoreTable, metric: str, title: str) -> None:
     panel.set_xticks(range(len(SUBSET_NAMES)), SUBSET_NAMES, rotation=45, ha="right")
     panel.set(ylim=(-2, 102), ylabel="%")
     panel.grid(alpha=0.3)
-    panel.legend(loc="best")  # low curves too are to be seen
+    figure.legend(loc="outside right upper")  # no curve is hidden
     save(figure, path, title)
 
 

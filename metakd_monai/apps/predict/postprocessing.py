@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from metakd_monai.data.boxes import bounding_box
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Label
 
@@ -133,17 +135,17 @@ def relabel_small_et(labels: np.ndarray, et_label: int, threshold: int, target: 
 
 def drop_components(labels: np.ndarray, voxels: int, share: float) -> np.ndarray:
     """Drop tumours of fewer voxels, or smaller than a share of the largest, from a label map ``(X, Y, Z)``."""
-    parts, sizes = find_tumours(labels, CORNERS)
-    return keep_tumours(labels, parts, (sizes >= voxels) & (sizes >= share * sizes.max(initial=0)))
+    return keep_tumours(labels, CORNERS, lambda sizes, _: (sizes >= voxels) & (sizes >= share * sizes.max()))
 
 
 def metakd_rule(labels: np.ndarray, et_label: int) -> np.ndarray:
     """Apply the official MetaKD rule without k-means to a label map ``(X, Y, Z)``."""
-    parts, sizes = find_tumours(labels, FACES)
-    smallest = min(METAKD_VOXELS, METAKD_SHARE * sizes.max(initial=0))
-    tops = np.array([box[2].stop - 1 for box in ndimage.find_objects(parts)], dtype=int)
-    kept = keep_tumours(labels, parts, (sizes >= smallest) & (tops > METAKD_LOWEST))
-    return relabel_small_et(kept, et_label, METAKD_ET_VOXELS, int(Label.NECROSIS))
+
+    def is_kept(sizes: np.ndarray, tops: np.ndarray) -> np.ndarray:
+        smallest = min(METAKD_VOXELS, METAKD_SHARE * sizes.max())
+        return np.asarray((sizes >= smallest) & (tops > METAKD_LOWEST))
+
+    return relabel_small_et(keep_tumours(labels, FACES, is_kept), et_label, METAKD_ET_VOXELS, int(Label.NECROSIS))
 
 
 def find_tumours(labels: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +154,21 @@ def find_tumours(labels: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray
     return parts, np.bincount(parts.ravel())[1:]
 
 
-def keep_tumours(labels: np.ndarray, parts: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Return a label map ``(X, Y, Z)`` with only the numbered tumours for which ``keep`` ``(T,)`` is true."""
-    inside = np.concatenate([[False], keep])[parts]
-    return np.where(inside, labels, labels.dtype.type(int(Label.BACKGROUND)))
+def keep_tumours(
+    labels: np.ndarray, neighbours: np.ndarray, is_kept: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return a label map ``(X, Y, Z)`` with only some of its tumours; work is done in the box around them alone.
+
+    Args:
+        labels: the label map; left as it is.
+        neighbours: structuring element that says which voxels are connected.
+        is_kept: tells from sizes in voxels and highest slices, both ``(T,)``, which tumours stay, ``(T,)`` bool.
+    """
+    if not labels.any():
+        return labels
+    box = bounding_box(labels > 0)
+    parts, sizes = find_tumours(labels[box], neighbours)
+    tops = np.array([part[2].stop - 1 + box[2].start for part in ndimage.find_objects(parts)])
+    kept = labels.copy()
+    kept[box] *= np.concatenate([[False], is_kept(sizes, tops)])[parts]
+    return kept

@@ -25,13 +25,15 @@ class Sequences:
     """What was read of a case.
 
     Attributes:
-        channels: ``(*S)`` float32 of each present modality, 0 outside the brain.
+        stack: ``(N, *S)`` float32, a channel for each modality, 0 outside the brain; that of an absent one is 0.
+        present: the modalities that are there.
         affine: ``(4, 4)``.
         where: the file whose grid it is, or what the caller calls it.
         note: a line for the user on what was changed; empty if nothing was.
     """
 
-    channels: Mapping[Modality, np.ndarray]
+    stack: np.ndarray
+    present: Collection[Modality]
     affine: Any
     where: str
     note: str = ""
@@ -39,9 +41,15 @@ class Sequences:
     @property
     def shape(self) -> tuple[int, ...]:
         """Voxels along each axis."""
-        return next(iter(self.channels.values())).shape
+        return self.stack.shape[1:]
+
+    @property
+    def channels(self) -> dict[Modality, np.ndarray]:
+        """The present modalities' images, each ``(*S)``."""
+        return {m: self.stack[number] for number, m in enumerate(Modality) if m in self.present}
 
 
+ORDER = tuple(Modality)
 AHEAD: dict[Hashable, Future[Sequences]] = {}  # what is being read, by name_reading
 
 
@@ -94,11 +102,14 @@ def read_now(
     first = next(iter(headers.values()))
     check_volume(first.path, math.prod(first.shape), memory_limit)
 
-    def read(modality: Modality) -> tuple[np.ndarray, str | None]:
-        file = headers[modality]
-        return prepare(file.path, read_voxels(file.path, file), modality.value)
+    stack = new_stack(first.shape)
 
-    return collect(dict(zip(headers, at_once(read, headers), strict=True)), first.affine, str(first.path))
+    def read(modality: Modality) -> str | None:
+        file, channel = headers[modality], stack[ORDER.index(modality)]
+        read_voxels(file.path, file, channel)
+        return prepare(file.path, channel, modality.value)
+
+    return collect(stack, dict(zip(headers, at_once(read, headers), strict=True)), first.affine, str(first.path))
 
 
 def verify_sequences(files: Mapping[Modality, Path] | Path) -> NiftiFile:
@@ -179,29 +190,36 @@ def split_channels(
     if len(voxels) != len(Modality):
         names = ", ".join(m.value for m in Modality)
         raise UserError(f"{where}: shape {voxels.shape}; expected {len(Modality)} channels first ({names})")
-    done = {}
+    stack, backgrounds = new_stack(voxels.shape[1:]), {}
     for number, modality in enumerate(Modality):
         channel = voxels[number]
         if modality in modalities and ((channel != 0) & ~np.isnan(channel)).any():
-            what = f"channel {number} ({modality.value})"
-            done[modality] = prepare(where, np.ascontiguousarray(channel), what)
-    if not done:
+            stack[number] = channel
+            backgrounds[modality] = prepare(where, stack[number], f"channel {number} ({modality.value})")
+    if not backgrounds:
         raise none_left(where, modalities)
-    return collect(done, affine, where)
+    return collect(stack, backgrounds, affine, where)
 
 
-def prepare(where: str | Path, voxels: np.ndarray, what: str) -> tuple[np.ndarray, str | None]:
-    """Check a sequence ``(*S)`` and set its background to 0; return it, and what that was if not 0."""
-    voxels, background = clear_background(voxels)
-    check_image(where, voxels, what)
-    return voxels, background
+def new_stack(shape: Sequence[int]) -> np.ndarray:
+    """Return zeros ``(N, *S)`` float32, the first spatial axis fastest in memory, as in a NIfTI file."""
+    return np.zeros((len(Modality), *reversed(shape)), np.float32).transpose(0, *range(len(shape), 0, -1))
 
 
-def collect(done: Mapping[Modality, tuple[np.ndarray, str | None]], affine: Any, where: str) -> Sequences:
-    """Return what :func:`prepare` returned of each modality as one."""
-    found = ", ".join(f"{modality.value} {background}" for modality, (_, background) in done.items() if background)
+def prepare(where: str | Path, voxels: np.ndarray, what: str) -> str | None:
+    """Check a sequence ``(*S)`` and set its background to 0 in place; return what it was if not 0."""
+    cleared, background = clear_background(voxels)
+    check_image(where, cleared, what)
+    if background is not None:
+        voxels[...] = cleared
+    return background
+
+
+def collect(stack: np.ndarray, backgrounds: Mapping[Modality, str | None], affine: Any, where: str) -> Sequences:
+    """Return the sequences, given what :func:`prepare` returned for each one that is present."""
+    found = ", ".join(f"{modality.value} {background}" for modality, background in backgrounds.items() if background)
     note = f"background of {found} found; taken for the outside of the brain and set to 0" if found else ""
-    return Sequences({modality: voxels for modality, (voxels, _) in done.items()}, affine, where, note)
+    return Sequences(stack, tuple(backgrounds), affine, where, note)
 
 
 def none_left(where: str | Path, modalities: Collection[Modality]) -> UserError:

@@ -22,12 +22,13 @@ LABELS = 256  # values that a label may have, from 0 on
 FEW = 8  # values that a message shows
 
 
-def read_voxels(path: str | Path, file: NiftiFile | None = None) -> np.ndarray:
+def read_voxels(path: str | Path, file: NiftiFile | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """Read all voxels as float32, scaled as the header says, without axes of length 1 after the third.
 
     Args:
         path: of the file.
         file: its header, where it has been read.
+        out: float32 array of the file's shape to read into; None for a new one.
 
     Raises:
         UserError: for what :func:`read_nifti` refuses, when the volume does not fit into memory, and when the file does
@@ -38,7 +39,10 @@ def read_voxels(path: str | Path, file: NiftiFile | None = None) -> np.ndarray:
     with np.errstate(over="ignore"):  # infinity, which is then refused
         if file.is_scaled:
             stored = apply_read_scaling(stored, np.float64(file.slope), np.float64(file.intercept))
-        return stored.astype(np.float32, copy=False)
+        if out is None:
+            return stored.astype(np.float32, copy=False)
+        np.copyto(out, stored, casting="unsafe")
+        return out
 
 
 def read_labels(path: str | Path, file: NiftiFile | None = None) -> np.ndarray:
