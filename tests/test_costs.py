@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from metakd_monai.apps.predict.predictor import Compute, Predictor
 from metakd_monai.data.cases import Case
 from metakd_monai.data.nifti import gzip_stream
 from metakd_monai.networks.operations import count_operations
+from metakd_monai.transforms import LoadImageModalitiesd
 from metakd_monai.vocabulary import Modality
 from metakd_monai.weights.load import load_network
 from metakd_monai.weights.locate import find_weights
@@ -95,6 +97,16 @@ def test_each_file_is_read_once_and_its_header_beforehand(case, monkeypatch):
     predictor.read(case)
     for path in case.files.values():
         assert read[path] <= path.stat().st_size + gzip_stream.CHUNK
+
+
+def test_peak_of_what_reading_allocates(case):
+    """The image in float32 once, 4 channels; and beside it each file as stored, int16, and one mask."""
+    tracemalloc.start()
+    item = LoadImageModalitiesd()(case.as_item())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    voxels = item["image"][0].numel()
+    assert 4 * 4 * voxels < peak < 4 * (4 + 2 + 1) * voxels
 
 
 def test_peak_of_what_the_network_allocates(case):
