@@ -125,12 +125,12 @@ class MetaKDUNet(SegmentationNetwork):
     def encode_rows(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
         """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; for each scale ``(P, C, *S)``."""
         part = average(pad_to_multiple(x, self.factor), self.pooling)
-        features: list[Tensor] = self.own(part, modalities) if self.modality_specific_scales > 0 else []
-        part = features[-1] if len(features) > 0 else part
-        for block in self.encoder:
-            part = block(part)
-            features.append(part)
-        return features
+        recomputed = self.training and not self.batch_norm  # which would count each batch twice
+        if self.modality_specific_scales == 0:
+            features: list[Tensor] = self.encoder(part, recomputed)
+            return features
+        own: list[Tensor] = self.own(part, modalities, recomputed)
+        return own + self.encoder(own[-1])
 
     def encode_fused(self, x: Tensor, available: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Encode one modality after the other, Eq. (1), and fuse its features at once, which saves memory.

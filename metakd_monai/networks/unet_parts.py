@@ -7,12 +7,13 @@ import torch
 from monai.networks.blocks import Convolution
 from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
-def make_encoder(spatial_dims: int, channels: Sequence[int], scales: range, norm: tuple | str) -> nn.ModuleList:
+def make_encoder(spatial_dims: int, channels: Sequence[int], scales: range, norm: tuple | str) -> "Encoder":
     """Make an encoder's blocks at some scales; every one but that of the finest halves the size."""
     widths = [1, *channels]
-    return nn.ModuleList(
+    return Encoder(
         UnetBasicBlock(spatial_dims, widths[scale], channels[scale], 3, 1 if scale == 0 else 2, norm)
         for scale in scales
     )
@@ -34,25 +35,45 @@ def make_heads(spatial_dims: int, channels: Sequence[int], out_channels: int, de
     )
 
 
+class Encoder(nn.ModuleList):
+    """Blocks of an encoder, the finest scale first."""
+
+    def forward(self, x: Tensor, recomputed: bool = False) -> list[Tensor]:
+        """Encode images ``(P, C, *S)``; for each scale ``(P, C, *S)``.
+
+        With ``recomputed``, the activations of the first block are computed again for the gradient instead of being
+        kept. At the finest scale they are most of the memory of a training step; the result is the same to the bit.
+        """
+        features: list[Tensor] = []
+        for scale, block in enumerate(self):
+            if torch.jit.is_scripting():
+                x = block(x)
+            elif scale == 0 and recomputed and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x)
+            features.append(x)
+        return features
+
+
 class OwnEncoders(nn.ModuleList):
-    """The finest scales of encoders that each modality has for itself: N lists of blocks, or none at all."""
+    """The finest scales of encoders that each modality has for itself: N encoders, or none at all."""
 
-    __iter__: Any  # gives lists of blocks
+    __iter__: Any  # gives encoders
 
-    def forward(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
-        """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; for each scale ``(P, C, *S)``."""
+    def forward(self, x: Tensor, modalities: Tensor, recomputed: bool = False) -> list[Tensor]:
+        """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; see :class:`Encoder`."""
         places: list[Tensor] = []
         features: list[list[Tensor]] = []
-        for n, blocks in enumerate(self):
+        for n, encoder in enumerate(self):
             rows = (modalities == n).nonzero().squeeze(1)
             if len(rows) > 0:
                 places.append(rows)
                 part = x if len(rows) == len(x) else x.index_select(0, rows)
-                for scale, block in enumerate(blocks):
-                    part = block(part)
+                for scale, encoded in enumerate(encoder(part, recomputed)):
                     if len(features) == scale:
                         features.append([])
-                    features[scale].append(part)
+                    features[scale].append(encoded)
         if len(places) == 1:
             return [parts[0] for parts in features]
         order = torch.cat(places).argsort()

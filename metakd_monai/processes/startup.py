@@ -15,7 +15,7 @@ from typing import Any
 from metakd_monai.processes.endings import end_with_parent
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
-LARGEST_KEPT = 2**30  # bytes of one block
+LARGEST_KEPT = 2**25  # bytes of one block; larger ones would leave holes that nothing else fits into
 NEEDLESS = (
     "PIL",
     "ignite",

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metakd_monai.data.files import write_json, write_text
+from metakd_monai.processes.startup import LARGEST_KEPT
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parents[1]
@@ -35,7 +36,7 @@ AIMS = {
 }
 OUR_MEMORY = {  # as our commands set it
     "THP_MEM_ALLOC_ENABLE": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(LARGEST_KEPT),
     "MALLOC_TRIM_THRESHOLD_": str(10**12),
 }
 FIRST_BYTE = """
