@@ -101,8 +101,10 @@ def test_each_file_is_read_once_and_its_header_beforehand(case, monkeypatch):
 
 def test_peak_of_what_reading_allocates(case):
     """The image in float32 once, 4 channels; and beside it each file as stored, int16, and one mask."""
+    load = LoadImageModalitiesd()
+    load(case.as_item())  # imports what it needs
     tracemalloc.start()
-    item = LoadImageModalitiesd()(case.as_item())
+    item = load(case.as_item())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     voxels = item["image"][0].numel()
