@@ -23,6 +23,7 @@ from metakd_monai.apps.raw.strippers import NONE, choose_stripper, find_brain
 from metakd_monai.apps.raw.template import AFFINE, SHAPE, Template
 from metakd_monai.apps.raw.volumes import Volume, coarse, resample
 from metakd_monai.data.nifti import AXES, voxel_ml
+from metakd_monai.data.nifti.sequence_files import at_once
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.region_scores import count_overlap
 from metakd_monai.vocabulary import Modality
@@ -66,10 +67,13 @@ def prepare_case(
     clock.lap("atlas")
     lay_on_centre(done, small)
     clock.lap("register")
-    for modality, fit in done.fits.items():
-        matrix = fit.matrix @ done.to_centre
+
+    def carry(modality: Modality) -> np.ndarray:
+        matrix = done.fits[modality].matrix @ done.to_centre
         seen = done.brain & covered(series[modality], matrix)
-        done.images[modality] = write_values(resample(series[modality], SHAPE, AFFINE, matrix, outside=None), seen)
+        return write_values(resample(series[modality], SHAPE, AFFINE, matrix, outside=None), seen)
+
+    done.images = dict(zip(done.fits, at_once(carry, done.fits), strict=True))
     clock.lap("resample")
     done.warnings += look_alike(done, template)
     done.seconds = clock.seconds

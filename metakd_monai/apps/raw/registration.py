@@ -16,7 +16,7 @@ from metakd_monai.data.nifti import AXES
 
 BINS = 48  # bins of the joint histogram
 FEWEST_SHARED = 1000  # fewest common voxels for comparing two images
-ITERATIONS = "300"  # of each resolution
+ITERATIONS = "200"  # of each resolution
 BRAIN_MM = 100.0  # mm, edge of the cube whose corners measure the distance of two positions
 AGREE_MM = 1.0  # mm up to which the results of two starts are the same
 SETTINGS = {
@@ -28,7 +28,7 @@ SETTINGS = {
     "FixedImagePyramid": ["FixedSmoothingImagePyramid"],
     "MovingImagePyramid": ["MovingSmoothingImagePyramid"],
     "ImageSampler": ["RandomCoordinate"],
-    "NumberOfSpatialSamples": ["4000"],
+    "NumberOfSpatialSamples": ["2000"],
     "NewSamplesEveryIteration": ["true"],
     "NumberOfHistogramBins": ["32"],
     "AutomaticScalesEstimation": ["true"],
