@@ -1,4 +1,4 @@
-"""The blocks that MetaKDUNet is made of, nnU-Net's as in MONAI's DynUNet, and the memory that they take."""
+"""The blocks of MetaKDUNet, which are nnU-Net's as in MONAI's DynUNet, and the memory they need."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def make_encoder(spatial_dims: int, channels: Sequence[int], scales: range, norm: tuple | str) -> nn.ModuleList:
-    """Make an encoder's blocks at some scales; every one but that of the finest halves the size."""
+    """Make an encoder's blocks at the given scales; all but the finest halve the size."""
     widths = [1, *channels]
     return nn.ModuleList(
         UnetBasicBlock(spatial_dims, widths[scale], channels[scale], 3, 1 if scale == 0 else 2, norm)
@@ -27,7 +27,7 @@ def make_decoder(spatial_dims: int, channels: Sequence[int], norm: tuple | str) 
 
 
 def make_heads(spatial_dims: int, channels: Sequence[int], out_channels: int, deep_supervision: bool) -> nn.ModuleList:
-    """Make what gives logits: at the finest scale, and with deep supervision at all but the two coarsest."""
+    """Make the logit heads: at the finest scale, and with deep supervision at all but the two coarsest."""
     widths = channels[: max(1, len(channels) - 2)] if deep_supervision else channels[:1]
     return nn.ModuleList(
         Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in widths
@@ -35,9 +35,9 @@ def make_heads(spatial_dims: int, channels: Sequence[int], out_channels: int, de
 
 
 class OwnEncoders(nn.ModuleList):
-    """The finest scales of encoders that each modality has for itself: N lists of blocks, or none at all."""
+    """The finest scales of each modality's own encoder: N lists of blocks, or none at all."""
 
-    __iter__: Any  # gives lists of blocks
+    __iter__: Any  # yields lists of blocks
 
     def forward(self, x: Tensor, modalities: Tensor) -> list[Tensor]:
         """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; for each scale ``(P, C, *S)``."""
