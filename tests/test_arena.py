@@ -229,7 +229,7 @@ def test_a_datalist_says_what_is_trained_on_and_scored(cohort, tmp_path):
     cell = make_cells(plan, tmp_path / "out", parts)[0]
     assert (cell.settings["datalist"], cell.settings["fold"]) == (str(tmp_path / "list.json"), 0)
     assert "dataset_dir" not in cell.settings
-    with pytest.raises(UserError, match="is there twice"):
+    with pytest.raises(UserError, match="found twice"):
         choose_parts(replace(plan, only=(0, 1)))
 
 

@@ -339,7 +339,7 @@ def test_arguments_that_cannot_be_used(arguments, message, tmp_path):
 
 def test_the_same_case_twice_is_refused(two, weights, tmp_path):
     items = choose_items(two)[0]
-    with pytest.raises(UserError, match="is there twice"):
+    with pytest.raises(UserError, match="found twice"):
         run_benchmark([*items, items[0]], weights, tmp_path)
     with pytest.raises(UserError, match="none found"):
         run_benchmark([], weights, tmp_path)

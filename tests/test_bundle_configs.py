@@ -282,7 +282,7 @@ def test_split_refuses_what_cannot_be_split(cohort, tmp_path):
         split_cases(tmp_path)
     with pytest.raises(UserError, match=r"validation_fraction: 0\.9 found"):
         split_cases(cohort, validation_fraction=0.9)
-    with pytest.raises(UserError, match="meta_cases: 0 found; expected a whole number of at least 1"):
+    with pytest.raises(UserError, match="meta_cases: 0 found; expected an integer of at least 1"):
         split_cases(cohort, meta_cases=0)
 
 

@@ -139,7 +139,7 @@ def test_doubtful_values_of_the_paper_are_named(tmp_path):
     assert set(reference.doubts) == {(name, r) for name in ("flair+t1ce", "t1+t2") for r in REGION_NAMES}
     assert read_reference("paper:table1").doubts == {}
     write_comparison(tmp_path, make_table(), reference)
-    assert "**Doubtful there**: ET of flair+t1ce: copied?" in (tmp_path / "comparison.md").read_text()
+    assert "**Doubtful**: ET of flair+t1ce: copied?" in (tmp_path / "comparison.md").read_text()
 
 
 def test_values_that_the_paper_has_not_are_left_out_of_the_test(tmp_path):

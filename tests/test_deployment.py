@@ -161,7 +161,7 @@ def test_all_take_the_rule_that_goes_with_the_weights(case, weights, tmp_path, r
 
 
 def test_a_rule_that_an_axis_matters_to_is_refused(weights):
-    with pytest.raises(UserError, match="metakd found; expected a rule that no axis matters to"):
+    with pytest.raises(UserError, match="metakd found; expected a rule that does not depend on axes"):
         PostProcessLabelsd("pred", weights, rule="metakd")
 
 

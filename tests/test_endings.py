@@ -201,7 +201,7 @@ def test_a_disk_that_is_full_when_pytorch_writes(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert "w.pt: cannot be written (no space left, it seems); expected a" in found.stderr.splitlines()[-1]
+    assert "w.pt: cannot be written (the disk seems to be full); expected a" in found.stderr.splitlines()[-1]
     assert everything(tmp_path) == set()
 
 

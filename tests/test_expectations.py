@@ -107,7 +107,8 @@ def test_sequences_under_each_other_s_name_are_unusual(real, ranges):
 
 def test_t1_and_t1ce_exchanged(real, ranges):
     (line,) = find_unusual(look_at(real[[0, 2, 1, 3]]), ranges)
-    assert re.fullmatch(r"t1 and t1ce exchanged\? the brightest of t1 is \d\.\d\d quartiles brighter", line)
+    expected = r"t1 and t1ce exchanged\? bright voxels of t1 are brighter by \d\.\d\d interquartile ranges"
+    assert re.fullmatch(expected, line)
     assert "contrast" not in look_at(torch.where(torch.arange(4)[:, None, None, None] == 2, 0, real))
 
 
@@ -122,9 +123,9 @@ def test_contrast_of_images_without_any(inside):
 @pytest.mark.parametrize(
     ("change", "spacing", "says"),
     [
-        (with_skull, MM, r"not skull-stripped\? what is not 0 has 2\d{3} mL \(in training 12\d\d to 161\d\), .*"),
-        (with_air, MM, r"not skull-stripped\? .*, 100% of its box \(in training 46%\); metakd predict --raw takes .*"),
-        (hemisphere, MM, r"small or incomplete brain\? what is not 0 has \d{3} mL \(in training 12\d\d to 161\d\), .*"),
+        (with_skull, MM, r"not skull-stripped\? nonzero voxels: 2\d{3} mL \(in training 12\d\d to 161\d\), .*"),
+        (with_air, MM, r"not skull-stripped\? .*, 100% of their box \(in training 46%\); metakd predict --raw .*"),
+        (hemisphere, MM, r"small or incomplete brain\? nonzero voxels: \d{3} mL \(in training 12\d\d to 161\d\), .*"),
         (reversed_contrast, MM, r"t2 has unusual intensities: skew -0\.5\d \(in training 0\.45 to 0\.64\)"),
         (lambda x: x[..., ::3], (1.0, 1.0, 3.0), r"voxels of 1 to 3 mm, in training 1 mm; thick slices.*"),
         (lambda x: x[:, ::3, ::3, ::3], (3.0, 3.0, 3.0), r"voxels of 3 mm, in training 1 mm"),
@@ -192,7 +193,7 @@ def test_predict_warns_and_goes_on(cohort, weights, tmp_path, caplog):
     report = json.loads((tmp_path / "out" / "one.json").read_text())
     assert [f"one: warning: {text}" for text in report["warnings"]] == said
     assert report["warnings"][0] == "voxels of 6 to 9 mm, in training 6 mm"
-    assert report["warnings"][1].startswith("not skull-stripped? what is not 0 has ")
+    assert report["warnings"][1].startswith("not skull-stripped? nonzero voxels: ")
 
 
 BAD_DICE = [

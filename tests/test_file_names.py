@@ -135,7 +135,7 @@ def test_a_case_s_name_may_end_as_a_contrast_agent_is_spelled(case):
 def test_a_copy_is_no_case_of_its_own(copy):
     found = group("P01_flair", "P01_t1", "P01_t1ce", "P01_t2", copy)
     assert files(found)["t1ce"] == "P01_t1ce"
-    assert f"passed over {copy}.nii.gz (its name says" in found.notes[0]
+    assert f"skipped {copy}.nii.gz (its name says" in found.notes[0]
 
 
 def test_a_contrast_agent_is_one_where_nothing_says_otherwise():
@@ -169,10 +169,10 @@ def test_a_case_that_is_not_clear_is_refused(names, problem):
     [
         (["P1_T1", "P1_T1_bias"], {"t1": "P1_T1"}, "P1_T1_bias.nii.gz (its name says bias)"),
         (["T1w", "run-2_T1w"], {"t1": "T1w"}, "run-2_T1w.nii.gz (its name says run-2)"),
-        (["T1", "T1_brain", "T2_brain", "FLAIR_brain"], {"t1": "T1_brain"}, "T1.nii.gz (not of one kind with most"),
+        (["T1", "T1_brain", "T2_brain", "FLAIR_brain"], {"t1": "T1_brain"}, "T1.nii.gz (not of the same kind as most"),
         (["P1_T1", "P1_FLAIR", "P1_FLAIR_T1"], {"flair": "P1_FLAIR"}, "P1_FLAIR_T1.nii.gz (flair or t1?)"),
         (["P1_T1", "P1_seg_T1"], {"t1": "P1_T1"}, "P1_seg_T1.nii.gz (a label map?)"),
-        (["P1_T1", "P1_DWI"], {"t1": "P1_T1"}, "P1_DWI.nii.gz (none of the four sequences by its name)"),
+        (["P1_T1", "P1_DWI"], {"t1": "P1_T1"}, "P1_DWI.nii.gz (not one of the four sequences)"),
     ],
 )
 def test_what_is_passed_over_is_said_in_one_line(names, chosen, passed):
@@ -180,7 +180,7 @@ def test_what_is_passed_over_is_said_in_one_line(names, chosen, passed):
     assert found.problem is None
     assert chosen.items() <= files(found).items()
     (note,) = found.notes
-    assert note.startswith(f"passed over {passed}")
+    assert note.startswith(f"skipped {passed}")
     assert "--names TABLE" in note
 
 
@@ -192,8 +192,8 @@ def test_what_is_passed_over_is_said_in_one_line(names, chosen, passed):
         (["P1_auto_seg", "P1_seg"], "P1_seg", "P1_auto_seg.nii.gz (made by a program)"),
         (["P1_dseg", "P1_seg"], "P1_seg", "P1_dseg.nii.gz (not of the tumour)"),
         (["P1_seg", "P1_seg_resampled"], "P1_seg", "P1_seg_resampled.nii.gz (not the label)"),
-        (["P1_mask"], None, "P1_mask.nii.gz (a mask, not said of what)"),
-        (["P1_manual_seg", "P1_fast_seg"], "P1_manual_seg", "P1_fast_seg.nii.gz (of what? fast)"),
+        (["P1_mask"], None, "P1_mask.nii.gz (a mask of an unnamed structure)"),
+        (["P1_manual_seg", "P1_fast_seg"], "P1_manual_seg", "P1_fast_seg.nii.gz (unknown: fast)"),
         (["P1_ET_mask", "P1_lesion_mask"], "P1_lesion_mask", "P1_ET_mask.nii.gz (of a part of the tumour)"),
     ],
 )

@@ -142,7 +142,7 @@ def test_pipes_are_passed_over_and_told(tmp_path, caplog):
     os.mkfifo(tmp_path / "c1" / "c1_t2.nii.gz")
     (case,) = find_cases(tmp_path)
     assert list(case.files) == [T1]
-    assert "c1_t2.nii.gz: passed over, it is a pipe" in caplog.text
+    assert "c1_t2.nii.gz: skipped, it is a pipe" in caplog.text
 
 
 def test_folders_may_be_nested_without_end(tmp_path, monkeypatch):
@@ -170,7 +170,7 @@ def test_the_folder_given_is_itself_unclear(tmp_path):
 
 @pytest.mark.parametrize("source", ["a\0b", "x" * 5000])
 def test_what_is_no_path(source):
-    with pytest.raises(UserError, match=r"is no path|no such file") as caught:
+    with pytest.raises(UserError, match=r"is not a path|no such file") as caught:
         find_cases(source)
     assert str(caught.value).isprintable()
 

@@ -130,7 +130,7 @@ def choose(study, number, told=None, siblings=True):
 def test_a_series_takes_the_study_s_others_along(study):
     files, notes = choose(study, 2)
     assert list(files.items()) == [(FLAIR, 0), (T1, 1), (T1CE, 2), (T2, 3)]
-    assert "passed over localizer" in notes
+    assert "skipped localizer" in notes
     assert "--series" not in notes
 
 

@@ -78,7 +78,7 @@ def test_an_empty_mask_predicts_nothing_and_an_empty_whole_tumour_is_a_warning()
     logits = torch.full((3, 4, 4, 4), -20.0)
     labels = regions_to_labels(logits > 0, 4)
     assert predict_dice(models(), logits, labels, EDGES, ["t1"]) == {}
-    assert warn_of({}, {"WT": 0.0}) == ["the WT mask is empty: no tumour was found, or it has failed"]
+    assert warn_of({}, {"WT": 0.0}) == ["the WT mask is empty: no tumour found, or segmentation has failed"]
     assert describe_predicted({}) == ""
 
 

@@ -170,7 +170,7 @@ HEADERS = {
     "far too many": (dims(7, *[32767] * 7), r"needs .* GiB of memory; .* GiB are free"),
     "more voxels": (dims(3, 12, 14, 11), r"3712 bytes of the 4048 that its header declares"),
     "fewer voxels": (dims(3, 12, 14, 9), "more bytes than the 3376"),
-    "unknown type": (field("datatype", 9999), r"data type 9999 \(which is not known\) found; expected"),
+    "unknown type": (field("datatype", 9999), r"data type 9999 \(unknown\) found; expected"),
     "no type": (field("datatype", 0), r"data type 0 \(unknown\) found"),
     "bits": (field("datatype", 1), r"data type 1 \(bit\) found"),
     "complex": (field("datatype", 32), r"data type 32 \(complex64\) found"),

@@ -32,7 +32,7 @@ def test_small_et_takes_strictly_fewer_voxels(et_label, target):
     assert (changed[fewer == et_label] == target).all()
     assert np.array_equal(changed[fewer != et_label], fewer[fewer != et_label])
     assert changed.dtype == np.uint8
-    assert np.count_nonzero(fewer == et_label) == 199  # the given map is left as it is
+    assert np.count_nonzero(fewer == et_label) == 199  # the given map is not changed
 
 
 def test_components_drops_by_size_and_by_share_of_the_largest():
@@ -95,7 +95,7 @@ def test_what_is_not_said_has_its_default():
     [
         ("smal_et", "did you mean small_et"),
         ("small_et:voxels=3", "'voxels' found for small_et; expected threshold, target"),
-        ("none:threshold=3", "expected no numbers"),
+        ("none:threshold=3", "expected no parameters"),
         ("small_et:threshold=few", "threshold=few found; expected a number"),
         ("small_et:threshold=-1", "expected 0 or more"),
         ("small_et:target=2", r"expected 1 \(necrosis\) or 0"),

@@ -47,7 +47,7 @@ def test_of_several_trainings_the_mean_is_published(network, tmp_path):
     for name, value in state.items():
         torch.testing.assert_close(mean[name], value * 2, rtol=2e-3, atol=1e-4)
     torch.save({**state, "input_stride": torch.tensor(2)}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match=r"other\.pt: weights of another network than"):
+    with pytest.raises(UserError, match=r"other\.pt: weights differ in network from"):
         publish([tmp_path / "0.pt", tmp_path / "other.pt"], tmp_path / "no.pt")
     assert not (tmp_path / "no.pt").exists()
 
@@ -65,7 +65,7 @@ def test_shared_scales_become_copies_for_each_modality(weights, tmp_path):
         found = network(image, there)
         expected = found if expected is None else expected
         assert torch.equal(found, expected)
-    with pytest.raises(UserError, match=r"2\.pt: modality_specific_scales 2 found; expected at most the 1 asked for"):
+    with pytest.raises(UserError, match=r"2\.pt: modality_specific_scales 2 found; expected at most the 1 requested"):
         publish(previous, tmp_path / "fewer.pt", modality_specific_scales=1)
     with pytest.raises(ValueError, match="must be 0 or more, and less than 3 scales, got 3"):
         publish(weights, tmp_path / "all.pt", modality_specific_scales=3)

@@ -95,7 +95,7 @@ def test_the_better_of_two_is_taken_and_said_and_an_override_wins():
     chosen = choose_series([thick, thin, series("ADC", 5000, 90, uid="c")], {})
     assert chosen.series == {T1CE: thin}
     assert any("rather than t1 post" in note for note in chosen.notes)
-    assert any("adc" in note and "passed over" in note for note in chosen.notes)
+    assert any("adc" in note and "skipped" in note for note in chosen.notes)
     assert choose_series([thick, thin], {T1CE: "a"}).series == {T1CE: thick}
     with pytest.raises(UserError, match="--series: t1ce=z: no such series"):
         choose_series([thick, thin], {T1CE: "z"})
@@ -182,7 +182,7 @@ def test_copies_of_a_slice_are_passed_over_with_a_word(tmp_path):
     copied(tmp_path, write_series(tmp_path, VOXELS, AFFINE))
     (case,) = find_raw_cases(tmp_path)
     assert (case.read(T1).voxels == VOXELS).all()
-    assert any("1 copies of slices passed over" in note for note in case.notes)
+    assert any("1 copies of slices skipped" in note for note in case.notes)
 
 
 @pytest.mark.parametrize("patient", ["../../x", "12/345", "", None, "A" * 300, "a\nb", "SMITH^JOHN"])
@@ -218,7 +218,7 @@ def test_nothing_that_is_printed_quotes_a_header(tmp_path, caplog, recwarn):
         case.read(T1)
     said = [caplog.text, str(caught.value), case.case_id, *case.notes, *(str(w.message) for w in recwarn)]
     assert not any("SMITH" in text for text in said)
-    assert "IM1_0001.dcm: passed over, no sound DICOM file" in caplog.text
+    assert "IM1_0001.dcm: skipped, not a valid DICOM file" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_odd_hidden_files_and_folders_do_no_harm(tmp_path, cohort, weights, capl
     }
     (output / ".Simulated_000.nii.gz.unfinished").mkdir()
     assert predict(cohort / "Simulated_000", output, weights, "--overwrite").exit_code == 1
-    assert ".Simulated_000.nii.gz.unfinished: cannot be written (a folder is there)" in caplog.text
+    assert ".Simulated_000.nii.gz.unfinished: cannot be written (a folder has this name)" in caplog.text
 
 
 def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written_again(tmp_path):

@@ -15,9 +15,9 @@ from metakd_monai.errors import UserError
 BAD = {
     "": "expected a name that is not empty",
     " ": "expected a name that is not empty",
-    ".": "begins with a point",
-    "..": "begins with a point",
-    ".x": "begins with a point",
+    ".": "begins with a dot",
+    "..": "begins with a dot",
+    ".x": "begins with a dot",
     "../x": "holds '/'",
     "/abs": "holds '/'",
     "a/b": "holds '/'",
@@ -30,10 +30,10 @@ BAD = {
     "caf\udce9": r"holds '\\udce9'",
     "x" * 226: "has 226 bytes; expected at most 225",
     "ü" * 113: "has 226 bytes",
-    "c1_uncertainty": "ends as a map beside a mask does",
-    "c1_probabilities": "ends as a map beside a mask does",
-    5: "5 found; expected a text",
-    None: "expected a text",
+    "c1_uncertainty": "ends like a map beside a mask",
+    "c1_probabilities": "ends like a map beside a mask",
+    5: "5 found; expected text",
+    None: "expected text",
 }
 GOOD = ["BraTS-GLI-00000-000", "a b", "ünï", "=1+1", "{x}", "$x", "Mean", "-dash", "x" * 225, "a..b", "日本"]
 
@@ -130,10 +130,10 @@ def test_a_field_of_another_kind(field, value, tmp_path):
     ("change", "message"),
     [
         ({"case_id": "../../x"}, r"test\[1\]\.case_id: '../../x' holds '/'"),
-        ({"patient": []}, r"test\[1\]\.patient is \[\]; expected a text"),
-        ({"patient": "\ud800"}, r"test\[1\]\.patient is '\\ud800'; expected a text"),
+        ({"patient": []}, r"test\[1\]\.patient is \[\]; expected text"),
+        ({"patient": "\ud800"}, r"test\[1\]\.patient is '\\ud800'; expected text"),
         ({"year": "2050"}, r"test\[1\]\.year is '2050'; expected one of 2018"),
-        ({"fold": -1}, r"test\[1\]\.fold is -1; expected a whole number"),
+        ({"fold": -1}, r"test\[1\]\.fold is -1; expected an integer"),
         ({"image": ["a_t1.nii.gz"] * 5}, r"test\[1\]\.image is .*expected one file, or 1 to 4 files"),
         ({"modalities": ["t1", "t2"]}, r"test\[1\]\.modalities is .*expected the sequence of each of the 1 files"),
         ({"modalities": ["adc"]}, r"test\[1\]\.modalities is \['adc'\]; expected some of flair"),
@@ -159,7 +159,7 @@ def test_a_pipe_as_datalist_and_one_nested_too_deeply(tmp_path):
 
 def test_training_begins_only_when_all_its_files_are_there(tmp_path):
     path = write(tmp_path, {**ITEM, "image": ["b_t1.nii.gz"], "fold": 1})
-    with pytest.raises(UserError, match=r"list.json: 1 of 6 files are not there, the first is .*b_t1.nii.gz"):
+    with pytest.raises(UserError, match=r"list.json: 1 of 6 files do not exist, the first is .*b_t1.nii.gz"):
         split_cases("", datalist=path)
 
 
@@ -172,7 +172,7 @@ def test_a_table_of_grades_that_is_no_file_is_passed_over(make, cohort, tmp_path
         main, ["datalist", str(tmp_path / "in"), "-o", str(tmp_path / "l.json"), "--folds", "2"]
     )
     assert result.exit_code == 0, result.output
-    assert "name_mapping.csv: passed over, it is no file" in caplog.text
+    assert "name_mapping.csv: skipped, it is not a file" in caplog.text
 
 
 def test_a_table_of_grades_with_an_endless_field(cohort, tmp_path):

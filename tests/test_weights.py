@@ -72,7 +72,7 @@ def test_weights_that_are_none_cost_one_line(weights, change, message):
 def test_weights_that_are_not_finite_make_no_mask(cohort, weights, tmp_path):
     result = predict(cohort / "Simulated_000", tmp_path / "out", with_change(weights, put(HEAD, first(float("nan")))))
     assert result.exit_code == 2
-    assert result.output.strip().endswith("numbers that are NaN or infinite; expected sound weights")
+    assert result.output.strip().endswith("numbers that are NaN or infinite; expected finite weights")
     assert not list((tmp_path / "out").glob("*.nii.gz"))
 
 
@@ -133,9 +133,9 @@ NOTE = {"weights_sha256": SHA, "bytes_per_voxel": 9.0, "stride": 4}
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "its metadata is no JSON"),
-        ("[" * 100_000, "its metadata is no JSON"),
-        ("[]", "its metadata is no JSON object"),
+        ("{", "its metadata is not JSON"),
+        ("[" * 100_000, "its metadata is not JSON"),
+        ("[]", "its metadata is not a JSON object"),
         (json.dumps({"weights_sha256": SHA}), "has no bytes_per_voxel"),
         (json.dumps({**NOTE, "foo": 1}), "has an unknown foo"),
         *(
@@ -188,11 +188,11 @@ def scripted(path, note, value=1.0):
 @pytest.mark.parametrize(
     ("note", "value", "message"),
     [
-        ("{", 1, "is no JSON"),
-        ("[1]", 1, "no JSON object"),
-        ('{"metakd_export": "text"}', 1, "is no object"),
+        ("{", 1, "is not JSON"),
+        ("[1]", 1, "not a JSON object"),
+        ('{"metakd_export": "text"}', 1, "is not an object"),
         ('{"metakd_export": {"foo": 1}}', 1, "an unknown foo"),
-        ("[" * 100_000, 1, "is no JSON"),
+        ("[" * 100_000, 1, "is not JSON"),
         (b"\xff\xfe\x00", 1, "not readable as a MetaKD network"),
         ("{}", float("nan"), "weight has 1 of 1 numbers that are NaN or infinite"),
     ],

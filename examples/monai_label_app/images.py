@@ -93,7 +93,7 @@ class Images:
             try:
                 image = self.fetch(other)
             except RuntimeError as error:  # ITK's, of what is no volume
-                logger.warning("series %s: passed over, no volume (%s)", other, str(error).strip().splitlines()[-1])
+                logger.warning("series %s: skipped, not a volume (%s)", other, str(error).strip().splitlines()[-1])
                 continue
             fetched[image.with_name(NIFTI.sub("", image.name))] = image
         return fetched

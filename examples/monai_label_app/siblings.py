@@ -14,7 +14,7 @@ from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 
 @dataclass(frozen=True)
 class Chosen:
-    """The image of each sequence, and what was taken for what, passed over, and why."""
+    """The image of each sequence, and notes on what was assigned or skipped, and why."""
 
     files: dict[Modality, Path]
     notes: tuple[str, ...]
@@ -43,7 +43,7 @@ def choose_siblings(image: Path, folder: Path, sequence: Modality | None, others
 
 def in_words_of_a_client(note: str) -> str:
     """Return a note without the options of the command line."""
-    return note.replace("by --series", "the image asked for").removesuffix("; --series SEQUENCE=UID takes one")
+    return note.replace("by --series", "the image asked for").removesuffix("; --series SEQUENCE=UID selects one")
 
 
 def read_series(folder: Path) -> DicomSeries:

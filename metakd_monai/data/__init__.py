@@ -1,1 +1,1 @@
-"""Files in and out, names of sequences and cases, years, datalists, and the seeded stream of training draws."""
+"""File input and output, names of sequences and cases, years, datalists, and the seeded stream of training data."""

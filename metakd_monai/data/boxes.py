@@ -1,4 +1,4 @@
-"""Boxes around masks."""
+"""Bounding boxes of masks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
-    """Return the box around a mask ``(*S)`` that is not empty, with a margin in voxels that ends at the array."""
+    """Return the bounding box of a non-empty mask ``(*S)``, with a margin in voxels, clipped to the array."""
     box = []
     for axis, size in enumerate(mask.shape):
         others = tuple(other for other in range(mask.ndim) if other != axis)

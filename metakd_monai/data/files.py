@@ -1,4 +1,4 @@
-"""JSON in and out, TOML in; every file is written whole or not at all."""
+"""Read JSON and TOML, write files; every file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metakd_monai.errors import UserError, in_one_line
 
 LONGEST_TEXT = 256 << 20  # bytes
 LONGEST_TOML = 1 << 20
-FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # what torch.save says, a RuntimeError
+FULL_DISK = ("PytorchStreamWriter", "file write failed", "unexpected pos")  # in the RuntimeError of torch.save
 
 
 def read_text(
@@ -29,11 +29,11 @@ def read_text(
         path: of the file.
         expected: what it should be, for messages.
         encoding: of the text.
-        errors: how to treat bytes that are not text, as for ``open``.
+        errors: how to treat undecodable bytes, as in ``open``.
         longest: largest size in bytes.
 
     Raises:
-        UserError: when it is missing, not a file, larger than ``longest`` bytes, or not text.
+        UserError: if it is missing, not a file, larger than ``longest`` bytes, or not text.
     """
     try:
         if not Path(path).is_file():  # a pipe or a device would never end
@@ -91,9 +91,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_stream(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write what a function puts into a stream; it is collected in memory, then written by :func:`write_safely`.
+    """Collect a function's output in memory, then write it with :func:`write_safely`.
 
-    For writers in C++ (``torch.save``, ``torch.jit.save``), which end the process when the disk is full.
+    For writers in C++ (``torch.save``, ``torch.jit.save``), which abort the process when the disk is full.
     """
     stream = io.BytesIO()
     write(stream)
@@ -122,9 +122,9 @@ def check_writable(folder: Path) -> None:
 
 
 def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then rename.
+    """Write a file completely or not at all: under a temporary name beside it, then rename.
 
-    Temporary files that killed processes left of the same file are removed.
+    Temporary files that killed processes left behind for the same file are removed.
 
     Raises:
         UserError: when it cannot be written.
@@ -146,13 +146,13 @@ def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def why_unwritable(path: Path, error: Exception) -> str | None:
-    """Return why a file cannot be written; None if the error has nothing to do with its place."""
+    """Return why a file cannot be written; None if the error has nothing to do with its path."""
     if isinstance(error, OSError):
-        return "a folder is there" if os.path.isdir(path) else in_one_line(error.strerror or error)
+        return "a folder has this name" if os.path.isdir(path) else in_one_line(error.strerror or error)
     if isinstance(error, RuntimeError):
-        return "no space left, it seems" if any(words in str(error) for words in FULL_DISK) else None
+        return "the disk seems to be full" if any(words in str(error) for words in FULL_DISK) else None
     odd = "\0" in str(path) or isinstance(error, UnicodeEncodeError)
-    return "no name that a file can have" if odd and not isinstance(error, UserError) else None
+    return "not a valid file name" if odd and not isinstance(error, UserError) else None
 
 
 def mark_unfinished(mask: Path, report: Path) -> None:

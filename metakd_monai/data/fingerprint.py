@@ -1,6 +1,6 @@
-"""Which code made a result: a hash over the source files that decide it.
+"""Identify the code behind a result: a hash over the source files that the result depends on.
 
-The version is too coarse for this: it stays the same between two releases and in a changed checkout. The modules and
+The version is too coarse: it stays the same between two releases and in a changed checkout. The modules and
 sub-packages are listed here; ``tests/test_fingerprint.py`` follows the imports, so that none is forgotten.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# What decides a mask of ``metakd predict``.
+# Code that a mask of ``metakd predict`` depends on.
 MASK_CODE = (
     "apps/predict",
     "data/boxes",
@@ -28,9 +28,9 @@ MASK_CODE = (
     "vocabulary",
     "weights",
 )
-# What decides a record of ``metakd benchmark``.
+# Code that a record of ``metakd benchmark`` depends on.
 SCORE_CODE = (*MASK_CODE, "apps/benchmark", "data/datalists", "data/stream", "metrics")
-# What decides the next step of a training that goes on from its checkpoint.
+# Code that the next step of a resumed training depends on.
 TRAINING_CODE = (
     "apps/adni",
     "apps/avmnist",
@@ -54,7 +54,7 @@ TRAINING_CODE = (
     "vocabulary",
     "weights",
 )
-# What decides a case of ``metakd prepare``.
+# Code that a case of ``metakd prepare`` depends on.
 RAW_CODE = (
     "apps/predict/preview",
     "apps/raw",
@@ -67,7 +67,7 @@ RAW_CODE = (
     "metrics/region_scores",
     "vocabulary",
 )
-# What these import too and what cannot change a result: running, reporting and writing.
+# Also imported by these, but cannot change a result: running, reporting and writing.
 BESIDE = ("__init__", "bundle", "data/fingerprint", "data/spreadsheets", "data/temporaries", "errors", "processes")
 
 
@@ -75,7 +75,7 @@ BESIDE = ("__init__", "bundle", "data/fingerprint", "data/spreadsheets", "data/t
 def code_fingerprint(parts: tuple[str, ...] = MASK_CODE) -> str:
     """Return the SHA-256 over the source files of some modules and sub-packages; it takes a few milliseconds.
 
-    Line ends do not count, because git may convert them.
+    Line ends are normalised, because git may convert them.
 
     Args:
         parts: their names.

@@ -1,4 +1,4 @@
-"""Free memory, and how much a volume needs: one that is too large is refused before it is read."""
+"""Compare free memory with what a volume needs: too large a volume is refused before it is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metakd_monai.errors import UserError
 
 GIB = 2**30
 BASE_BYTES = 0.6 * GIB  # of a process with PyTorch and MONAI, before any volume
-VOLUME_BYTES = 44  # for each voxel of the volume: sequences as read and stacked, labels, logits
+VOLUME_BYTES = 44  # per voxel of the volume: sequences as read and stacked, labels, logits
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -21,24 +21,24 @@ def check_volume(where: str | Path, voxels: int, limit: float | None = None) -> 
     Args:
         where: for messages.
         voxels: of one sequence.
-        limit: GiB of the process; None for what is free.
+        limit: GiB for the process; None for the free memory.
 
     Raises:
-        UserError: when more is needed.
+        UserError: if more is needed.
     """
     check_memory(where, VOLUME_BYTES * voxels + (0 if limit is None else BASE_BYTES), limit)
 
 
 def check_memory(where: str | Path, needed: float, limit: float | None = None) -> None:
-    """Refuse what does not fit into memory.
+    """Refuse data that do not fit into memory.
 
     Args:
         where: for messages.
         needed: bytes; with a limit, of the whole process.
-        limit: GiB of the process; None for what is free.
+        limit: GiB for the process; None for the free memory.
 
     Raises:
-        UserError: when more is needed.
+        UserError: if more is needed.
     """
     allowed = free_memory() if limit is None else limit * GIB
     if needed > allowed:
@@ -47,12 +47,12 @@ def check_memory(where: str | Path, needed: float, limit: float | None = None) -
 
 
 def free_memory() -> float:
-    """Return how many bytes this process may still ask for: of the machine, of its container, and by its own limit."""
+    """Return how many bytes this process may still allocate, by the machine, its container and its own limit."""
     return min(free_by_rule(), default=float("inf"))
 
 
 def free_by_rule() -> Iterator[float]:
-    """Yield the free bytes by each limit that exists here and can be read."""
+    """Yield the free bytes under each limit that exists here and can be read."""
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         yield 1024 * float(next(line for line in lines if line.startswith("MemAvailable")).split()[1])

@@ -1,4 +1,4 @@
-"""CSV files that spreadsheet programs may open: no cell of ours is taken for a formula."""
+"""CSV files that are safe in spreadsheet programs: no cell is run as a formula."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from metakd_monai.data.files import read_text, write_safely
 from metakd_monai.errors import UserError, in_one_line
 
 EXPECTED = "a table (CSV)"
-FORMULA = re.compile(r"'*[=+\-@\t\n]")  # how a cell begins that a spreadsheet would run, or that was quoted for it
+FORMULA = re.compile(r"'*[=+\-@\t\n]")  # start of a cell that a spreadsheet would run, or that was quoted
 QUOTED = re.compile(r"'+[=+\-@\t\n]")
 
 
 def write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file in UTF-8, numbers with ten digits at most and ``nan`` as a blank.
+    """Write a CSV file in UTF-8, numbers with at most ten digits and ``nan`` as an empty cell.
 
     Text that a spreadsheet would take for a formula gets a single quote before it (OWASP, CSV injection), which
-    :func:`read_csv` takes off again. Names of files that are no text are spelled out.
+    :func:`read_csv` removes again. Undecodable bytes of file names are escaped.
 
     Raises:
-        UserError: when the place cannot be written to.
+        UserError: if it cannot be written.
     """
 
     def write(temporary: Path) -> None:
@@ -36,21 +36,21 @@ def write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
 
 
 def spell(cell: object) -> str:
-    """Spell a cell."""
+    """Return the text of a cell."""
     if isinstance(cell, float):
         return "" if math.isnan(cell) else f"{cell:.10g}"
     if isinstance(cell, int):
         return str(cell)
-    text = str(cell).replace("\r", "\\r")  # which Python before 3.13 writes without quotes, as if the line ended
+    text = str(cell).replace("\r", "\\r")  # Python before 3.13 writes it without quotes, like a line end
     return f"'{text}" if FORMULA.match(text) else text
 
 
 def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
-    """Read a CSV file, of :func:`write_csv` or another program's: the headings, and each line below by heading.
+    """Read a CSV file, from :func:`write_csv` or another program: the headings, and each row by heading.
 
     Raises:
-        UserError: when it cannot be read, is no CSV file or has no line end behind its last line: it may be cut within
-            a number, which nothing else shows.
+        UserError: if it cannot be read, is not a CSV file, or lacks a line end after its last line: it may be truncated
+            within a number, which nothing else reveals.
     """
     text = read_text(path, EXPECTED)
     if text and not text.endswith(("\n", "\r")):
@@ -64,6 +64,6 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
 
 
 def unquote(cell: object) -> str:
-    """Take off the quote of :func:`spell`; a missing cell is an empty one."""
+    """Remove the quote of :func:`spell`; a missing cell is an empty one."""
     text = "" if cell is None else str(cell)
     return text[1:] if QUOTED.match(text) else text

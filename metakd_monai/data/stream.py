@@ -1,7 +1,7 @@
-"""Training data: read once and kept, as one endless, seeded stream that can be entered at any point.
+"""Training data, read once and cached, as one endless, seeded stream that can be entered at any point.
 
-Every draw of a case carries its own seed, made from the run's seed and its place in the stream. What is drawn then
-depends neither on the number of workers nor on whether the run was stopped and resumed.
+Every draw of a case has its own seed, made from the run's seed and its position in the stream. So draws depend
+neither on the number of workers nor on whether the run was stopped and resumed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def make_dataset(
 
     Args:
         data: a datalist.
-        transform: a Compose. What is in memory is not copied for each draw: random transforms must leave it as it is
-            (MONAI's crops, zooms, flips and intensity changes do).
+        transform: a Compose. Cached data are not copied for each draw: random transforms must not change them in place
+            (MONAI's crops, zooms, flips and intensity changes do not).
         cache_num: cases to keep in memory; not used with ``cache_dir``.
-        cache_dir: keep all cases on disk instead. A change of the transforms, or of a file's size or time of change,
-            makes a new entry.
-        num_workers: threads that fill the memory.
+        cache_dir: keep all cases on disk instead. A change of the transforms, or of a file's size or modification
+            time, makes a new entry.
+        num_workers: threads that fill the cache.
     """
     if cache_dir is None:
         return CacheDataset(
@@ -52,13 +52,13 @@ def make_dataset(
 
 
 def hash_item(item: Mapping[str, Any]) -> bytes:
-    """Hash an item of a datalist, with size and time of change of each file that it names."""
+    """Hash an item of a datalist, with size and modification time of each file in it."""
     stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files_in(item)]
     return bytes(pickle_hashing({"item": dict(item), "stats": stats}))
 
 
 def files_in(value: Any) -> list[Path]:
-    """List the files that an item of a datalist names, at any depth."""
+    """List the files in an item of a datalist, at any depth."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
@@ -71,7 +71,7 @@ class SeededDataset(TorchDataset):
 
     Args:
         dataset: a MONAI data set (CacheDataset and PersistentDataset too) whose ``transform`` is a Compose.
-        seed_key: where to leave the seed in the item, for transforms that run later; None for nowhere.
+        seed_key: key for the seed in the item, for later transforms; None to leave it out.
     """
 
     def __init__(self, dataset: Dataset, seed_key: str | None = None) -> None:
@@ -87,7 +87,7 @@ class SeededDataset(TorchDataset):
             self.dataset.transform.set_random_state(seed=seed)
         try:
             item = self.dataset[index]
-        except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
+        except RuntimeError as error:  # MONAI's Compose wraps the transform's error
             known = find_user_error(error)
             if known is None:
                 raise
@@ -105,14 +105,14 @@ class StreamSampler(Sampler[tuple[int, int]]):
     Args:
         data_source: anything with a length.
         seed: of the order and of every draw.
-        batch_size: cases per iteration on this rank; turns iterations into places in the stream.
+        batch_size: cases per iteration on this rank; converts iterations to positions in the stream.
         rank: which of the ``num_replicas`` processes this is.
-        num_replicas: processes that share the stream, one case each in turn: their batches of one iteration together
-            are the batch of a single process with ``num_replicas`` times the batch size.
-        endless: False for exactly one pass from where :meth:`seek` points to.
+        num_replicas: processes that share the stream, one case each in turn: together, their batches of one iteration
+            equal the batch of a single process with ``num_replicas`` times the batch size.
+        endless: False for exactly one pass, starting where :meth:`seek` points.
 
     Raises:
-        ValueError: when the data source is empty.
+        ValueError: if the data source is empty.
     """
 
     def __init__(
@@ -132,11 +132,11 @@ class StreamSampler(Sampler[tuple[int, int]]):
         self.iteration = 0
 
     def seek(self, iteration: int) -> None:
-        """Let the next iterator start as if ``iteration`` batches had been drawn (one pass each, if not endless)."""
+        """Make the next iterator start as if ``iteration`` batches had been drawn (one pass each, if not endless)."""
         self.iteration = iteration
 
     def __len__(self) -> int:
-        """Return the cases of one pass on the process that has most of them."""
+        """Return the number of cases of one pass, on the process with most of them."""
         return math.ceil(len(self.data_source) / self.num_replicas)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -144,7 +144,7 @@ class StreamSampler(Sampler[tuple[int, int]]):
             yield index, seed_of(self.seed, 1, place)
 
     def places(self) -> Iterator[tuple[int, int]]:
-        """Yield ``(index, place in the stream)`` where iterating yields ``(index, seed)``."""
+        """Yield ``(index, position in the stream)`` where iterating yields ``(index, seed)``."""
         size = len(self.data_source)
         step = size if not self.endless else self.batch_size * self.num_replicas
         start = place = self.iteration * step

@@ -1,4 +1,4 @@
-"""The BraTS data sets of all years: names of cases, meaning of labels, form of submissions."""
+"""The BraTS data sets by year: case names, meaning of labels, form of submissions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Year:
 
     Attributes:
         name: ``"2018"`` and so on, ``"msd"`` for Task01 of the Medical Segmentation Decathlon.
-        pattern: of its case names; a group ``patient`` names the patient where a case is a time point.
+        pattern: of its case names; a group ``patient`` names the patient if a case is a time point.
         labels: what its label values mean.
         example: of a case name, for messages.
-        validation_cases: in the complete validation set that is submitted, where there is one.
+        validation_cases: number of cases in the complete validation set to submit, if there is one.
         shape: voxels of each volume.
     """
 
@@ -32,11 +32,11 @@ class Year:
     shape: tuple[int, int, int] = (240, 240, 155)
 
     def matches(self, case_id: str) -> bool:
-        """Tell whether a case is named as in this year, in exact spelling."""
+        """Tell whether a case is named exactly as in this year."""
         return re.fullmatch(self.pattern, case_id) is not None
 
     def patient(self, case_id: str) -> str:
-        """Return the patient of a case; the case itself where names have no time points."""
+        """Return the patient of a case; the case itself if names have no time points."""
         found = re.fullmatch(self.pattern, case_id)
         return found.groupdict().get("patient", case_id) if found else case_id
 
@@ -57,7 +57,7 @@ YEARS = {
 
 
 def find_year(name: str) -> Year:
-    """Return a year by its name; raises UserError with the closest right name."""
+    """Return a year by its name; raises UserError with the closest valid name."""
     if name in YEARS:
         return YEARS[name]
     close = get_close_matches(name, YEARS, n=1)

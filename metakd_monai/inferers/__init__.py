@@ -1,4 +1,4 @@
-"""From a whole volume to logits: the brain's box, windows that fit in memory, precision, mirroring."""
+"""From a whole volume to logits: the brain's bounding box, sliding windows within memory, precision, mirroring."""
 
 from metakd_monai.inferers.modality import MIRRORINGS, OUTSIDE_LOGIT, ModalityInferer, inside, paste
 from metakd_monai.inferers.precision import PRECISIONS, autocast, choose_precision

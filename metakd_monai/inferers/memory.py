@@ -1,4 +1,4 @@
-"""Windows as large as memory allows."""
+"""Choose the largest sliding window that memory allows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from metakd_monai.data.memory_limit import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.errors import UserError
 
-UNKNOWN_BYTES = 1024  # for each voxel of a window, for a network without its own estimate
-STEP = 16  # windows shrink in steps of the stride of a U-Net with five scales, or of the network's if that is longer
+UNKNOWN_BYTES = 1024  # per voxel of a window, for a network without its own estimate
+STEP = 16  # windows shrink in steps of a five-scale U-Net's stride, or of the network's if that is longer
 SMALLEST = 32  # voxels along an axis
 
 
 def bytes_per_voxel(network: Callable[..., Tensor]) -> float:
-    """Return the memory that a network says it needs for each voxel of a window."""
+    """Return a network's own estimate of the memory per voxel of a window."""
     estimate: Callable[[], float] | None = getattr(network, "bytes_per_voxel", None)
     return UNKNOWN_BYTES if estimate is None else estimate()
 
@@ -29,19 +29,19 @@ def window_step(network: Callable[..., Tensor]) -> int:
 def choose_roi(
     box: Sequence[int], volume: Sequence[int], limit: float, per_voxel: float, step: int = STEP
 ) -> tuple[int, ...]:
-    """Return the largest window over a box that keeps the process below a limit of memory.
+    """Return the largest window of a box that keeps the process below a memory limit.
 
-    It depends only on sizes, not on the memory that happens to be free, so that results can be reproduced.
+    It depends only on sizes, not on free memory, so that results are reproducible.
 
     Args:
-        box: size of the box around the brain.
+        box: size of the brain's bounding box.
         volume: size of the whole volume.
         limit: GiB for the process.
-        per_voxel: bytes for each voxel of a window.
+        per_voxel: bytes per voxel of a window.
         step: see :func:`window_step`.
 
     Raises:
-        UserError: when not even the smallest window fits.
+        UserError: if not even the smallest window fits.
     """
     fixed = BASE_BYTES + VOLUME_BYTES * math.prod(volume)
     voxels = (limit * GIB - fixed) / per_voxel

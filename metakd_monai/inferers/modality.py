@@ -1,4 +1,4 @@
-"""Sliding windows, where the present modalities are decided once for the whole volume."""
+"""Sliding-window inference that decides once for the whole volume which modalities are present."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from metakd_monai.networks import find_available
 
 logger = logging.getLogger(__name__)
 
-OUTSIDE_LOGIT = -20.0  # probability 2e-9: no tumour where there is no brain
+OUTSIDE_LOGIT = -20.0  # probability 2e-9: no tumour outside the brain
 MIRRORINGS = {"none": 0, "lr": 1, "all": 3}  # how many of the first axes are mirrored
 Network = Callable[..., Tensor]
 
 
 class ModalityInferer(SlidingWindowInferer):
-    """MONAI's SlidingWindowInferer with availability decided on the volume and carried to every window.
+    """MONAI's SlidingWindowInferer with availability decided on the volume and passed to every window.
 
-    Only the box around the brain is computed: outside, where all present modalities are zero, there is nothing to
-    segment. MONAI Label and Deploy call an inferer with image and network alone; then a channel that is 0 or NaN all
-    over the volume is absent.
+    Only the brain's bounding box is computed: outside it all present modalities are zero, and there is nothing to
+    segment. MONAI Label and Deploy call an inferer with image and network alone; then a channel that is 0 or NaN
+    everywhere is absent.
 
     Args:
-        roi_size: of the windows; None for what goes with the network's weights (its ``window``), ``"whole"`` for the
-            whole box; see :func:`~metakd_monai.inferers.parse_window`. No window is longer than the box.
-        crop_foreground: compute the brain's box only.
+        roi_size: of the windows; None for the window that goes with the network's weights, ``"whole"`` for the whole
+            box; see :func:`~metakd_monai.inferers.parse_window`. No window is longer than the box.
+        crop_foreground: compute only the brain's bounding box.
         margin: voxels kept around that box.
         memory_limit: GiB that the process may use on a CPU; None for no limit. If a window does not fit, or memory runs
-            out, smaller windows are taken: the logits then change, and ``used`` differs from ``wanted``.
-        precision: ``"fp32"``, ``"bf16"`` (autocast), or ``"auto"``: bf16 where the device has it in hardware.
-        mirror: mean of the logits of mirrored images: ``"none"``, ``"lr"`` (the first axis, two passes), ``"all"``
+            out, smaller windows are used: the logits then change, and ``used`` differs from ``wanted``.
+        precision: ``"fp32"``, ``"bf16"`` (autocast), or ``"auto"``: bf16 if the device has it in hardware.
+        mirror: average the logits over mirrored images: ``"none"``, ``"lr"`` (the first axis, two passes), ``"all"``
             (eight passes).
-        channels_last: put the network's kernels channels-last first, as ``metakd predict`` does: faster, and masks
-            equal to its to the last voxel.
+        channels_last: first convert the network's kernels to channels-last, as ``metakd predict`` does: faster, and
+            the masks are identical to those of ``metakd predict``.
         kwargs: SlidingWindowInferer's.
 
     Attributes:
-        wanted: window of the last box, without a limit of memory.
-        used: the window that it was computed with.
+        wanted: window for the last box without a memory limit.
+        used: window that the last box was computed with.
 
     Raises:
         UserError: for an unknown precision or mirroring, or an invalid window.
@@ -77,7 +77,7 @@ class ModalityInferer(SlidingWindowInferer):
         self.crop_foreground, self.margin = crop_foreground, margin
         self.memory_limit, self.precision, self.mirror = memory_limit, precision, mirror
         self.channels_last = channels_last
-        choose_precision(precision, torch.device("cpu"))  # refuses an unknown name now
+        choose_precision(precision, torch.device("cpu"))  # an unknown name raises now
         if mirror not in MIRRORINGS:
             raise UserError(f"mirror: {mirror!r} found; expected one of {', '.join(MIRRORINGS)}")
 
@@ -87,20 +87,20 @@ class ModalityInferer(SlidingWindowInferer):
         Args:
             inputs: whole volumes, ``(B, N, *S)``.
             network: takes windows ``(W, N, *roi)`` and availability ``(1, N)``.
-            available: ``(B, N)`` bool; None to find out.
-            kwargs: handed on to the network.
+            available: ``(B, N)`` bool; None to derive it from the volumes.
+            kwargs: passed on to the network.
 
         Raises:
-            ValueError: when a volume has no modality at all.
+            ValueError: if a volume has no modality.
         """
         found = find_available(inputs) if available is None else available
         mask = convert_to_tensor(found, track_meta=False, dtype=torch.bool, device=inputs.device).expand(
             len(inputs), -1
         )
         if not bool(mask.any(dim=1).all()):
-            raise ValueError("no modality is present: every channel is 0 or NaN all over the volume.")
+            raise ValueError("no modality is present: every channel is 0 or NaN everywhere.")
         if self.channels_last and isinstance(network, nn.Module) and inputs.dim() == 5:
-            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # as in weights.py
+            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # as in optimize_network
         plain = convert_to_tensor(inputs, track_meta=False)
         logits = torch.cat(
             [self.segment(plain[b : b + 1], network, mask[b : b + 1], kwargs) for b in range(len(plain))]
@@ -114,14 +114,14 @@ class ModalityInferer(SlidingWindowInferer):
         return paste(self.infer_box(brain, network, mask, volume.shape[2:], **kwargs), box, volume.shape[2:])
 
     def infer_box(self, brain: Tensor, network: Network, mask: Tensor, volume: Sequence[int], **kwargs: Any) -> Tensor:
-        """Return logits ``(1, R, *box)`` of a box around the brain.
+        """Return logits ``(1, R, *box)`` of the brain's bounding box.
 
         Args:
             brain: ``(1, N, *box)``.
             network: see :meth:`__call__`.
             mask: ``(1, N)`` bool.
-            volume: size of the whole volume, for the limit of memory.
-            kwargs: handed on to the network.
+            volume: size of the whole volume, for the memory limit.
+            kwargs: passed on to the network.
         """
         roi = self.choose_window(brain, network, volume)
         while True:
@@ -137,13 +137,13 @@ class ModalityInferer(SlidingWindowInferer):
             logger.warning("out of memory: continuing with windows of %s", "x".join(map(str, roi)))
 
     def window_for(self, network: Network) -> tuple[int, ...] | str:
-        """Return the window that was asked for, or the one that goes with a network's weights."""
+        """Return the requested window, or the one that goes with a network's weights."""
         return window_of(network) if self.window is None else self.window
 
     def choose_window(self, brain: Tensor, network: Network, volume: Sequence[int]) -> tuple[int, ...]:
-        """Return the window for a box ``(1, N, *box)``: :meth:`window_for`, or the largest within the limit of memory.
+        """Return the window for a box ``(1, N, *box)``: :meth:`window_for`, or the largest within the memory limit.
 
-        The same for any modalities, so that subsets can be compared and computed together.
+        It is the same for any modalities, so that subsets can be compared and computed together.
         """
         self.wanted = self.used = fit_window(self.window_for(network), brain.shape[2:])
         if self.memory_limit is not None and brain.device.type == "cpu":
@@ -153,18 +153,18 @@ class ModalityInferer(SlidingWindowInferer):
         return self.used
 
     def describe_window(self) -> str | None:
-        """Return the warning that the last box had smaller windows than its weights ask for, or None."""
+        """Return the warning that windows of the last box were smaller than the weights' own, or None."""
         if self.wanted is None or self.used is None or self.used == self.wanted:
             return None
         used, wanted = ("x".join(map(str, window)) for window in (self.used, self.wanted))
         return f"computed in windows of {used} voxels instead of {wanted} for lack of memory, which changes the mask"
 
     def is_one_pass(self, brain: Tensor, network: Network, volume: Sequence[int]) -> bool:
-        """Tell whether a box ``(1, N, *box)`` is computed as one window, once."""
+        """Tell whether a box ``(1, N, *box)`` is computed as one window in a single pass."""
         return MIRRORINGS[self.mirror] == 0 and fits(brain, self.choose_window(brain, network, volume))
 
     def mirrored(self, brain: Tensor, network: Network, mask: Tensor, roi: Any, kwargs: dict[str, Any]) -> Tensor:
-        """Return the mean of the logits over the mirrorings of a box ``(1, N, *box)``."""
+        """Return the logits of a box ``(1, N, *box)``, averaged over its mirrorings."""
         axes = range(2, 2 + MIRRORINGS[self.mirror])
         flips = [flip for number in range(len(axes) + 1) for flip in combinations(axes, number)]
         total = self.windows(brain, network, mask, roi, kwargs)
@@ -173,8 +173,8 @@ class ModalityInferer(SlidingWindowInferer):
         return total / len(flips) if len(flips) > 1 else total
 
     def windows(self, brain: Tensor, network: Network, mask: Tensor, roi: Any, kwargs: dict[str, Any]) -> Tensor:
-        """Return the logits of a box ``(1, N, *box)``, from windows of a size."""
-        # One window that fits is not padded to the roi, which would cost time and change what the norms see.
+        """Return the logits of a box ``(1, N, *box)``, from windows of size ``roi``."""
+        # A box that fits one window is not padded to the roi: that would cost time and change the norms' statistics.
         if fits(brain, roi):
             return network(brain, mask, **kwargs)
         windows = copy(self)
@@ -183,7 +183,7 @@ class ModalityInferer(SlidingWindowInferer):
         return logits
 
     def foreground(self, volume: Tensor, mask: Tensor) -> tuple[slice, ...]:
-        """Return the box where any present modality is not zero, with the margin."""
+        """Return the bounding box of the nonzero voxels of all present modalities, with the margin."""
         everything = tuple(slice(0, length) for length in volume.shape[2:])
         if not self.crop_foreground:
             return everything
@@ -203,7 +203,7 @@ def inside(box: Sequence[slice]) -> tuple[slice, ...]:
 
 
 def paste(values: Tensor, box: Sequence[slice], size: Sequence[int], outside: float = OUTSIDE_LOGIT) -> Tensor:
-    """Put a box ``(B, C, *box)`` into a volume of spatial size ``size`` that has one value elsewhere."""
+    """Pad a box ``(B, C, *box)`` with one value to a volume of spatial size ``size``."""
     if list(values.shape[2:]) == list(size):
         return values
     whole = values.new_full((*values.shape[:2], *size), outside)

@@ -13,10 +13,10 @@ CPU_BF16 = ("avx512_bf16", "amx_bf16")  # without one of these a CPU emulates bf
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """Return ``"fp32"`` or ``"bf16"``; ``"auto"`` is bf16 where the device has it in hardware.
+    """Return ``"fp32"`` or ``"bf16"``; ``"auto"`` is bf16 if the device has it in hardware.
 
     Raises:
-        UserError: for another name.
+        UserError: for an unknown name.
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision: {precision!r} found; expected one of {', '.join(PRECISIONS)}")
@@ -31,12 +31,12 @@ def has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.10 does not tell
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.10 lacks it
     return any(capabilities.get(name, False) for name in CPU_BF16)
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which a network computes with a precision."""
+    """Return the autocast context of a precision."""
     if choose_precision(precision, device) == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

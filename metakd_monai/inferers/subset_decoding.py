@@ -19,7 +19,7 @@ def mask_of(subset: Sequence[Modality] | set[Modality]) -> Tensor:
 
 
 def masks_of_subsets(available: Tensor) -> list[Tensor]:
-    """Return every subset of the available modalities ``(1, N)``, each ``(1, N)`` bool, fewest first."""
+    """Return every subset of the available modalities ``(1, N)``, each ``(1, N)`` bool, smallest first."""
     there = [m for m, present in zip(Modality, available[0].tolist(), strict=True) if present]
     return [mask_of(subset).to(available.device) for subset in modality_subsets(there)]
 
@@ -46,7 +46,7 @@ class DecodeAll:
         return torch.cat(list(self.decode_each(x, available)), dim=1)
 
     def decode_each(self, x: Tensor, available: Tensor) -> Iterator[Tensor]:
-        """Yield the logits ``(W, R, *S)`` of each subset; arguments as of :meth:`__call__`."""
+        """Yield the logits ``(W, R, *S)`` of each subset; arguments as in :meth:`__call__`."""
         encoded = available.expand(len(x), -1)
         features = self.network.encode(x, encoded)
         size = list(x.shape[2:])
@@ -54,22 +54,22 @@ class DecodeAll:
             yield self.network.decode(features, mask.expand(len(x), -1), None, size, encoded)
 
     def bytes_per_voxel(self) -> float:
-        """Return the network's own estimate, so that windows are the same as for a single subset."""
+        """Return the network's own estimate, so that windows are as large as for a single subset."""
         return self.network.bytes_per_voxel()
 
 
 class MeanProbability(DecodeAll):
-    """The mean over K subsets of the probabilities that a network gives; see :class:`DecodeAll`."""
+    """A network's mean probabilities over K subsets; see :class:`DecodeAll`."""
 
     def __call__(self, x: Tensor, available: Tensor) -> Tensor:
-        """Return the mean probabilities ``(W, R, *S)`` float32; arguments as of :class:`DecodeAll`."""
+        """Return the mean probabilities ``(W, R, *S)`` float32; arguments as in :class:`DecodeAll`."""
         total = torch.zeros(())
         for logits in self.decode_each(x, available):
             total = total.to(logits.device) + logits.float().sigmoid()
         return total / len(self.masks)
 
     def bytes_per_voxel(self) -> float:
-        """Estimate the memory on a CPU for each voxel of a window: features of all modalities are kept at once."""
+        """Estimate the memory on a CPU per voxel of a window, with the features of all modalities kept."""
         kept = sum(width / 8**scale for scale, width in enumerate(self.network.channels))
         others = (self.network.in_channels - 1) * kept / self.network.pooling**3
         return self.network.bytes_per_voxel() + FLOAT_BYTES * others

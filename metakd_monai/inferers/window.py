@@ -1,4 +1,4 @@
-"""The window that a network is used with: that of its weights, unless the user chooses another."""
+"""The sliding window of a network: that of its weights, unless the user chooses another."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from metakd_monai.errors import UserError
 
-WHOLE = "whole"  # the box around the brain, in one window
+WHOLE = "whole"  # the brain's bounding box, in one window
 Window = Sequence[int] | int | str | None
 
 
 def parse_window(window: Window) -> tuple[int, ...] | str | None:
-    """Read a window as a user writes it.
+    """Parse a window as given by a user.
 
     Args:
         window: ``"160,160,80"``, ``[160, 160, 80]`` or one length for all axes; ``"whole"`` (or MONAI's -1) for the
@@ -31,7 +31,7 @@ def parse_window(window: Window) -> tuple[int, ...] | str | None:
     try:
         lengths = [int(part) for part in parts] if isinstance(parts, Sequence) else [int(parts)] * 3
         if not isinstance(window, str) and lengths != list(parts if isinstance(parts, Sequence) else [parts] * 3):
-            lengths = []  # not whole numbers
+            lengths = []  # not integers
     except (TypeError, ValueError):
         lengths = []
     if len(lengths) != 3 or min(lengths) < 1:
@@ -46,6 +46,6 @@ def window_of(network: Callable[..., Tensor]) -> tuple[int, ...] | str:
 
 
 def fit_window(window: tuple[int, ...] | str, box: Sequence[int]) -> tuple[int, ...]:
-    """Return a window no longer than a box along any axis."""
+    """Return a window clipped to the size of a box."""
     lengths = box if isinstance(window, str) else window
     return tuple(min(length, longest) for length, longest in zip(lengths, box, strict=True))

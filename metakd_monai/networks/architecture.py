@@ -1,4 +1,4 @@
-"""Valid arguments of a network, and how they are inferred from a state dict."""
+"""Check a network's arguments, and infer them from a state dict."""
 
 import math
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SHORTEST, LONGEST = 8, 2048  # of its lengths; as 16-bit floats these are whole numbers
-WINDOW = "voxels_of_window"  # in the state dict
+SHORTEST, LONGEST = 8, 2048  # of a window's lengths; exact as 16-bit floats
+WINDOW = "voxels_of_window"  # key in the state dict
 
 
 def check_arguments(
@@ -29,7 +29,7 @@ def check_arguments(
 
 
 def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int] | None:
-    """Return a window of weights as whole numbers; raises ValueError unless it is three of 8 to 2048 voxels."""
+    """Return the window of weights as integers; raises ValueError unless it is three lengths of 8 to 2048 voxels."""
     if window is None:
         return None
     lengths = window.flatten().tolist() if isinstance(window, Tensor) else list(window)
@@ -40,16 +40,15 @@ def check_window(window: Sequence[float] | Tensor | None) -> tuple[int, int, int
 
 
 def take_window(network: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Give a network the window of the weights that it is about to load; raises ValueError for an invalid one."""
+    """Set a network's window to that of the weights being loaded; raises ValueError for an invalid one."""
     network.set_window(check_window(state.get(f"{prefix}{WINDOW}")))
 
 
 def refuse_other_weights(network: nn.Module, keys: Any) -> None:
-    """Refuse weights of another network for every loader; MONAI Label loads with ``strict=False``.
+    """Refuse weights of another network whatever loads them; MONAI Label loads with ``strict=False``.
 
     Raises:
-        RuntimeError: when parameters get no weights, weights have no parameter, or they are for another
-            input_stride.
+        RuntimeError: for missing keys, unexpected keys, or weights for another input_stride.
     """
     found_stride = int(getattr(network, "input_stride", 1))
     if found_stride != network.pooling:
@@ -58,7 +57,7 @@ def refuse_other_weights(network: nn.Module, keys: Any) -> None:
 
 
 def refuse_other_keys(network: nn.Module, keys: Any) -> None:
-    """Raise RuntimeError when parameters get no weights, or weights have no parameter."""
+    """Raise RuntimeError for missing or unexpected keys."""
     if keys.missing_keys or keys.unexpected_keys:
         found = [*(f"no {key}" for key in keys.missing_keys), *(f"an unknown {key}" for key in keys.unexpected_keys)]
         rest = f" and {len(found) - 3} more" if len(found) > 3 else ""

@@ -5,10 +5,10 @@ from torch import Tensor
 
 
 def find_available(x: Tensor) -> Tensor:
-    """Find which modalities are present when the caller does not say: a channel that is all 0 or NaN is absent.
+    """Find which modalities are present if the caller does not say: a channel that is all 0 or NaN is absent.
 
     Args:
-        x: whole images (not windows of them), ``(B, N, *S)``.
+        x: whole images (not sliding windows), ``(B, N, *S)``.
 
     Returns:
         ``(B, N)`` bool.
@@ -17,7 +17,7 @@ def find_available(x: Tensor) -> Tensor:
 
 
 def check_input(x: Tensor, available: Tensor, in_channels: int) -> None:
-    """Raise ValueError when x has another number of channels, or when no modality is present at all."""
+    """Raise ValueError if x has a different number of channels, or if no modality is present."""
     if x.shape[1] != in_channels:
         raise ValueError(f"expected {in_channels} channels, one for each modality, got {x.shape[1]}.")
     if not bool(available.any()):

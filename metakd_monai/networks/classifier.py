@@ -15,9 +15,9 @@ FILLS = ("mean", "zero")
 class MetaKDClassifier(nn.Module):
     """Classify samples from any subset of modalities, Eq. (1) to (3).
 
-    Modalities of different kinds (an image and a sound) cannot share an encoder; what they share is the length of their
-    features, so that Eq. (2) and (5) apply. Encoders run only on samples that have the modality, so the values of an
-    absent one reach neither the output nor the statistics of a batch norm.
+    Modalities of different kinds (an image and a sound) cannot share an encoder. Their features have equal lengths, so
+    that Eq. (2) and (5) apply. Encoders run only on samples that have the modality, so the values of an absent one
+    reach neither the output nor the statistics of a batch norm.
 
     Args:
         encoders: an encoder for each modality, ``(P, *S_n)`` to ``(P, C)``; their order is that of ``available``.
@@ -25,10 +25,10 @@ class MetaKDClassifier(nn.Module):
         out_channels: number of classes.
         hidden: width between the two fully connected layers.
         dropout: between the two fully connected layers.
-        fill: what absent modalities get: ``"mean"`` of the present ones, Eq. (2), or ``"zero"`` for comparison.
+        fill: features of absent modalities: ``"mean"`` of the present ones, Eq. (2), or ``"zero"`` for comparison.
 
     Raises:
-        ValueError: for another fill.
+        ValueError: for an unknown fill.
 
     Source: Sec. 3.1 and 8 of the paper.
     """
@@ -65,7 +65,7 @@ class MetaKDClassifier(nn.Module):
             ``(B, N, C)``, zeros at absent modalities.
 
         Raises:
-            ValueError: when a sample has no modality at all.
+            ValueError: if a sample has no modality.
         """
         if not available.any(dim=1).all():
             raise ValueError("no modality is present in a sample: nothing to encode.")
@@ -77,7 +77,7 @@ class MetaKDClassifier(nn.Module):
         return torch.stack(columns, dim=1)
 
     def decode(self, features: Tensor, available: Tensor, importance: Tensor | None = None) -> Tensor:
-        """Fill, Eq. (2), weigh if asked, Eq. (4), concatenate and classify, Eq. (3).
+        """Fill, Eq. (2), weight if asked, Eq. (4), concatenate and classify, Eq. (3).
 
         Args:
             features: ``(B, N, C)``.
@@ -107,7 +107,7 @@ class MetaKDClassifier(nn.Module):
         return self.decode(features, mask), features, mask
 
     def encode_given(self, x: Mapping[str, Tensor], available: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return features ``(B, N, C)`` and availability ``(B, N)``; arguments as :meth:`forward_features`."""
+        """Return features ``(B, N, C)`` and availability ``(B, N)``; arguments as in :meth:`forward_features`."""
         first = next(iter(x.values()))
         if available is None:
             available = torch.ones(1, len(self.encoders), dtype=torch.bool, device=first.device)
@@ -121,14 +121,14 @@ class MetaKDClassifier(nn.Module):
         return self.decode(features, available, importance), features
 
     def forward(self, x: Mapping[str, Tensor], available: Tensor | None = None) -> Tensor:
-        """Return logits ``(B, classes)``; arguments as :meth:`forward_features`."""
+        """Return logits ``(B, classes)``; arguments as in :meth:`forward_features`."""
         return self.forward_features(x, available)[0]
 
 
 class LateFusionClassifier(MetaKDClassifier):
-    """A classifier for each modality, and the mean of the present ones' probabilities: a simple baseline.
+    """A simple baseline: a classifier for each modality, and the mean probability over the present ones.
 
-    Arguments as :class:`MetaKDClassifier`, whose encoders it has; ``fill`` does not matter.
+    Arguments and encoders as in :class:`MetaKDClassifier`; ``fill`` has no effect.
     """
 
     def make_head(self, hidden: int, out_channels: int, dropout: float) -> nn.Module:
@@ -138,7 +138,7 @@ class LateFusionClassifier(MetaKDClassifier):
         )
 
     def decode(self, features: Tensor, available: Tensor, importance: Tensor | None = None) -> Tensor:
-        """Return the logarithm of the mean probability ``(B, classes)``, weighted by the importance if asked."""
+        """Return the logarithm of the mean probability ``(B, classes)``, weighted by the importance if given."""
         chances = torch.stack([head(features[:, n]) for n, head in enumerate(self.head.children())], dim=1).softmax(-1)
         weights = available.to(chances) if importance is None else available * importance
         mean = (chances * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)

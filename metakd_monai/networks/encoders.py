@@ -22,13 +22,13 @@ class ConvEncoder(nn.Module):
         kernel_size: of the convolutions; odd.
         features: length C of the feature vector.
         padding: of the convolutions at each end; None keeps the size.
-        dropout: share of the pooled values that is dropped before the fully connected layer.
+        dropout: probability of dropping a pooled value before the fully connected layer.
         normalize_input: start with batch norm, for inputs of arbitrary scale.
-        normalize_rows: normalise each row (place along the first spatial axis) separately, for rows of different
+        normalize_rows: normalise each row (position along the first spatial axis) separately, for rows of different
             scales, such as cepstral coefficients.
 
     Raises:
-        ValueError: when the size is too small for the poolings.
+        ValueError: if the size is too small for the pooling layers.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class VectorEncoder(nn.Module):
         length: of the rows, L.
         features: length C of the feature vector.
         hidden: width between the layers.
-        dropout: share of the hidden values that is dropped.
+        dropout: probability of dropping a hidden value.
     """
 
     def __init__(self, length: int, features: int = 64, hidden: int = 64, dropout: float = 0.2) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 class FusionBlock(nn.Module):
     """Concatenate filled features, Eq. (2) and (3), convolve 1x1x1, norm and leaky ReLU; see :func:`fuse_rows`.
 
-    The norm makes the fused features, and so the upper problem of Eq. (4), depend on relative importance only.
+    Because of the norm, the fused features, and so the upper problem of Eq. (4), depend on relative importance only.
 
     Args:
         spatial_dims: 2 or 3.
@@ -29,7 +29,7 @@ class FusionBlock(nn.Module):
         self.adn = ADN("NA", width, act=act, norm=norm, norm_dim=spatial_dims)
 
     def forward(self, rows: list[Tensor], places: list[list[tuple[int, int]]], filling: Tensor) -> Tensor:
-        """Return fused features ``(B, C, *S)``; rows and places as :func:`fuse_rows`, filling as :meth:`kernels`."""
+        """Return fused features ``(B, C, *S)``; see :func:`fuse_rows` and, for filling, :meth:`kernels`."""
         return self.finish(fuse_rows(rows, places, self.kernels(filling)))
 
     @torch.jit.export
@@ -45,7 +45,7 @@ class FusionBlock(nn.Module):
 
 
 def scatter_rows(rows: list[Tensor], encoded: Tensor) -> Tensor:
-    """Put rows into their places.
+    """Scatter rows to their samples and modalities.
 
     Args:
         rows: P features of present modalities, each ``(1, C, *S)``.
@@ -71,7 +71,7 @@ def place_rows(encoded: Tensor, available: Tensor) -> list[list[tuple[int, int]]
     where: list[list[int]] = encoded.nonzero().tolist()
     places: list[list[tuple[int, int]]] = []
     for b in range(len(kept)):
-        sample: list[tuple[int, int]] = []  # as TorchScript has no typed empty list in a comprehension
+        sample: list[tuple[int, int]] = []  # TorchScript has no typed empty list in a comprehension
         for row, place in enumerate(where):
             if place[0] == b and kept[b][place[1]]:
                 sample.append((row, place[1]))
@@ -80,10 +80,10 @@ def place_rows(encoded: Tensor, available: Tensor) -> list[list[tuple[int, int]]
 
 
 def fill_kernel(kernel: Tensor, filling: Tensor) -> Tensor:
-    """Return for each sample and each modality the kernel for all features that are filled from it.
+    """Return, for each sample and modality, one kernel for all features filled from that modality.
 
     A filled feature is a weighted sum of present ones. So the 1x1x1 convolution of all features is a sum over the
-    present ones, each with its own kernel: if K_m is the kernel's part for modality m, the kernel of present modality n
+    present modalities, each with its own kernel: if K_m is the kernel's part for modality m, that of present modality n
     is the sum over m of ``filling[m, n] K_m``.
 
     Args:

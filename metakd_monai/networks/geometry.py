@@ -1,4 +1,4 @@
-"""Sizes of images and features: cut, averaged, interpolated."""
+"""Change the size of images and features: crop, pad, average, interpolate."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def crop(x: Tensor, size: list[int] | None) -> Tensor:
-    """Keep the near corner of ``(B, C, *S)`` that has the given spatial size."""
+    """Crop ``(B, C, *S)`` to a spatial size, from index 0 of each axis."""
     if size is not None:
         for axis, length in enumerate(size):
             x = x.narrow(axis + 2, 0, length)
@@ -14,19 +14,19 @@ def crop(x: Tensor, size: list[int] | None) -> Tensor:
 
 
 def resize(x: Tensor, size: list[int]) -> Tensor:
-    """Bring ``(B, C, *S)`` to a spatial size, nearest neighbour."""
+    """Resize ``(B, C, *S)`` to a spatial size by nearest neighbour."""
     return x if list(x.shape[2:]) == size else functional.interpolate(x, size)
 
 
 def average(x: Tensor, factor: int) -> Tensor:
-    """Bring ``(B, C, *S)`` to voxels ``factor`` times as long; each axis of S is a multiple of it."""
+    """Downsample ``(B, C, *S)`` by averaging blocks of ``factor`` voxels; each axis of S is a multiple of it."""
     if factor == 1:
         return x
     return functional.avg_pool3d(x, factor) if x.dim() == 5 else functional.avg_pool2d(x, factor)
 
 
 def interpolate(x: Tensor, factor: int) -> Tensor:
-    """Bring ``(B, C, *S)`` to voxels ``factor`` times as short, linearly."""
+    """Upsample ``(B, C, *S)`` by ``factor``, linearly."""
     if factor == 1:
         return x
     in_graph = torch.jit.is_scripting() or torch.compiler.is_compiling()
@@ -38,9 +38,9 @@ def interpolate(x: Tensor, factor: int) -> Tensor:
 
 @torch.jit.unused
 def interpolate_by_axis(x: Tensor, factor: int) -> Tensor:
-    """Interpolate volumes ``(B, C, D, H, W)`` axis after axis, each a product with a matrix, in fp32.
+    """Interpolate volumes ``(B, C, D, H, W)`` axis by axis, each as a matrix product, in fp32.
 
-    The same to rounding as PyTorch's interpolation, in a fifth of its time on a CPU.
+    Equal to PyTorch's interpolation up to rounding, in a fifth of its time on a CPU.
     """
     with torch.autocast("cpu", enabled=False):
         along_d, along_h, along_w = (linear_matrix(length, factor) for length in x.shape[2:])
@@ -49,13 +49,13 @@ def interpolate_by_axis(x: Tensor, factor: int) -> Tensor:
 
 
 def linear_matrix(length: int, factor: int) -> Tensor:
-    """Return the matrix ``(factor * length, length)`` that interpolates a row of numbers linearly."""
+    """Return the matrix ``(factor * length, length)`` that interpolates a vector linearly."""
     rows = functional.interpolate(torch.eye(length)[None], factor * length, mode="linear", align_corners=False)
     return rows[0].t()
 
 
 def pad_to_multiple(x: Tensor, factor: int) -> Tensor:
-    """Pad zeros at the far ends up to a multiple of a network's stride, with more than one voxel at its bottleneck."""
+    """Pad zeros at the end of each axis to a multiple of a network's stride, with over one voxel at the bottleneck."""
     pad: list[int] = []
     voxels = 1
     for axis in range(x.dim() - 1, 1, -1):

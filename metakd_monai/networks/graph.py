@@ -14,8 +14,8 @@ class GraphMetaKDUNet(MetaKDUNet):
     """MetaKDUNet that computes every modality and then ignores the absent ones.
 
     An absent channel is first replaced by zeros, so that not even NaN passes, and its finite features are multiplied by
-    kernels of zero. Weights, arguments and outputs are MetaKDUNet's; it always takes the time of all
-    modalities. For evaluation, one volume at a time. Use a norm that the format supports: ``"instance"``, or
+    kernels of zero. Weights, arguments and outputs are MetaKDUNet's; it always takes as long as with all modalities.
+    For evaluation, one volume at a time. Use a norm that the format supports: ``"instance"``, or
     ``"stepwise"`` for ONNX, with ``affine``.
     """
 

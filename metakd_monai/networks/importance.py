@@ -14,7 +14,7 @@ class ImportanceWeights(nn.Module):
     Args:
         num_modalities: N.
         normalization: see :func:`~metakd_monai.equations.normalize_importance`.
-        seed: of the random start, uniform in [0, 1); None for equal weights.
+        seed: for random initial weights, uniform in [0, 1); None for equal weights.
     """
 
     def __init__(self, num_modalities: int = 4, normalization: str = "softmax", seed: int | None = 0) -> None:
@@ -22,7 +22,7 @@ class ImportanceWeights(nn.Module):
         start = torch.zeros(num_modalities)
         if seed is not None:
             start = torch.rand(num_modalities, generator=torch.Generator().manual_seed(seed))
-        normalize_importance(start, normalization)  # raises for an unknown name now, not at the first step
+        normalize_importance(start, normalization)  # an unknown name raises now, not at the first step
         self.normalization = normalization
         self.weights = nn.Parameter(start)
 
@@ -57,10 +57,10 @@ class ElectedTeachers(nn.Module):
 
 
 class WithImportance(nn.Module):
-    """A network and the importance in one state dict: what the sites of federated learning exchange.
+    """A network and the importance in one state dict, which the sites of federated learning exchange.
 
     MONAI's MonaiAlgo exchanges the state dict of the trainer's network, and gives the evaluator the same. So this
-    module holds both: in training it returns what :class:`~metakd_monai.networks.WithFeatures` does, else the logits.
+    module holds both: in training it returns the same as :class:`~metakd_monai.networks.WithFeatures`, else the logits.
 
     Args:
         network: has ``forward_features``.

@@ -23,24 +23,24 @@ class MetaKDUNet(SegmentationNetwork):
 
     The encoder runs on the present modalities only. At every scale that the decoder reads, an absent modality gets the
     mean feature of the present ones, so the values of its channel never reach the output. Filling, weighting and fusion
-    are linear and done in one step (:func:`~metakd_monai.networks.fusion.fuse_rows`), so time goes with the number of
-    present modalities; evaluated on a CPU they are fused one by one, so memory does not.
+    are linear and done in one step (:func:`~metakd_monai.networks.fusion.fuse_rows`), so time grows with the number of
+    present modalities. Evaluation on a CPU fuses them one by one, so memory does not grow.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: number of modalities N; each is one input channel.
         out_channels: number of regions.
         channels: width at each scale; every scale but the first halves the size with a strided convolution. The
-            first is narrow: at full size each voxel costs most, and the decoder sees it of every modality.
+            first is narrow: full size costs most, and the decoder reads every modality there.
         norm: MONAI norm name and arguments; "volume" is instance norm.
-        deep_supervision: in training, give logits of the coarser scales too, as MONAI's DynUNet does.
+        deep_supervision: in training, return logits of the coarser scales too, as MONAI's DynUNet does.
         input_stride: k, for weights trained on voxels k times as long as those of the images: each modality is averaged
-            over k voxels along every axis before the encoder, and the logits are interpolated linearly back. A value
+            over k voxels along every axis before the encoder, and the logits are interpolated back linearly. A value
             above 1 is stored in the state dict as ``input_stride``, because no shape reveals it.
-        modality_specific_scales: at so many scales, from the finest, each modality has an encoder of its own; the
-            paper's encoder is shared at all of them (0). Neither time nor the number of features changes.
-        window: voxels of the windows that the weights are run on, usually the crops of their training, because instance
-            norm depends on the window; None for the whole box around the brain. It is stored in the state dict.
+        modality_specific_scales: number of scales, from the finest, at which each modality has its own encoder; in the
+            paper all scales share one encoder (0). Neither time nor the number of features changes.
+        window: size in voxels of the sliding window for the weights, usually the crop size of their training, because
+            instance norm depends on it; None for the brain's whole bounding box. It is stored in the state dict.
 
     Raises:
         ValueError: for other spatial_dims, fewer than two scales, an input_stride below 1, modality_specific_scales
@@ -65,7 +65,7 @@ class MetaKDUNet(SegmentationNetwork):
         check_arguments(spatial_dims, channels, input_stride, modality_specific_scales)
         self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
         self.deep_supervision, self.pooling = deep_supervision, input_stride
-        self.factor = input_stride * 2 ** (len(channels) - 1)  # voxels of an image for one of the bottleneck
+        self.factor = input_stride * 2 ** (len(channels) - 1)  # image voxels per bottleneck voxel, along each axis
         if input_stride > 1:
             self.register_buffer("input_stride", torch.tensor(input_stride))
         self.set_window(window)
@@ -82,7 +82,7 @@ class MetaKDUNet(SegmentationNetwork):
 
     @torch.jit.unused
     def describe(self) -> dict[str, Any]:
-        """Return the arguments that make a network for these weights, as JSON has them."""
+        """Return the arguments that build a network for these weights, ready for JSON."""
         return {**infer_architecture(self.state_dict()), "channels": list(self.channels)}
 
     @torch.jit.unused
@@ -107,12 +107,12 @@ class MetaKDUNet(SegmentationNetwork):
             (:func:`~metakd_monai.networks.fusion.scatter_rows` makes one tensor of them).
 
         Raises:
-            ValueError: when x has another number of channels, or when no modality is present at all.
+            ValueError: if x has a different number of channels, or if no modality is present.
         """
         check_input(x, available, self.in_channels)
         index = available.flatten().nonzero().squeeze(1)  # (P,) of B*N
         present = x.flatten(0, 1).index_select(0, index).unsqueeze(1)  # (P, 1, *S)
-        # A CPU is faster one by one: of several channels-last volumes PyTorch's instance norm makes copies.
+        # A CPU is faster one by one: PyTorch's instance norm copies several channels-last volumes.
         together = (self.training and self.batch_norm) or x.device != torch.device("cpu")
         which = index % self.in_channels
         features: list[list[Tensor]] = [[] for _ in self.channels]
@@ -133,7 +133,7 @@ class MetaKDUNet(SegmentationNetwork):
         return own + self.encoder(own[-1])
 
     def encode_fused(self, x: Tensor, available: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Encode one modality after the other, Eq. (1), and fuse its features at once, which saves memory.
+        """Encode one modality after the other, Eq. (1), and fuse its features immediately, which saves memory.
 
         Arguments and errors are those of :meth:`encode`.
 
@@ -176,7 +176,7 @@ class MetaKDUNet(SegmentationNetwork):
             available: ``(B, N)`` bool.
             importance: normalised importance ``(N,)``, for the upper problem of Eq. (4) only.
             size: spatial size to crop the padded result to.
-            encoded: ``(B, N)`` bool, which modalities were encoded, where that is more than are available.
+            encoded: ``(B, N)`` bool, the encoded modalities, if more than the available ones.
 
         Returns:
             Logits ``(B, R, *S)``; with deep supervision in training ``(B, heads, R, *S)``, finest first.
@@ -205,7 +205,7 @@ class MetaKDUNet(SegmentationNetwork):
         return crop(logits[0], size)
 
     def forward_features(self, x: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Segment, and hand out what distillation needs.
+        """Segment, and return what distillation needs.
 
         Args:
             x: images, ``(B, N, *S)``.
@@ -239,7 +239,7 @@ class MetaKDUNet(SegmentationNetwork):
         return self.decode(features, available, importance, list(x.shape[2:])), scatter_rows(features[-1], available)
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
-        """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as :meth:`forward_features`."""
+        """Return logits ``(B, R, *S)`` for images ``(B, N, *S)``; arguments as in :meth:`forward_features`."""
         return self.forward_features(x, available)[0]
 
     @torch.jit.export

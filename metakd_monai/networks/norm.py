@@ -10,18 +10,18 @@ from torch.nn import functional
 
 VOLUME_NORM = "volume"  # MONAI's name for it: norm=("volume", {"affine": True})
 STEPWISE_NORM = "stepwise"
-FEW = 1024  # voxels that PyTorch adds up rightly one by one
-FOLD = 32  # voxels side by side
-SLAB = 1 << 17  # numbers in a slab: half a megabyte in fp32
+FEW = 1024  # up to this many voxels PyTorch's fp32 sum is accurate
+FOLD = 32  # voxels folded into the channels
+SLAB = 1 << 17  # numbers in a chunk: half a megabyte in fp32
 
 
 def norm_volume(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, inplace: bool = False) -> Tensor:
     """Instance norm of ``(B, C, *S)``; for one volume on a CPU through batch norm, which is then the same.
 
-    PyTorch's batch norm reads channels-last volumes as they lie, its instance norm copies them. But it adds all voxels
-    of such a volume up one by one: in fp32 values of standard deviation 1 are wrong by up to 0.02 at 144x176x144. So
-    it is given mean and variance (:func:`find_statistics`), with gradients too (:class:`ExactNorm`). With ``inplace``,
-    where no gradient is wanted, the result takes the place of x: new memory costs as much time as the norm itself.
+    PyTorch's batch norm reads channels-last volumes in place, while its instance norm copies them. But it sums the
+    voxels of such a volume one by one in fp32: values of standard deviation 1 are wrong by up to 0.02 at 144x176x144.
+    So mean and variance are passed to it (:func:`find_statistics`), with gradients too (:class:`ExactNorm`). With
+    ``inplace``, if no gradient is needed, the result overwrites x: new memory costs as much time as the norm itself.
     """
     if x.shape[0] != 1 or x.device != torch.device("cpu"):
         return functional.instance_norm(x, None, None, weight, bias, True, 0.0, eps)
@@ -43,10 +43,10 @@ def norm_in_graph(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: fl
 @torch.jit.unused
 def norm_exactly(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, inplace: bool) -> Tensor:
     """Instance norm of one volume on a CPU, exact and differentiable."""
-    if torch.is_grad_enabled() and (x.is_contiguous() or x[0, 0].numel() <= FEW):  # PyTorch sums in float64, or little
+    if torch.is_grad_enabled() and (x.is_contiguous() or x[0, 0].numel() <= FEW):  # summed in float64, or few voxels
         return functional.batch_norm(x, None, None, weight, bias, True, 0.0, eps)
     if torch.is_grad_enabled():
-        plain = x.as_subclass(Tensor)  # a MetaTensor comes out as a view, which what follows may not change
+        plain = x.as_subclass(Tensor)  # a MetaTensor would return a view, which cannot be changed in place
         normed: Tensor = ExactNorm.apply(plain, weight, bias, eps)
         return normed
     mean, variance = find_statistics(x)
@@ -54,7 +54,7 @@ def norm_exactly(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: flo
 
 
 class ExactNorm(torch.autograd.Function):
-    """Instance norm of one volume ``(1, C, *S)``; every sum over voxels is made of sums over few (:func:`slabs_of`)."""
+    """Instance norm of one volume ``(1, C, *S)``; sums over voxels are taken in small chunks (:func:`slabs_of`)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -66,7 +66,7 @@ class ExactNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
-        """Return the gradients of x, weight and bias: ``scale * (g - mean(g) - normed * mean(g * normed))`` is x's."""
+        """Return the gradients of x, ``scale * (g - mean(g) - normed * mean(g * normed))``, weight and bias."""
         x, weight, mean, rate = ctx.saved_tensors
         if gradient.stride() != x.stride():
             gradient = torch.empty_like(x).copy_(gradient)
@@ -77,20 +77,20 @@ class ExactNorm(torch.autograd.Function):
         shift = -scale * plain / size - slope * mean
         found = torch.empty_like(x)
         put_norm(found, gradient, torch.zeros_like(rate), torch.ones_like(rate), scale.to(rate), shift.to(rate), 0.0)
-        for part, values in zip(slabs_of(found), slabs_of(x), strict=True):  # bf16: a sixth of the time of one addcmul_
+        for part, values in zip(slabs_of(found), slabs_of(x), strict=True):  # in bf16 six times as fast as one addcmul_
             part.addcmul_(values, slope.to(x).repeat(part.shape[1] // len(slope)).reshape(1, -1, 1, 1))
         _, for_weight, for_bias, _ = ctx.needs_input_grad
         return found, with_normed.to(rate) if for_weight else None, plain.to(rate) if for_bias else None, None
 
 
 def find_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of each channel of one volume ``(1, C, *S)``, both ``(C,)``, in fp32 right to 1e-6.
+    """Return mean and variance of each channel of one volume ``(1, C, *S)``, both ``(C,)`` fp32, accurate to 1e-6.
 
-    Those of slabs are put together in float64 (Chan, Golub and LeVeque 1983).
+    Those of chunks are combined in float64 (Chan, Golub and LeVeque 1983).
     """
     shares, means, variances = [], [], []
     for slab in slabs_of(x):
-        start = torch.zeros(slab.shape[1], dtype=torch.promote_types(x.dtype, torch.float32))  # keeps bf16's in fp32
+        start = torch.zeros(slab.shape[1], dtype=torch.promote_types(x.dtype, torch.float32))  # fp32 for bf16
         mean, variance = torch.batch_norm_update_stats(slab, start, start, 0.0)
         means.append(mean.double().reshape(-1, x.shape[1]))
         variances.append(variance.double().reshape(-1, x.shape[1]))
@@ -113,14 +113,14 @@ def add_up(gradient: Tensor, x: Tensor, mean: Tensor, rate: Tensor) -> tuple[Ten
 
 
 def slabs_of(x: Tensor) -> list[Tensor]:
-    """View one volume ``(1, C, *S)`` as slabs ``(1, K * C, 1, n)`` that lie in the cache and are added up rightly.
+    """View one volume ``(1, C, *S)`` as chunks ``(1, K * C, 1, n)`` that fit the cache and are summed accurately.
 
-    A contiguous volume is one slab, which PyTorch adds up in float64. Else K voxels count as one with K * C channels,
-    so that each sum in fp32 is over n = 512 numbers at most; the last voxels, fewer than K, are a slab by themselves.
+    A contiguous volume is one chunk, which PyTorch sums in float64. Else K voxels count as one with K * C channels, so
+    that each fp32 sum is over at most n = 512 numbers; the last voxels, fewer than K, form a chunk of their own.
     """
     if x.is_contiguous():
         return [x.flatten(2).unsqueeze(2)]
-    voxels = x.flatten(2)[0].t()  # (voxels, C), as they lie in memory
+    voxels = x.flatten(2)[0].t()  # (voxels, C), in memory order
     whole = len(voxels) // FOLD * FOLD
     parts = [*voxels[:whole].reshape(-1, FOLD * x.shape[1]).split(max(1, SLAB // (FOLD * x.shape[1]))), voxels[whole:]]
     return [part.reshape(1, 1, *part.shape).permute(0, 3, 1, 2) for part in parts if len(part)]
@@ -129,7 +129,7 @@ def slabs_of(x: Tensor) -> list[Tensor]:
 def put_norm(
     out: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """Write the norm of ``(1, C, *S)`` with given mean and variance, ``(C,)``, to a tensor of its kind; may be x."""
+    """Write the norm of ``(1, C, *S)`` with given mean and variance, ``(C,)``, to ``out``, which may be x."""
     no_statistics = torch.empty(2, 0, dtype=mean.dtype)
     torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, out=(out, *no_statistics))
     return out
@@ -166,10 +166,10 @@ def volume_norm_factory(dim: int) -> type[nn.Module]:
 
 
 class StepwiseNorm3d(nn.InstanceNorm3d):
-    """Instance norm in plain operations, each mean taken axis after axis.
+    """Instance norm in basic operations, with means taken axis by axis.
 
-    ONNX Runtime's own instance norm adds up all voxels of a volume one by one, in fp32: at 144x176x144 it is wrong
-    by up to 0.007 (of values with a standard deviation of 1), this one by 1e-6.
+    ONNX Runtime's own instance norm sums all voxels of a volume one by one, in fp32: at 144x176x144 its error is up to
+    0.007 (for values with a standard deviation of 1), this one's 1e-6.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from metakd_monai.networks.segmentation_network import SegmentationNetwork
 
 SIZE = (64, 32, 32)  # voxels of the volume used for counting, at a stride of 1
-VOXELS = 128**3  # of the volume reported on
+VOXELS = 128**3  # of the volume that is reported
 
 
 def count_operations(network: SegmentationNetwork, modalities: int) -> float:
-    """Return TFLOP of one pass over 128x128x128 voxels with the first so many of four modalities.
+    """Return TFLOP of one pass over 128x128x128 voxels with the first ``modalities`` of four.
 
-    Each multiplication counts as two operations. They are counted on a smaller volume and scaled up, as for
-    convolutions; attention itself is not counted, but the linear layers around it are.
+    A multiply-add counts as two operations. The count is made on a smaller volume and scaled up, as is right for
+    convolutions. Attention itself is not counted, but the linear layers around it are.
 
     Args:
         network: in evaluation mode.
@@ -24,6 +24,6 @@ def count_operations(network: SegmentationNetwork, modalities: int) -> float:
     size = [length * network.pooling for length in SIZE]
     image = torch.zeros(1, 4, *size, device=next(network.parameters()).device)
     available = torch.arange(4, device=image.device)[None] < modalities
-    with FlopCounterMode(display=False) as counter:  # with gradients: without, transformers run as one uncounted step
+    with FlopCounterMode(display=False) as counter:  # with gradients; otherwise transformers run as one uncounted step
         network(image, available)
     return counter.get_total_flops() * VOXELS / image[0, 0].numel() / 1e12

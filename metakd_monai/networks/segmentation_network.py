@@ -1,4 +1,4 @@
-"""The base of all networks that segment: MetaKD's and those that it is compared with."""
+"""The base of all segmentation networks: MetaKD's and those it is compared with."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class SegmentationNetwork(nn.Module):
     Attributes:
         in_channels: N.
         channels: width at each scale, finest first.
-        factor: voxels of an image for one of the bottleneck, along each axis.
+        factor: image voxels per bottleneck voxel, along each axis.
         pooling: the ``input_stride``.
-        window: voxels of the windows that the weights are used with; None for the whole box.
+        window: size in voxels of the sliding window for the weights; None for the whole box.
     """
 
     if TYPE_CHECKING:  # TorchScript would compile them
@@ -43,7 +43,7 @@ class SegmentationNetwork(nn.Module):
     def set_window(self, window: Sequence[int] | None) -> None:
         """Set the window that goes with the weights; raises ValueError for an invalid one, see :func:`check_window`.
 
-        It is stored as floats, because averaging in federated learning turns whole numbers into floats.
+        It is stored as floats, because averaging in federated learning turns integers into floats.
         """
         self.window = check_window(window)
         if hasattr(self, WINDOW):
@@ -64,12 +64,12 @@ class SegmentationNetwork(nn.Module):
 
     @torch.jit.unused
     def last_layers(self) -> list[nn.Module]:
-        """Return the convolutions that make the logits, whose biases shift them."""
+        """Return the convolutions that make the logits; their biases shift the logits."""
         raise NotImplementedError
 
     @torch.jit.unused
     def blocks(self) -> list[nn.Module]:
-        """Return the parts for ``torch.compile`` to compile one by one; none if that would not help."""
+        """Return the parts to compile one by one with ``torch.compile``; none if that would not help."""
         return []
 
     @torch.jit.export

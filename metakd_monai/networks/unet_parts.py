@@ -1,4 +1,4 @@
-"""The blocks that MetaKDUNet is made of, nnU-Net's as in MONAI's DynUNet, and the memory that they take."""
+"""The blocks of MetaKDUNet, which are nnU-Net's as in MONAI's DynUNet, and the memory they need."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def make_encoder(spatial_dims: int, channels: Sequence[int], scales: range, norm: tuple | str) -> "Encoder":
-    """Make an encoder's blocks at some scales; every one but that of the finest halves the size."""
+    """Make an encoder's blocks at the given scales; all but the finest halve the size."""
     widths = [1, *channels]
     return Encoder(
         UnetBasicBlock(spatial_dims, widths[scale], channels[scale], 3, 1 if scale == 0 else 2, norm)
@@ -28,7 +28,7 @@ def make_decoder(spatial_dims: int, channels: Sequence[int], norm: tuple | str) 
 
 
 def make_heads(spatial_dims: int, channels: Sequence[int], out_channels: int, deep_supervision: bool) -> nn.ModuleList:
-    """Make what gives logits: at the finest scale, and with deep supervision at all but the two coarsest."""
+    """Make the logit heads: at the finest scale, and with deep supervision at all but the two coarsest."""
     widths = channels[: max(1, len(channels) - 2)] if deep_supervision else channels[:1]
     return nn.ModuleList(
         Convolution(spatial_dims, width, out_channels, kernel_size=1, conv_only=True) for width in widths
@@ -41,8 +41,8 @@ class Encoder(nn.ModuleList):
     def forward(self, x: Tensor, recomputed: bool = False) -> list[Tensor]:
         """Encode images ``(P, C, *S)``; for each scale ``(P, C, *S)``.
 
-        With ``recomputed``, the activations of the first block are computed again for the gradient instead of being
-        kept. At the finest scale they are most of the memory of a training step; the result is the same to the bit.
+        With ``recomputed``, the activations of the first block are recomputed in the backward pass instead of stored.
+        At the finest scale they need most of the memory of a training step. The result is bitwise the same.
         """
         features: list[Tensor] = []
         for scale, block in enumerate(self):
@@ -57,9 +57,9 @@ class Encoder(nn.ModuleList):
 
 
 class OwnEncoders(nn.ModuleList):
-    """The finest scales of encoders that each modality has for itself: N encoders, or none at all."""
+    """The finest scales of each modality's own encoder: N encoders, or none at all."""
 
-    __iter__: Any  # gives encoders
+    __iter__: Any  # yields encoders
 
     def forward(self, x: Tensor, modalities: Tensor, recomputed: bool = False) -> list[Tensor]:
         """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; see :class:`Encoder`."""

@@ -1,4 +1,4 @@
-"""What a training step needs from a network beside the prediction, also for several subsets at once."""
+"""The outputs that a training step needs beside the prediction, also for several subsets at once."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class WithFeatures(nn.Module):
 
         Args:
             x: images ``(B, N, *S)``.
-            available: ``(B, N)``, or ``(B, K, N)`` for K subsets of each, see :func:`segment_subsets`.
+            available: ``(B, N)``, or ``(B, K, N)`` for K subsets per sample, see :func:`segment_subsets`.
         """
         several = available is not None and available.dim() == 3
         forward = self.network.forward_subsets if several else self.network.forward_features
@@ -29,16 +29,16 @@ class WithFeatures(nn.Module):
 
 
 def segment_subsets(network: Any, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Segment from several subsets of the modalities, each of which is encoded once; equal ones are decoded once.
+    """Segment from several subsets of the modalities; each modality is encoded once, each distinct subset decoded once.
 
     Args:
         network: a :class:`~metakd_monai.networks.MetaKDUNet`.
         x: images, ``(B, N, *S)``.
-        available: ``(B, K, N)`` bool, K subsets of each.
+        available: ``(B, K, N)`` bool, K subsets per sample.
 
     Returns:
-        Logits of ``K * B`` samples, the first subset of all, then the second (each as ``network.decode`` gives them);
-        bottleneck features ``(B, N, C, *S)`` of the modalities in any subset, and which those are, ``(B, N)``.
+        Logits of ``K * B`` samples, first subsets before second ones (each as from ``network.decode``); bottleneck
+        features ``(B, N, C, *S)`` of the modalities in any subset, and which modalities these are, ``(B, N)``.
     """
     available = available.to(device=x.device, dtype=torch.bool)
     every = available.any(1)

@@ -1,4 +1,4 @@
-"""Dictionary transforms that MONAI lacks: sequences by name, absence as data, overlapping regions, exact grids."""
+"""Dictionary transforms that MONAI lacks: sequences by name, availability, overlapping regions, exact grids."""
 
 from metakd_monai.transforms.dropping import RandDropModalitiesd
 from metakd_monai.transforms.images import CASE_ID, NOTE, REFERENCE, LoadImageModalitiesd, SaveImageMaskd

@@ -11,16 +11,16 @@ from monai.transforms import Randomizable, Transform
 
 
 class RandDropModalitiesd(Randomizable, Transform):
-    """Pretend that some of the available modalities are missing, the training set-up of Sec. 8.
+    """Mark some of the available modalities as missing, as in the training of Sec. 8.
 
     Args:
         key: of the availability mask ``(N,)`` bool.
-        law: ``"count"``: the number kept is uniform in 1..N, then the subset is uniform (the official code's law);
+        law: ``"count"``: draw the number kept uniformly from 1..N, then the subset uniformly (the official code's law);
             ``"subset"``: uniform over all non-empty subsets (15 of four).
-        prob: of dropping at all; otherwise all modalities are kept.
+        prob: probability of dropping; otherwise all modalities are kept.
 
     Raises:
-        ValueError: for another law.
+        ValueError: for an unknown law.
     """
 
     def __init__(self, key: str = "available", law: str = "count", prob: float = 1.0) -> None:
@@ -29,7 +29,7 @@ class RandDropModalitiesd(Randomizable, Transform):
         self.key, self.law, self.prob = key, law, prob
 
     def randomize(self, data: np.ndarray) -> np.ndarray:
-        """Draw which of the available modalities, given by their indices, are kept."""
+        """Draw the modalities to keep from the indices of the available ones."""
         if self.R.random_sample() >= self.prob or len(data) == 0:
             return data
         if self.law == "subset":

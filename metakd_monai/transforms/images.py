@@ -1,4 +1,4 @@
-"""Sequences by name, absence as data, masks on the very grid of their image."""
+"""Load sequences by name with their availability; save masks on the exact grid of their image."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from metakd_monai.vocabulary import Modality, parse_modalities, parse_modality
 logger = logging.getLogger(__name__)
 
 REFERENCE = "reference"  # meta key: the file whose grid and header the image has
-NOTE = "note"  # meta key: a note on changes to the image, or nothing
+NOTE = "note"  # meta key: a note on changes to the image, empty if none
 CASE_ID = "case_id"
-BY_NAME = "by name"  # means that no sequence was chosen
+BY_NAME = "by name"  # no sequence was chosen
 SEQUENCE, SIBLINGS = "sequence", "siblings"  # keys of an item: its only sequence; whether to use files beside it
 
 
 class LoadImageModalitiesd(Transform):
-    """Load the sequences of a case as one channel-first image, and tell which are present.
+    """Load the sequences of a case as one channel-first image, and record which are present.
 
     The item's ``image`` may be a mapping from modality to file, a list of files or a folder (recognised by name), one
     4-D file with a channel for each modality in channel order, or an array ``(N, *S)``. Adds ``available`` ``(N,)``
     bool. An absent modality's channel is zero, a placeholder that nothing reads; in a 4-D file or array, a channel
-    that is 0 or NaN all over is absent. A background other than 0 becomes 0, see
+    that is 0 or NaN everywhere is absent. A background other than 0 becomes 0, see
     :func:`~metakd_monai.data.nifti.clear_background`.
 
-    The class is not a LoadImaged, because MONAI Label would wrap that and refuse a folder. Its name contains
-    ``LoadImage``, because MONAI Deploy skips transforms with such names: its operators pass images.
+    The class is not a LoadImaged, because MONAI Label would wrap a LoadImaged and refuse a folder. Its name contains
+    ``LoadImage``, because MONAI Deploy skips transforms with such names: its operators pass images themselves.
 
     Args:
         key: of the image in the item.
-        modalities: use only these; None for all that are there.
-        memory_limit: GiB of the process, which the case must fit into; None for what is free.
+        modalities: use only these; None for all present ones.
+        memory_limit: GiB for the process, which must suffice for the case; None for the free memory.
         one_file: whether the image may also be a single 3-D file. Its name or the item's ``sequence`` tells its
             sequence; the case's other files beside it are used too, unless the item's ``siblings`` is false.
-        log: whether to log a warning where a background was set to 0; its line is in the image's meta data anyway.
+        log: whether to log a warning if a background was set to 0; the image's meta data always record it.
 
     Raises:
         UserError: (on call) for a missing, damaged, constant or non-finite file, for sequences on different grids, a
-            4-D file or array with another number of channels, a volume that does not fit, and when no modality is left.
+            4-D file or array with a wrong number of channels, too large a volume, and if no modality is left.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class LoadImageModalitiesd(Transform):
 
 
 def told_sequence(choice: Any) -> Modality | None:
-    """Return the sequence that the user of a client chose.
+    """Return the sequence that a client's user chose.
 
     Args:
         choice: a name; or, if nothing was chosen, MONAI Label's list of all choices, whose first entry means none.
@@ -115,11 +115,11 @@ def told_sequence(choice: Any) -> Modality | None:
 def files_of(
     source: Mapping[str, str] | Iterable[str] | str | Path, sequence: Modality | None = None, siblings: bool = True
 ) -> dict[Modality, Path] | Path:
-    """Return which file is which sequence, for all forms that a datalist may use.
+    """Assign files to sequences, for all forms that a datalist may use.
 
     Args:
         source: see :class:`LoadImageModalitiesd`.
-        sequence: of a single 3-D file, whatever its name says.
+        sequence: of a single 3-D file; takes precedence over its name.
         siblings: whether to use the case's other files beside a single 3-D file.
 
     Returns:
@@ -139,14 +139,14 @@ def files_of(
 
 
 class SaveImageMaskd(SaveImaged):
-    """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of the image it is of.
+    """Write a label map ``(1, *S)`` as ``<case>.nii.gz``, uint8, with the grid and header of its image.
 
     It is a SaveImaged, so that MONAI Label and MONAI Deploy skip it: they write results themselves.
 
     Args:
         keys: of the label maps; each must carry the meta data that :class:`LoadImageModalitiesd` gave the image.
-        output_dir: where to.
-        image_key: whose meta data says what the grid is.
+        output_dir: folder for the files.
+        image_key: of the image, whose meta data define the grid.
         allow_missing_keys: as in MONAI.
     """
 

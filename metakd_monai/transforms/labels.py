@@ -1,4 +1,4 @@
-"""Label maps of a data set, on the grid of their image."""
+"""Load label maps of a data set, on the grid of their image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from metakd_monai.data.nifti import read_label_of, read_nifti
 
 
 class LoadLabeld(MapTransform):
-    """Load label maps as ``(1, *S)`` uint8; values within 0.001 of a whole number are rounded.
+    """Load label maps as ``(1, *S)`` uint8; values within 0.001 of an integer are rounded.
 
     Args:
         keys: of the label maps, each a file.
-        image_key: of the image whose grid they must be on, loaded before; an item without it is not checked.
+        image_key: of the loaded image whose grid they must have; without it the grid is not checked.
         allow_missing_keys: as in MONAI.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Label maps, and the overlapping regions that they encode."""
+"""Convert between label maps and the overlapping regions that they encode."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class LabelsToRegionsd(MapTransform):
     Args:
         keys: of the label maps.
         et_label: value of enhancing tumour, 3 or 4; None takes the one that occurs.
-        year_key: where the item names its year (see :mod:`metakd_monai.data.years`), whose convention then
-            holds instead.
+        year_key: key of the item's year (see :mod:`metakd_monai.data.years`); if present, the year's convention
+            applies instead.
         allow_missing_keys: as in MONAI.
 
     Raises:
-        UserError: (on call) for values outside the known ones.
+        UserError: (on call) for unknown label values.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ def labels_to_regions(labels: torch.Tensor, convention: LabelConvention | None =
 
 
 class RegionsToLabelsd(MapTransform):
-    """Compose region masks or logits ``(R, *S)``, inside where above 0, into a label map ``(1, *S)`` uint8.
+    """Compose region masks or logits ``(R, *S)``, thresholded at 0, into a label map ``(1, *S)`` uint8.
 
-    Each region overwrites the one around it, WT, TC, ET in turn, without forcing them to nest, as the official
-    MetaKD code does.
+    WT, TC and ET are written in this order, each over the previous ones, without forcing them to nest, as in the
+    official MetaKD code.
 
     Args:
         keys: of the region masks.
         et_label: 3 or 4.
-        nested: keep of ET only what is in TC, and of TC only what is in WT.
+        nested: clip TC to WT, and ET to TC.
         allow_missing_keys: as in MONAI.
     """
 

@@ -1,4 +1,4 @@
-"""Weights of a trained network: plain state dicts, from which the architecture is read."""
+"""Weights of a trained network: plain state dicts that determine the architecture."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from metakd_monai.networks.methods import ARCHITECTURE, NETWORKS, read_note
 from metakd_monai.vocabulary import Modality, Region
 
 OPTIMIZATIONS = ("auto", "none", "compile")
-LARGEST_STRIDE = 16  # an image is padded to a multiple of it and more
+LARGEST_STRIDE = 16  # images are padded to at least a multiple of it
 WRAPPERS = ("network", "model", "state_dict")  # keys under which checkpoint.pt and other tools keep a state dict
 
 
 def load_network(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> SegmentationNetwork:
-    """Build the network that a file of weights belongs to, and load them strictly.
+    """Build the network for a weights file, and load the weights strictly.
 
     Args:
-        path: a state dict, as the bundle's ``model.pt``, or a ``checkpoint.pt``.
-        device: where to.
-        optimize: how to run it faster, see :func:`optimize_network`.
+        path: a state dict, such as the bundle's ``model.pt``, or a ``checkpoint.pt``.
+        device: of the network.
+        optimize: how to make it faster, see :func:`optimize_network`.
 
     Returns:
         The network, ready for evaluation.
 
     Raises:
-        UserError: for an unknown ``optimize``, and when the file is missing, is no weights file, or holds weights of
-            another network.
+        UserError: for an unknown ``optimize``, and for a missing file, a file without weights, or weights of another
+            network.
     """
     state = read_state(Path(path))
     network = build_network(state, path)
@@ -45,7 +45,7 @@ def load_network(path: str | Path, device: str | torch.device = "cpu", optimize:
 
 
 def network_for(weights: str | Path, **arguments: Any) -> SegmentationNetwork:
-    """Build the network for a file of weights without loading them, which a configuration's handlers do.
+    """Build the network for a weights file without loading the weights; a configuration's handlers load them.
 
     Args:
         weights: see :func:`load_network`. Without such a file, the network is the default MetaKDUNet.
@@ -60,16 +60,16 @@ def network_for(weights: str | Path, **arguments: Any) -> SegmentationNetwork:
 
 
 def start_from(network: SegmentationNetwork, weights: str | Path | None, window: Window = None) -> SegmentationNetwork:
-    """Return the network that training begins with.
+    """Return the network that training starts from.
 
     Args:
-        network: a new one, for ``weights`` None.
-        weights: see :func:`load_network`; the network is then theirs, of any width and ``input_stride``.
-        window: the one that the weights will be used with, see :func:`~metakd_monai.inferers.parse_window`; None for
+        network: a new one, used if ``weights`` is None.
+        weights: see :func:`load_network`; they determine the network, with any width and ``input_stride``.
+        window: sliding window for the weights, see :func:`~metakd_monai.inferers.parse_window`; None for
             the network's.
 
     Raises:
-        UserError: as :func:`load_network`, for weights of another class of network, and for an invalid window.
+        UserError: as in :func:`load_network`; for weights of another network class, and for an invalid window.
     """
     started = network if weights is None else load_network(weights, optimize="none").train()
     if type(started) is not type(network):
@@ -91,7 +91,7 @@ def name_of(network: object) -> str:
 def build_network(state: dict[str, torch.Tensor], path: str | Path) -> SegmentationNetwork:
     """Build the network that a state dict belongs to, without its weights.
 
-    It is first made without memory and compared, so that impossible shapes cost no memory.
+    It is first built on the meta device and compared, so that impossible shapes cost no memory.
 
     Raises:
         UserError: for weights of another network; ``path`` is for the message.
@@ -107,7 +107,7 @@ def build_network(state: dict[str, torch.Tensor], path: str | Path) -> Segmentat
 
 
 def read_architecture(state: dict[str, torch.Tensor]) -> tuple[type[SegmentationNetwork], dict[str, Any]]:
-    """Read a network's class and arguments off a state dict; raises ValueError for one of another task."""
+    """Infer a network's class and arguments from a state dict; raises ValueError for one of another task."""
     network: type[SegmentationNetwork] = MetaKDUNet
     if ARCHITECTURE in state:
         told = read_note(state[ARCHITECTURE])
@@ -128,7 +128,7 @@ def read_architecture(state: dict[str, torch.Tensor]) -> tuple[type[Segmentation
 
 
 def check_fit(state: Mapping[str, torch.Tensor], blank: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError for the first tensor of a state dict with another shape or kind of number than the network's."""
+    """Raise ValueError for the first tensor of a state dict whose shape or dtype differs from the network's."""
     for name, expected in blank.items():
         found = state.get(name)
         if found is not None and found.shape != expected.shape:
@@ -143,16 +143,16 @@ def misfit(path: str | Path, error: Exception) -> UserError:
 
 
 def optimize_network(network: SegmentationNetwork, optimize: str) -> SegmentationNetwork:
-    """Prepare a network for fast evaluation; results are the same up to rounding.
+    """Prepare a network for fast evaluation; results change only by rounding.
 
     Args:
         network: changed in place.
-        optimize: ``"none"``; ``"auto"``: kernels channels-last, so that PyTorch keeps features channels-last, which
-            makes convolutions faster; ``"compile"``: also that, and ``torch.compile`` of each block, which needs a C++
+        optimize: ``"none"``; ``"auto"``: channels-last kernels, with which PyTorch keeps features channels-last and
+            convolutions are faster; ``"compile"``: the same and ``torch.compile`` of each block, which needs a C++
             compiler and takes a minute before the first case.
 
     Raises:
-        UserError: for another name, and for ``"compile"`` of a network that has no such blocks.
+        UserError: for an unknown name, and for ``"compile"`` of a network without such blocks.
     """
     if optimize not in OPTIMIZATIONS:
         raise UserError(f"optimize: {optimize!r} found; expected one of {', '.join(OPTIMIZATIONS)}")
@@ -167,7 +167,7 @@ def optimize_network(network: SegmentationNetwork, optimize: str) -> Segmentatio
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict, numbers of 16 bits as fp32; nothing in the file is executed.
+    """Read a state dict, with 16-bit floats as fp32; nothing in the file is executed.
 
     Raises:
         UserError: for an invalid file, and for tensors that cannot be weights: complex, sparse, larger than the file,
@@ -177,7 +177,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{path}: no such file; expected weights, such as model.pt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # of a damaged archive, PyTorch raises all kinds
+    except Exception:  # for a damaged archive PyTorch raises errors of many types
         raise UserError(f"{path}: unreadable; expected weights saved by torch.save as a state dict") from None
     for name in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
@@ -185,7 +185,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(content, Mapping) or not all(is_tensor(name, value) for name, value in content.items()):
         raise UserError(f"{path}: holds no state dict; expected weights of a MetaKDUNet")
     declared = sum(value.numel() * value.element_size() for value in content.values())
-    if declared > path.stat().st_size:  # expanded views of few numbers, which would grow when copied
+    if declared > path.stat().st_size:  # expanded views, which would grow when copied
         raise UserError(f"{path}: declares {declared} bytes of numbers and is smaller; expected weights as torch saves")
     state = {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
     check_finite(state, path)
@@ -193,7 +193,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def is_tensor(name: object, value: object) -> bool:
-    """Tell whether an entry of a state dict is a name with plain numbers."""
+    """Tell whether an entry of a state dict is a name with a plain tensor."""
     if not (isinstance(name, str) and isinstance(value, torch.Tensor)):
         return False
     plain = value.layout == torch.strided and not value.is_quantized and not value.is_complex()
@@ -201,10 +201,10 @@ def is_tensor(name: object, value: object) -> bool:
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
-    """Raise UserError for NaN or infinite weights, with which every mask would be empty."""
+    """Raise UserError for NaN or infinite weights, which would make every mask empty."""
     for name, value in state.items():
         bad = int((~value.isfinite()).sum())
         if bad:
             raise UserError(
-                f"{path}: {name} has {bad} of {value.numel()} numbers that are NaN or infinite; expected sound weights"
+                f"{path}: {name} has {bad} of {value.numel()} numbers that are NaN or infinite; expected finite weights"
             )

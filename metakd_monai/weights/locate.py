@@ -1,4 +1,4 @@
-"""Where the weights are."""
+"""Find the weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def find_weights(given: str | Path | None) -> Path:
     """Return the given weights, or those installed with this package.
 
     Args:
-        given: a file, a bundle's folder, or the folder above a single bundle, as in a container; None for none.
+        given: a file, a bundle's folder, or the folder above a single bundle, as in a container; None if not given.
 
     Raises:
-        UserError: when there are none, saying where to get or make some.
+        UserError: if there are none; it says how to get some.
     """
     if given is not None:
         path = Path(given)
@@ -26,7 +26,7 @@ def find_weights(given: str | Path | None) -> Path:
         if not path.is_file():
             raise UserError(f"weights: {path} not found; expected a file such as model.pt")
         return path
-    # A bundle for the zoo contains this package without its bundles: then the running folder is the bundle.
+    # A bundle for the zoo contains this package without its bundles: the weights are then in the running bundle.
     path = Path(shipped_bundles().get(SEGMENTATION_BUNDLE) or bundle_root()) / IN_BUNDLE
     if not path.is_file():
         raise UserError(

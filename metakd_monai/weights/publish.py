@@ -1,6 +1,6 @@
-"""Publish a trained network: its state dict in numbers of 16 bits, with its stride, scales, window and thresholds.
+"""Publish a trained network: its state dict in fp16, with its stride, scales, window and thresholds.
 
-The same weights give the same bytes, so the same SHA-256.
+The same weights give the same bytes, and so the same SHA-256.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LARGEST = 25_000_000  # bytes
 
 
 def read_mean(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
-    """Return the mean of the weights of several trainings that started from the same weights; for one, its own.
+    """Return the mean weights of several trainings that started from the same weights, or those of one training.
 
     Source: Wortsman et al. 2022, "Model soups".
 
@@ -36,7 +36,7 @@ def read_mean(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
         alike = state.keys() == first.keys() and all(state[name].shape == one.shape for name, one in first.items())
         settings = [name for name, one in first.items() if not one.is_floating_point() or name == WINDOW]
         if not alike or any(not torch.equal(state[name], first[name]) for name in settings):
-            raise UserError(f"{path}: weights of another network than {paths[0]} found; expected those of one recipe")
+            raise UserError(f"{path}: weights differ in network from {paths[0]}; expected weights of one recipe")
     return {
         name: torch.stack([state[name] for state in states]).mean(0) if one.is_floating_point() else one
         for name, one in first.items()
@@ -46,20 +46,20 @@ def read_mean(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
 def convert(
     paths: Sequence[Path], stride: int | None, modality_specific_scales: int | None, window: Window = None
 ) -> SegmentationNetwork:
-    """Return a network with given weights and another stride, modality-specific scales or window; None keeps theirs.
+    """Return a network with given weights and a new stride, modality-specific scales or window; None keeps theirs.
 
-    With another stride, the window is given in other voxels. Several files are averaged.
+    With a new stride, the window is rescaled to the new voxels. Several files are averaged.
 
     Raises:
-        UserError: for fewer modality_specific_scales than the weights have: what differs cannot be shared; for any of
-            another network than MetaKDUNet; see :func:`read_mean`.
+        UserError: for fewer modality_specific_scales than the weights have, because different encoders cannot be
+            merged; for any in a network other than MetaKDUNet; see :func:`read_mean`.
     """
     state = read_mean(paths)
     network, arguments = read_architecture(state)
     found = arguments.get("modality_specific_scales", 0)
     scales = found if modality_specific_scales is None else modality_specific_scales
     if scales < found:
-        raise UserError(f"{paths[0]}: modality_specific_scales {found} found; expected at most the {scales} asked for")
+        raise UserError(f"{paths[0]}: modality_specific_scales {found} found; expected at most the {scales} requested")
     if scales > 0 and network is not MetaKDUNet:
         raise UserError(f"{paths[0]}: a {network.__name__} found; expected a MetaKDUNet for modality_specific_scales")
     stride = stride or arguments["input_stride"]
@@ -77,7 +77,7 @@ def convert(
 
 
 def source_of(name: str, modality_specific_scales: int, found: int) -> str:
-    """Return where a parameter of a network with so many scales stands among weights that have ``found`` of them."""
+    """Return where weights with ``found`` modality-specific scales hold a parameter of a network with more of them."""
     part, *rest = name.split(".")
     if part == "encoder":
         return ".".join([part, str(int(rest[0]) + modality_specific_scales - found), *rest[1:]])
@@ -89,8 +89,8 @@ def source_of(name: str, modality_specific_scales: int, found: int) -> str:
 def move_thresholds(network: SegmentationNetwork, thresholds: Sequence[float]) -> None:
     """Shift the logits of each region so that the given probability becomes 0.5.
 
-    Dice wants a voxel in the mask from about half the Dice on that can be had (Lipton et al. 2014, "Optimal
-    Thresholding of Classifiers to Maximize F1 Measure"), which is below 0.5 where little of a region is found.
+    The threshold that maximises Dice is about half the attainable Dice (Lipton et al. 2014, "Optimal Thresholding of
+    Classifiers to Maximize F1 Measure"), which is below 0.5 if little of a region is found.
 
     Raises:
         UserError: for thresholds that are not between 0 and 1.
@@ -107,8 +107,8 @@ def pack(network: SegmentationNetwork, largest: float = LARGEST) -> bytes:
     """Return the file of a network's weights.
 
     Args:
-        network: whose.
-        largest: bytes that the file may have.
+        network: the network.
+        largest: largest size of the file in bytes.
 
     Raises:
         UserError: for weights that are not finite in fp16, and for a file that is too large.
@@ -118,7 +118,7 @@ def pack(network: SegmentationNetwork, largest: float = LARGEST) -> bytes:
     spoilt = [name for name, value in halves.items() if not bool(value.isfinite().all())]
     if spoilt:
         raise UserError(f"weights: {spoilt[0]} is not finite in fp16; expected numbers within 65504")
-    buffer = io.BytesIO()  # torch.save writes a file's own name into it
+    buffer = io.BytesIO()  # torch.save would write the file's name into the file
     torch.save(halves, buffer)
     size = buffer.tell()
     if size > largest:
@@ -135,20 +135,20 @@ def publish(
     window: Window = None,
     largest: float = LARGEST,
 ) -> str:
-    """Write the weights, and return what they are, in two lines.
+    """Write the weights, and return a description in two lines.
 
     Args:
-        source: a checkpoint, or weights; of several the mean, see :func:`read_mean`.
-        output: where they go.
+        source: a checkpoint or weights; several are averaged, see :func:`read_mean`.
+        output: file to write.
         stride: ``input_stride``; None for that of the source, as below.
-        modality_specific_scales: each modality gets copies of so many scales.
+        modality_specific_scales: number of scales copied for each modality.
         thresholds: probabilities that become 0.5, one for each region.
-        window: that the weights are run on.
-        largest: bytes that the file may have: what a repository of code can hold.
+        window: sliding window for the weights.
+        largest: largest size of the file in bytes; the default suits a code repository.
 
     Raises:
-        UserError: for what cannot be read, converted or written.
-        ValueError: for a network that cannot be.
+        UserError: if the source cannot be read or converted, or the output not written.
+        ValueError: for invalid arguments of the network.
     """
     network = convert([source] if isinstance(source, Path) else source, stride, modality_specific_scales, window)
     if thresholds is not None:

@@ -30,7 +30,7 @@ class Plan:
             stands for the one that there is.
         others: the same, of what is to be done in any case: the sound cases beside a bad one.
         lacks: text outputs of a success and a word that must not be in them.
-        passed: a name and a mask: a success may also be that mask, where a line says that the name was passed over.
+        passed: a name and a mask: a success may also be that mask, where a line says that the name was skipped.
         absent: what must not be there after a refusal.
         program: ``metakd``, or ``bundle`` for MONAI's bundle command.
         action: in place of a command, a function that tries something itself, anywhere in the trial's folder, and

@@ -1,4 +1,4 @@
-"""The paper's Table 1 for one's own network: every case in all 15 subsets of its sequences."""
+"""The paper's Table 1 for your own network: every case with all 15 subsets of its sequences."""
 
 from metakd_monai.apps.benchmark.benchmark_items import check_apart, choose_items
 from metakd_monai.apps.benchmark.benchmark_run import run_benchmark

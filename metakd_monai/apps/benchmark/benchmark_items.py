@@ -20,7 +20,7 @@ def choose_items(
     """Return the cases to score, as entries of a MONAI datalist, and where they come from, for the record.
 
     Args:
-        folder: of cases, of which the labelled ones are taken; not used with a datalist.
+        folder: folder of cases; the labelled ones are scored. Not used with a datalist.
         datalist: made by ``metakd datalist``.
         part: of the datalist, ``"test"`` or ``"validation"``; None for the test part, or validation when it is empty.
         fold: of the datalist, for validation.
@@ -39,13 +39,13 @@ def choose_items(
 
 
 def check_fold(datalist: str | Path, fold: int) -> None:
-    """Raise UserError for a fold that a datalist with training cases has not, though the test part is in none."""
+    """Raise UserError for a fold that a datalist with training cases lacks, even if its test part is scored."""
     if read_datalist(datalist)["training"]:
         datalist_part(datalist, "training", fold)
 
 
 def labelled_items(folder: Path) -> list[dict[str, Any]]:
-    """Return the labelled cases of a folder; one that cannot be used carries its ``problem``, for its turn.
+    """Return the labelled cases of a folder; an unusable one carries its ``problem``.
 
     Raises:
         UserError: when there are none.
@@ -62,13 +62,13 @@ def as_item(case: Case) -> dict[str, Any]:
 
 
 def check_items(items: Items) -> None:
-    """Raise UserError when there are no items, two of one name, or one whose results cannot be named after it."""
+    """Raise UserError for no items, two with the same name, or a name that cannot name a file."""
     names = [check_case_id(item["case_id"]) for item in items]
     if not names:
         raise UserError("cases: none found; expected at least one with a label map")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"cases: {twice[0]!r} is there twice; expected unique names")
+        raise UserError(f"cases: {twice[0]!r} found twice; expected unique names")
 
 
 def check_apart(datalist: Path, items: Items) -> None:
@@ -77,5 +77,5 @@ def check_apart(datalist: Path, items: Items) -> None:
     both = sorted(tests & {item.get("patient", item["case_id"]) for item in items})
     if both:
         raise UserError(
-            f"{datalist}: {both[0]!r} is in validation and test; expected post-processing to see no test case"
+            f"{datalist}: {both[0]!r} is in validation and test; expected no test case in the choice of post-processing"
         )

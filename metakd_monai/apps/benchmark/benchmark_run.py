@@ -1,4 +1,4 @@
-"""Run a benchmark: case after case, then the tables and pictures of all."""
+"""Run a benchmark: score case after case, then write tables and pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES
 logger = logging.getLogger(__name__)
 
 MOST_JOBS = 8
-REWRITTEN = ("heatmap.png", "curves.png", "comparison.md", "comparison.csv")  # not by every run
+REWRITTEN = ("heatmap.png", "curves.png", "comparison.md", "comparison.csv")  # not written by every run
 WRITTEN = ("table.md", "table.csv", "scores.csv", "manifest.json")
 DEFAULT_RULE = PostProcessing("small_et")  # so that ET is always reported with and without it
 
@@ -64,8 +64,8 @@ def run_benchmark(
     """Score a network on every subset of the sequences of every case; write tables, pictures and a manifest.
 
     What is scored is the composed label map, as it would be submitted. A finished case is recorded under ``cases/`` and
-    not computed again; one that cannot be used is named, and the others are done. A case that lacks sequences counts in
-    the subsets of those it has.
+    not computed again. An unusable case is reported, and the others are done. A case that lacks sequences counts only
+    in subsets of those it has.
 
     Args:
         items: of a datalist: ``image``, ``label``, ``case_id``, and ``year`` where it is known.
@@ -74,20 +74,20 @@ def run_benchmark(
         device: of the network.
         convention: ``"brats2020"`` or ``"brats2023"``; None to go by years or names.
         hd95: ``"pooled"``, ``"directed"`` or ``"surface"``; None for the convention's own.
-        postprocessing: scored beside the label maps as they are; see :mod:`metakd_monai.apps.predict.postprocessing`.
+        postprocessing: scored beside the unprocessed label maps; see :mod:`metakd_monai.apps.predict.postprocessing`.
         compare: see :func:`~metakd_monai.apps.benchmark.comparison.read_reference`.
-        compare_method: the method to compare with, of a published table; default MetaKD.
-        jobs: threads for scoring; None for one for each core, at most 8.
-        overwrite: do cases again that were recorded with other settings.
+        compare_method: the method to compare with, in a published table; default MetaKD.
+        jobs: threads for scoring; None for one per core, at most 8.
+        overwrite: redo cases that were recorded with other settings.
         source: where the items come from, for the manifest.
         window: see :class:`~metakd_monai.apps.predict.predictor.Compute`.
-        mirror: see the same.
+        mirror: likewise.
 
     Returns:
         The manifest, as written to ``manifest.json``; ``cases["failed"]`` says what went wrong, by case.
 
     Raises:
-        UserError: when an argument cannot be used, or records of other settings are in the way.
+        UserError: when an argument cannot be used, or records with other settings exist.
     """
     start, folder = time.perf_counter(), Path(output)
     check_items(items)
@@ -121,10 +121,10 @@ def score_cases(
     """Score case after case, each recorded in a folder as soon as it is done.
 
     Returns:
-        The records, why others failed by case, and how many were done before.
+        The records, the reasons of failed cases by name, and how many were done before.
 
     Raises:
-        UserError: when a record of other settings is in the way.
+        UserError: when a record with other settings exists.
     """
     settings = scoring.settings(engine.predictor)
     known: dict[str, dict[str, Any]] = {}
@@ -142,7 +142,7 @@ def score_cases(
             continue
         try:
             record = {"settings": settings, **score_item(engine, item, scoring)}
-        except Exception as error:  # whatever is wrong with one case, the others are done
+        except Exception as error:  # a failing case must not stop the others
             failed[name] = explain(error)
             logger.error("%s: failed: %s", name, failed[name])
             logger.debug("traceback of %s", name, exc_info=True)
@@ -155,7 +155,7 @@ def score_cases(
 def write_results(
     folder: Path, table: ScoreTable, scoring: Scoring, reference: ReferenceTable | None
 ) -> list[Comparison]:
-    """Write the tables and pictures of all cases in place of those before; return the comparison, if any."""
+    """Write the tables and pictures of all cases, replacing earlier ones; return the comparison, if any."""
     for name in REWRITTEN:
         remove(folder / name)
     title = f"15 subsets, {len(table.cases)} cases"
@@ -177,7 +177,7 @@ def write_results(
 
 
 def summarise(table: ScoreTable, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return for the manifest what was scored: incomplete cases, subsets, means over the subsets, seconds."""
+    """Return the manifest's summary: incomplete cases, subsets, means over the subsets, seconds."""
     return {
         "incomplete": {r["case"]: r["available"] for r in records if len(r["available"]) < len(MODALITY_NAMES)},
         "subsets": table.counts(),
@@ -195,7 +195,7 @@ def mean_by_region(table: ScoreTable, metric: str, rule: str) -> dict[str, float
 
 
 def describe(reference: ReferenceTable | None, comparisons: Sequence[Comparison]) -> dict[str, Any] | None:
-    """Return a comparison for the manifest; None where there is none."""
+    """Return a comparison for the manifest; None if there is none."""
     if reference is None or not comparisons:
         return None
     tests = {

@@ -1,4 +1,4 @@
-"""One case of a benchmark: its label maps, their scores, and the file that remembers them."""
+"""One case of a benchmark: its label maps, their scores, and the file that records them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from metakd_monai.vocabulary import Modality
 logger = logging.getLogger(__name__)
 
 NONE = PostProcessing()
-SEAL = "sha256"  # of a record: the hash over the rest of it
-SCORABLE = "Scorable"  # 1 where HD95 is a distance, 0 where it is a rule's value
+SEAL = "sha256"  # key of a record: the hash over the rest of it
+SCORABLE = "Scorable"  # 1 where HD95 is a distance, 0 where it is the convention's value
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Scoring:
     """How label maps are scored.
 
     Attributes:
-        convention: the rule.
+        convention: the scoring rule.
         hd95: kind of HD95.
-        postprocessing: scored beside the label maps as they are, unless it is ``none``.
+        postprocessing: scored beside the unprocessed label maps, unless it is ``none``.
         jobs: threads that score the subsets of a case.
     """
 
@@ -59,7 +59,7 @@ class Scoring:
         return (NONE,) if self.postprocessing == NONE else (NONE, self.postprocessing)
 
     def settings(self, predictor: Predictor) -> dict[str, Any]:
-        """Return what decides the scores apart from the case, ready for JSON."""
+        """Return all that the scores depend on, apart from the case, ready for JSON."""
         prediction = {name: value for name, value in asdict(predictor.settings).items() if name != "et_label"}
         return {
             **json.loads(json.dumps(prediction)),
@@ -91,7 +91,7 @@ def choose_scoring(
 
 @dataclass(frozen=True)
 class Reference:
-    """The truth about a case: ``masks`` ``(R, *S)`` bool on the grid of its files, and the spacing in mm."""
+    """The reference of a case: ``masks`` ``(R, *S)`` bool on the grid of its files, and the spacing in mm."""
 
     masks: np.ndarray
     spacing: tuple[float, ...]
@@ -99,7 +99,7 @@ class Reference:
 
 
 def read_reference(item: Mapping[str, Any], image: str | Path, convention: Convention) -> Reference:
-    """Read the label map of a datalist's item by the convention of its year, or else by that of the scoring rule.
+    """Read the label map of a datalist's item by the convention of its year, else by the scoring rule's.
 
     Args:
         item: with ``label``, and ``year`` where it is known.
@@ -173,14 +173,14 @@ def score_map(labels: np.ndarray, reference: Reference, scoring: Scoring) -> dic
 
 
 def fingerprint(item: Mapping[str, Any]) -> str:
-    """Return a hash over the files of an item: their names, sizes and times of change."""
+    """Return a hash over the files of an item: their names, sizes and modification times."""
     known = {name: item[name] for name in ("image", "label") if item.get(name)}
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files_in(known)]
     return hashlib.sha256(json.dumps([stats, str(item.get("year"))]).encode()).hexdigest()
 
 
 def read_record(path: Path, item: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what was recorded of a case, or None when it is to be done: not there yet, damaged, or of other files.
+    """Return the record of a case; None if the case must be done: no record, a damaged one, or one of other files.
 
     Raises:
         UserError: when the record was made with other settings.
@@ -194,7 +194,7 @@ def read_record(path: Path, item: Mapping[str, Any], settings: Mapping[str, Any]
 
 
 def seal(record: Mapping[str, Any]) -> str:
-    """Return a hash over a record, so that a damaged one is not taken for one of ours."""
+    """Return a hash over a record, which reveals damage."""
     rest = {name: value for name, value in record.items() if name != SEAL}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 

@@ -1,7 +1,7 @@
 """Differences from a published table or from another run, and the one-tailed paired t-test over the subsets.
 
-The paper's printed p-values are those of 16 pairs, the 15 subsets and their average; the average is no observation of
-its own, so the test here is over the subsets alone, and the 16-pair value stands beside it for comparison.
+The paper's printed p-values use 16 pairs: the 15 subsets and their average. The average is no independent observation,
+so the test here uses the subsets alone; the 16-pair value stands beside it for comparison.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ReferenceTable:
         name: for headings.
         means: Dice in % by post-processing rule; a published table has one, under ``""``.
         cases: names of its cases, where they are known.
-        doubts: what is wrong with values of a published table, by subset and region.
+        doubts: why values of a published table are doubtful, by subset and region.
     """
 
     name: str
@@ -47,14 +47,14 @@ class ReferenceTable:
     doubts: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def choose(self, rule: str) -> tuple[str, Means]:
-        """Return the means that are compared with those of a post-processing rule: the same rule's if there is one."""
+        """Return the reference's means to compare with a post-processing rule's: the same rule's if it has them."""
         chosen = rule if rule in self.means else next(iter(self.means))
         return chosen, self.means[chosen]
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A one-tailed paired t-test: are the first values larger? ``nan`` where it cannot be made."""
+    """A one-tailed paired t-test: are the first values larger? ``nan`` where it cannot be computed."""
 
     pairs: int
     difference: float
@@ -77,7 +77,7 @@ def read_reference(path: str | Path, method: str = "MetaKD") -> ReferenceTable:
     """Read a table to compare with.
 
     Args:
-        path: CSV as of the paper's tables (``modalities,region,method,dice_percent``), ``"paper:table1"`` for the
+        path: CSV like the paper's tables (``modalities,region,method,dice_percent``), ``"paper:table1"`` for the
             paper's own, or another run's folder, ``scores.csv`` or ``table.csv``.
         method: the method to take from a table of the first kind.
 
@@ -137,7 +137,7 @@ def run_test(ours: Means, theirs: Means, region: str) -> PairedTest:
 
 
 def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the one-tailed p of a paired t-test that the first values are larger; ``nan`` where all differ alike."""
+    """Return the one-tailed p of a paired t-test that the first values are larger; ``nan`` if all differ alike."""
     differences = np.subtract(first, second)
     if len(differences) < 2 or np.ptp(differences) < 1e-9:
         return math.nan
@@ -170,7 +170,7 @@ def write_comparison(folder: Path, table: ScoreTable, reference: ReferenceTable)
 
 
 def pair_of(found: Comparison, name: str, region: str) -> tuple[float, float]:
-    """Return both Dice of a subset; as mean those over the subsets that both have."""
+    """Return both Dice of a subset; for the mean, over the subsets that both have."""
     if name != MEAN:
         return found.ours[name, region], found.theirs.get((name, region), math.nan)
     pairs = [pair_of(found, subset, region) for subset in SUBSET_NAMES]
@@ -181,15 +181,15 @@ def pair_of(found: Comparison, name: str, region: str) -> tuple[float, float]:
 def make_markdown(comparisons: Sequence[Comparison], table: ScoreTable, reference: ReferenceTable) -> str:
     """Return ``comparison.md``."""
     lines = [f"# Dice in % compared with {reference.name}", ""]
-    lines.append("Each cell: this run (difference in points). p: one-tailed paired t-test over the subsets that both")
+    lines.append("Each cell: this run (difference in points). p: one-tailed paired t-test that this run is")
     lines.append(
-        "have, that this run is better; p16: with the average as one more pair, as the paper's values were made."
+        "better, over the subsets that both have; p16: the same with the average as one more pair, as in the paper."
     )
     if reference.cases and reference.cases != table.cases:
         shared = len(reference.cases & table.cases)
         numbers = f"{len(table.cases)} here, {len(reference.cases)} there, {shared} in both"
         lines.append(f"\n**Not the same cases**: {numbers}.")
-    lines += [f"\n**Doubtful there**: {region} of {name}: {why}." for (name, region), why in reference.doubts.items()]
+    lines += [f"\n**Doubtful**: {region} of {name}: {why}." for (name, region), why in reference.doubts.items()]
     for found in comparisons:
         against = f" against {found.reference}" if found.reference else ""
         lines += ["", f"## Post-processing: {found.rule}{against}", ""]

@@ -15,8 +15,8 @@ from metakd_monai.vocabulary import REGION_NAMES
 
 # Colour-blind safe (Okabe and Ito): ET vermilion, TC blue, WT green.
 COLOURS = dict(zip(REGION_NAMES, ("#d55e00", "#0072b2", "#009e73"), strict=True))
-STYLES = ("-", "--")  # as they are, post-processed
-BRIGHT = 60.0  # % from which the map's colour needs dark writing
+STYLES = ("-", "--")  # unprocessed, post-processed
+BRIGHT = 60.0  # % from which the map's colour needs dark text
 
 
 def draw_heatmap(path: Path, table: ScoreTable, metric: str, title: str) -> None:
@@ -48,7 +48,7 @@ def draw_curves(path: Path, table: ScoreTable, metric: str, title: str) -> None:
     panel.set_xticks(range(len(SUBSET_NAMES)), SUBSET_NAMES, rotation=45, ha="right")
     panel.set(ylim=(-2, 102), ylabel="%")
     panel.grid(alpha=0.3)
-    figure.legend(loc="outside right upper")  # no curve is hidden
+    figure.legend(loc="outside right upper")  # must not hide a curve
     save(figure, path, title)
 
 
@@ -73,7 +73,7 @@ def new_figure(size: tuple[float, float]) -> Figure:
 
 
 def save(figure: Figure, path: Path, title: str) -> None:
-    """Write a figure as its name says, PNG or SVG; the same figure gives the same bytes."""
+    """Write a figure as PNG or SVG, by its file name; the same figure gives the same bytes."""
     figure.suptitle(title, fontsize=11, parse_math=False)
     kind = path.suffix[1:]
     metadata = {"Date": None} if kind == "svg" else None

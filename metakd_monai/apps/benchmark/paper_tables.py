@@ -1,6 +1,6 @@
 """Published tables, and those of the paper as data (Wang et al., Modality-Weighted Knowledge Distillation).
 
-A column ``doubt`` says what is wrong with a value: one that repeats another row, that cannot be, or was not printed.
+The column ``doubt`` says what is wrong with a value: it repeats another row, is impossible, or was not printed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def find_table(name: str) -> Path:
         name: such as ``"paper:table1"``.
 
     Raises:
-        UserError: for another name.
+        UserError: for an unknown name.
     """
     known = {path.name.split("_")[0]: path for path in sorted(FOLDER.glob("*.csv"))}
     word = name.removeprefix(PAPER)
@@ -38,7 +38,7 @@ def find_table(name: str) -> Path:
 def read_published(
     path: Path, rows: Sequence[Mapping[str, str]], method: str
 ) -> tuple[Means, dict[tuple[str, str], str]]:
-    """Return one method's Dice in % from the rows of a published table, and doubts; ``nan`` of what was not printed."""
+    """Return one method's Dice in % from the rows of a published table, and doubts; ``nan`` if not printed."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
     if method not in methods:
         raise UserError(f"{path}: no method {method!r}; expected one of {', '.join(methods)}")
@@ -51,7 +51,7 @@ def read_published(
 
 
 def read_subset(path: Path, cell: str) -> str:
-    """Return the name of the subset that a cell such as ``flair+t1`` spells; raises UserError for none."""
+    """Return the name of the subset that a cell such as ``flair+t1`` spells; raises UserError if it spells none."""
     try:
         return name_subset(parse_modalities(cell.split("+")))
     except UserError as error:
@@ -59,12 +59,12 @@ def read_subset(path: Path, cell: str) -> str:
 
 
 def check_whole(path: Path, means: Means, unprinted: Set[tuple[str, str]]) -> None:
-    """Raise UserError for a published table that was cut short, or has a cell that is no share of 100.
+    """Raise UserError for a published table that was cut short, or has a value not from 0 to 100.
 
     Args:
         path: of the table.
         means: Dice in % by subset and region.
-        unprinted: those that the table leaves empty and says why.
+        unprinted: subsets and regions that the table leaves empty for a stated reason.
     """
     wanted = [(subset, region) for subset in SUBSET_NAMES for region in REGION_NAMES]
     absent = [key for key in wanted if key not in unprinted and not 0 <= means.get(key, -1) <= 100]

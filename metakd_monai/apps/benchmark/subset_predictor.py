@@ -26,15 +26,15 @@ Subset = tuple[Modality, ...]
 class SubsetPredictor:
     """A predictor that segments a case once for every subset of its sequences.
 
-    The features of a window are computed once and decoded for each subset. Subsets whose brains fill different boxes
-    (of images that were not masked alike) are windowed apart, so that each result is what the predictor gives when
-    only that subset's files are there.
+    The features of a window are computed once and decoded for each subset. Subsets with different bounding boxes
+    of the brain (of images that were not masked alike) are computed separately, so that each result is what the
+    predictor returns when only that subset's files are given.
 
     Args:
         predictor: with its weights.
 
     Raises:
-        UserError: for an exported network, whose encoder cannot be run apart.
+        UserError: for an exported network, whose encoder cannot be run separately.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -59,7 +59,7 @@ class SubsetPredictor:
     def decode_box(
         self, brain: Tensor, subsets: Sequence[Subset], union: Tensor, volume: Sequence[int]
     ) -> Iterator[Tensor]:
-        """Yield the logits ``(1, R, *box)`` of each subset in a box ``(1, N, *box)``; of one window, one by one."""
+        """Yield each subset's logits ``(1, R, *box)`` in a box ``(1, N, *box)``; of a single window, one by one."""
         network, inferer = self.network, self.predictor.inferer
         together = DecodeAll(network, [mask_of(subset).to(brain.device) for subset in subsets])
         if not inferer.is_one_pass(brain, network, volume):
@@ -75,7 +75,7 @@ class SubsetPredictor:
             yield part
 
     def group(self, image: Tensor, available: Tensor) -> list[list[Subset]]:
-        """Put subsets with the same box around the brain of an image ``(1, N, *S)`` together."""
+        """Group subsets with the same bounding box of the brain in an image ``(1, N, *S)``."""
         there = [m for m, present in zip(Modality, available.tolist(), strict=True) if present]
         boxes = {m: self.predictor.inferer.foreground(image, mask_of([m]).to(image.device)) for m in there}
         groups: dict[tuple[tuple[int, int], ...], list[Subset]] = {}

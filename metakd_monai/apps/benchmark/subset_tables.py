@@ -16,7 +16,7 @@ from metakd_monai.metrics.means import mean, show
 from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, modality_subsets
 
 SUBSET_NAMES = tuple(name_subset(subset) for subset in modality_subsets())
-MEAN = "mean"  # of the subsets' means
+MEAN = "mean"  # over the subsets' means
 Means = Mapping[tuple[str, str], float]  # by subset and region
 SCORABLE_HD95 = "Hausdorff95_scorable"
 HEADLINES = {"Dice": "Dice in %", "LesionWise_Dice": "Lesion-wise Dice in %"}
@@ -68,7 +68,7 @@ class ScoreTable:
         return {name: sum(subset == name for _, subset in found) for name in SUBSET_NAMES}
 
     def means(self, metric: str, rule: str) -> dict[tuple[str, str], float]:
-        """Return the mean over cases by subset and region, and that of the subsets under ``"mean"``; ``nan`` of none.
+        """Return the mean over cases by subset and region, and over the subsets under ``"mean"``; ``nan`` if empty.
 
         Dice is in %. ``"Hausdorff95_scorable"`` is HD95 over the cases where both masks have voxels.
         """
@@ -100,7 +100,7 @@ class ScoreTable:
         return table
 
     def scorable(self, rule: str) -> dict[tuple[str, str], list[float]]:
-        """Return HD95 by subset and region, of the cases where it is a distance."""
+        """Return HD95 by subset and region, of the cases where both masks have voxels."""
         distances, flags = self.values("Hausdorff95", rule), self.values(SCORABLE, rule)
         return {
             key: [value for value, flag in zip(found, flags[key], strict=True) if flag]
@@ -120,7 +120,7 @@ def read_score(row: Mapping[str, str]) -> Score:
 
 
 def read_scores(path: Path) -> ScoreTable:
-    """Read ``scores.csv``; raises UserError when it is none."""
+    """Read ``scores.csv``; raises UserError for any other file."""
     lines = read_csv(path)[1]
     try:
         rows = [read_score(line) for line in lines]

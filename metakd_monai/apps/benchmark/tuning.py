@@ -35,7 +35,7 @@ SUBSETS = ("all", "complete")  # all 15, or all sequences together
 
 @dataclass(frozen=True)
 class Enhancing:
-    """What one prediction says of enhancing tumour: its voxels, its Dice, and its Dice were it removed."""
+    """Enhancing tumour in one prediction: its voxels, its Dice, and its Dice if it were removed."""
 
     case: str
     subset: str
@@ -54,10 +54,10 @@ def tune_postprocessing(
     target: int = 1,
     source: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Find the small-ET threshold with the highest mean ET Dice; the smallest of equals.
+    """Find the small-ET threshold with the highest mean ET Dice; on a tie, the smallest.
 
-    Only thresholds at which the result changes are tried: 0 (nothing is removed) and one above each count of voxels
-    that was predicted. Dice is 1 where reference and prediction are empty, 0 where one of them is.
+    Only thresholds at which the result changes are tried: 0 (nothing is removed) and one above each predicted
+    number of voxels. Dice is 1 if reference and prediction are both empty, 0 if only one is.
 
     Args:
         items: validation cases of a datalist; never those of a test.
@@ -65,7 +65,7 @@ def tune_postprocessing(
         output: folder for ``postprocessing.json`` and ``postprocessing.png``.
         device: of the network.
         convention: as in :func:`~metakd_monai.apps.benchmark.benchmark_run.run_benchmark`.
-        subsets: ``"all"`` of the 15 count alike, or ``"complete"``: only all the sequences that a case has.
+        subsets: ``"all"``, where each of the 15 counts equally, or ``"complete"``, all sequences of a case.
         target: label that small enhancing tumour becomes; does not change the threshold.
         source: where the items come from, for the record.
 
@@ -73,7 +73,7 @@ def tune_postprocessing(
         What is written to ``postprocessing.json``; ``postprocessing`` is what ``--postprocessing`` reads.
 
     Raises:
-        UserError: when an argument cannot be used, or no case can be.
+        UserError: when an argument or every case is unusable.
     """
     check_items(items)
     if subsets not in SUBSETS:
@@ -105,7 +105,7 @@ def tune_postprocessing(
 def measure_cases(
     predictor: Predictor, items: Items, convention: str | None, subsets: str
 ) -> tuple[list[Enhancing], dict[str, str]]:
-    """Measure enhancing tumour in case after case; return it, and why others failed by case.
+    """Measure enhancing tumour in case after case; return it, and the reasons of failed cases by name.
 
     Raises:
         UserError: when no case can be used.
@@ -123,7 +123,7 @@ def measure_cases(
             truth = reference.masks[list(Region).index(Region.ET)]
             chosen = list(maps) if subsets == "all" else [max(maps, key=len)]
             found += [measure_et(name, s, maps[s] == rule.labels.enhancing, truth, reference.affine) for s in chosen]
-        except Exception as error:  # whatever is wrong with one case, the others are used
+        except Exception as error:  # a failing case must not stop the others
             failed[name] = explain(error)
             logger.error("%s: failed: %s", name, failed[name])
     if not found:
@@ -132,7 +132,7 @@ def measure_cases(
 
 
 def measure_et(case: str, subset: Subset, mask: np.ndarray, truth: np.ndarray, affine: np.ndarray) -> Enhancing:
-    """Measure predicted enhancing tumour ``(*S)`` of the working orientation against the file's ``(*S)``, both bool."""
+    """Measure predicted enhancing tumour against the reference, both ``(*S)`` bool in the working orientation."""
     native = to_native(torch.from_numpy(mask)[None].byte(), affine)[..., 0] > 0
     overlap = count_overlap(native, truth)
     return Enhancing(case, name_subset(subset), int(mask.sum()), overlap.dice, 0.0 if truth.any() else 1.0)

@@ -1,4 +1,4 @@
-"""All cases through one of the engines, each told in one line."""
+"""Run all cases with one of the engines, and report each in one line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Engine:
             raise UserError(f"--address: {self.address} given with --engine {self.name}; expected --engine ray")
 
     def run(self, make: MakePredictor, cases: Sequence[Case], outputs: Outputs) -> Generator[Outcome, None, None]:
-        """Yield what became of each case as it becomes known."""
+        """Yield the outcome of each case as soon as it is known."""
         if self.name == "ray":
             return do_in_ray(make, cases, outputs, self.device, self.jobs, self.address)
         if self.jobs is None or self.jobs == 1 or len(cases) < 2:
@@ -63,7 +63,7 @@ def predict_cases(
         cases: what to segment.
         outputs: what to write.
         engine: how to run them; default: in this process.
-        progress: wraps the outcomes, to show how far it is.
+        progress: wraps the outcomes, to show progress.
 
     Returns:
         The ids of the cases that failed; each failure is logged as one line.
@@ -85,7 +85,7 @@ def predict_cases(
 
 
 def tidy(cases: Sequence[Case], outputs: Outputs) -> None:
-    """Remove what killed processes left of these cases, except marks of existing unfinished masks."""
+    """Remove what killed processes left behind for these cases, except marks of existing unfinished masks."""
     remove_temporaries(outputs.directory, [case.case_id for case in cases])
     for case in cases:
         if not (mask := mask_path(outputs, case)).is_file():
@@ -94,7 +94,7 @@ def tidy(cases: Sequence[Case], outputs: Outputs) -> None:
 
 
 def tell(outcome: Outcome) -> None:
-    """Log what became of a case."""
+    """Log the outcome of a case."""
     if not outcome.failed:
         for line in outcome.line.splitlines():
             logger.info("%s: %s", outcome.case_id, line)

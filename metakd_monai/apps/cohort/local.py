@@ -16,7 +16,7 @@ from metakd_monai.processes.workers import Processes
 
 
 def do_serially(make: MakePredictor, cases: Sequence[Case], outputs: Outputs) -> Generator[Outcome, None, None]:
-    """Yield what became of each case, in order; a case is written while the next one is segmented."""
+    """Yield the outcome of each case, in order; a case is written while the next one is segmented."""
     worker = Worker(make, outputs)
     worker.start()
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
@@ -33,7 +33,7 @@ def do_serially(make: MakePredictor, cases: Sequence[Case], outputs: Outputs) ->
 def do_in_processes(
     make: MakePredictor, cases: Sequence[Case], outputs: Outputs, jobs: int
 ) -> Generator[Outcome, None, None]:
-    """Yield what became of each case as it becomes known; ``jobs`` processes share torch's threads fairly."""
+    """Yield the outcome of each case as soon as it is known; ``jobs`` processes share torch's threads fairly."""
     jobs = min(jobs, len(cases))
     threads = max(1, torch.get_num_threads() // max(1, jobs))
     return share(Processes(partial(Worker, make, outputs, threads)), cases, jobs, outputs)

@@ -24,20 +24,20 @@ from metakd_monai.processes.workers import WorkerLost, WorkerPool
 
 STORE_BYTES = 100 * 2**20  # of a local Ray's object store, which holds no images
 KNOCK_SECONDS = 10.0
-OLDEST = (2, 60)  # a Ray that is started here refuses, from this version on, processes that lack its token (tried)
+OLDEST = (2, 60)  # from this version on, a Ray started here refuses processes that lack its token (tested)
 DEVICES = ("auto", "cpu", "cuda")
 
 
 def do_in_ray(
     make: MakePredictor, cases: Sequence[Case], outputs: Outputs, device: str, jobs: int | None, address: str | None
 ) -> Generator[Outcome, None, None]:
-    """Yield what became of each case as it becomes known.
+    """Yield the outcome of each case as soon as it is known.
 
     Args:
-        make: the predictor's; called with ``device`` of ``cuda`` or ``cpu``.
+        make: returns the predictor; called with ``device`` ``cuda`` or ``cpu``.
         cases: what to do; every node must see their files.
         outputs: what to write, to a folder that every node sees.
-        device: ``cuda`` for one actor on each GPU of the cluster, ``cpu``, or ``auto`` for GPUs where there are any.
+        device: ``cuda`` for one actor on each GPU of the cluster, ``cpu``, or ``auto`` for GPUs if there are any.
         jobs: how many actors; default one for each GPU, or one on CPUs.
         address: of a running cluster (``auto``, ``host:port``); None to start a local Ray.
 
@@ -54,7 +54,7 @@ def do_in_ray(
 
 
 def check_ray(device: str) -> None:
-    """Check what can be checked before anything starts; raises UserError when Ray or the device cannot be used."""
+    """Check Ray and the device before anything starts; raises UserError when either cannot be used."""
     if find_spec("ray") is None:
         raise UserError("--engine ray: Ray is not installed; expected after pip install 'metakd-monai[ray]'")
     found = version("ray")
@@ -88,7 +88,7 @@ def ray_running(address: str | None, jobs: int | None) -> Iterator[Any]:
         reason = in_one_line(error)
         raise UserError(f"--address: no Ray at {address or 'this machine'} ({reason})") from None
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)  # Ray installs its own, which ends the process without a message
+        signal.signal(signal.SIGTERM, before)  # Ray installs its own handler, which ends the process silently
     try:
         yield ray
     finally:
@@ -104,10 +104,10 @@ def check_address(address: str | None) -> None:
 
 
 def share_resources(ray: Any, device: str, jobs: int | None) -> tuple[int, dict[str, int], int | None]:
-    """Return how many actors there are to be, what each needs, and its threads (None: as Ray sets them).
+    """Return how many actors to start, what each needs, and its threads (None: as Ray sets them).
 
     Raises:
-        UserError: when GPUs are asked for and there are none.
+        UserError: if GPUs are requested and there are none.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
@@ -135,11 +135,11 @@ class Actor:
         self.answer = handle.start.remote()
 
     def send_task(self, case: Case, following: Case | None) -> None:
-        """Give it a case."""
+        """Send the actor a case."""
         self.answer = self.handle.do.remote(case, following)
 
     def receive_answer(self) -> Outcome | None:
-        """Fetch what :class:`Worker` returned."""
+        """Fetch the answer of :class:`Worker`."""
         try:
             answer = self.ray.get(self.answer)
         except self.ray.exceptions.RayTaskError as error:
@@ -175,7 +175,7 @@ class Actors(WorkerPool[Actor]):
         return Actor(self.ray, self.actor.remote(*self.arguments))
 
     def wait(self, handles: Sequence[Actor], seconds: float | None) -> list[Actor]:
-        """Wait until an answer is there, or it is known that none will come."""
+        """Wait until an answer arrives, or none can arrive any more."""
         by_answer = {handle.answer: handle for handle in handles}
         ready, _ = self.ray.wait(list(by_answer), num_returns=1, timeout=seconds)
         return [by_answer[answer] for answer in ready]

@@ -25,7 +25,7 @@ MakePredictor = Callable[..., Predictor]  # picklable, such as partial(Predictor
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case.
+    """The outcome of a case.
 
     Attributes:
         case_id: of the case.
@@ -46,7 +46,7 @@ class Worker:
     Args:
         make: returns the predictor; called once.
         outputs: what to write.
-        threads: for computing; None to leave torch's number.
+        threads: for computing; None to keep torch's number.
     """
 
     def __init__(self, make: MakePredictor, outputs: Outputs, threads: int | None = None) -> None:
@@ -63,11 +63,11 @@ class Worker:
         return os.getpid()
 
     def do(self, case: Case, following: Case | None = None) -> Outcome:
-        """Segment a case and write its files; arguments as :meth:`begin`."""
+        """Segment a case and write its files; arguments as in :meth:`begin`."""
         return self.begin(case, following)()
 
     def begin(self, case: Case, following: Case | None = None) -> Callable[[], Outcome]:
-        """Segment a case; return what writes its files. Problems are reported there, not raised.
+        """Segment a case; return a function that writes its files. Problems are reported there, not raised.
 
         Args:
             case: what to segment.
@@ -76,7 +76,7 @@ class Worker:
         self.following = following
         try:
             write = predict_case(self.predictor, case, self.outputs, self.read)
-        except Exception as error:  # whatever is wrong with one case, the others are done
+        except Exception as error:  # a failing case must not stop the others
             return partial(Outcome, case.case_id, explain(error), failed=True, details=traceback.format_exc())
         return partial(conclude, case.case_id, write)
 
@@ -92,12 +92,12 @@ class Worker:
         return item
 
     def is_wanted(self, case: Case) -> bool:
-        """Tell whether a case will be read at all: one that has a mask is kept as it is, unless it is to be redone."""
+        """Tell whether a case must be read: one with a mask is skipped, unless it is to be redone."""
         return self.outputs.overwrite or not mask_path(self.outputs, case).exists()
 
 
 def conclude(case_id: str, write: Callable[[], str]) -> Outcome:
-    """Write the files of a case and tell what became of it; problems are reported, not raised."""
+    """Write the files of a case and return the outcome; problems are reported, not raised."""
     try:
         return Outcome(case_id, write())
     except Exception as error:  # such as a full disk
@@ -105,7 +105,7 @@ def conclude(case_id: str, write: Callable[[], str]) -> Outcome:
 
 
 def share(pool: WorkerPool[Any], cases: Sequence[Case], size: int, outputs: Outputs) -> Generator[Outcome, None, None]:
-    """Yield what became of each case as it becomes known, done by ``size`` workers of a pool."""
+    """Yield the outcome of each case, done by ``size`` workers of a pool, as soon as it is known."""
 
     def tidy(case: Case, pid: int | None) -> None:
         remove_temporaries(outputs.directory, [case.case_id], pid)

@@ -39,7 +39,7 @@ class LabelMap:
 
 
 def find_predictions(folder: Path) -> dict[str, Path]:
-    """Find ``<case>.nii.gz`` in a folder, by case; previews, reports and maps beside them are passed over.
+    """Find ``<case>.nii.gz`` in a folder, by case; previews, reports and maps beside them are skipped.
 
     Raises:
         UserError: when there are none, or two of one case.

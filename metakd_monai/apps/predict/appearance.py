@@ -1,4 +1,4 @@
-"""What tells an unusual case from a usual one, in numbers."""
+"""Numbers that tell an unusual case from a usual one."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 Appearance = dict[str, float]
 Values = NDArray[np.floating[Any]]
 
-BRIGHT = 99.5  # percentile; on 28 real brains the sign was right of all from 99 to 99.7, of this by the most
-ENOUGH = 500_000  # voxels of a volume for percentiles
+BRIGHT = 99.5  # percentile; in 28 real brains the sign was right for all from 99 to 99.7, and here most clearly
+ENOUGH = 500_000  # voxels sampled from a volume for percentiles
 
 
 def measure_appearance(image: Tensor, available: Tensor, affine: ArrayLike) -> Appearance:
-    """Measure what distinguishes unusual cases; no number depends on the scale of intensities.
+    """Measure what distinguishes unusual cases; no number depends on the intensity scale.
 
     Args:
         image: sequences, 0 outside the brain, ``(N, *S)``.
-        available: which are there, ``(N,)`` bool.
+        available: which sequences are present, ``(N,)`` bool.
         affine: from voxels to mm, ``(4, 4)``.
 
     Returns:
-        ``shortest_edge`` and ``longest_edge`` of a voxel in mm; ``brain_ml``, volume of what is not 0;
-        ``brain_share`` of the box around it (half of a box is an ellipsoid; air that is not 0 fills all of it); and
-        for each sequence that is there, of its values in the brain, with their percentiles p:
+        ``shortest_edge`` and ``longest_edge`` of a voxel in mm; ``brain_ml``, volume of the nonzero
+        voxels; ``brain_share``, their share of the bounding box (an ellipsoid fills half of it, nonzero air all of it);
+        and for each sequence present, from the percentiles p of its values in the brain:
 
         - ``<sequence>_skew``, (p95 + p5 - 2 p50) / (p95 - p5), which changes sign when contrast is reversed,
         - ``<sequence>_tails``, (p99 - p1) / (p75 - p25), large for outliers, small for cut-off values,
@@ -63,18 +63,18 @@ def measure_appearance(image: Tensor, available: Tensor, affine: ArrayLike) -> A
 
 
 def measure_values(values: Values) -> Appearance:
-    """Return skew and tails of the values ``(*S)`` that are not 0, see :func:`measure_appearance`."""
+    """Return skew and tails of the nonzero values ``(*S)``, see :func:`measure_appearance`."""
     sample = thin_out(values.ravel())
     p1, p5, p25, p50, p75, p95, p99 = np.percentile(sample[sample != 0], [1, 5, 25, 50, 75, 95, 99]).astype(float)
-    tiny = np.finfo(np.float32).tiny  # of an image with few values, percentiles may coincide
+    tiny = np.finfo(np.float32).tiny  # percentiles may coincide in an image with few values
     return {"skew": (p95 + p5 - 2 * p50) / max(p95 - p5, tiny), "tails": (p99 - p1) / max(p75 - p25, tiny)}
 
 
 def measure_contrast(t1: Values, t1ce: Values) -> float:
-    """Return by how much T1ce ``(*S)`` has brighter brights than T1, each in its quartiles from its median.
+    """Return how much brighter the brightest voxels of T1ce ``(*S)`` are than those of T1, each scaled by quartiles.
 
-    Contrast agent brightens a few places, vessels and meninges in every brain, so the :data:`BRIGHT` percentile of T1ce
-    lies higher; of exchanged files it lies lower by as much, and the number is negative.
+    Contrast agent brightens few places, vessels and meninges in every brain, so the :data:`BRIGHT` percentile of T1ce
+    is higher. If the files are exchanged, it is lower by as much, and the number is negative.
     """
     both = (t1 != 0) & (t1ce != 0)
     if not both.any():
@@ -84,7 +84,7 @@ def measure_contrast(t1: Values, t1ce: Values) -> float:
 
 
 def scale_by_quartiles(values: Values) -> Values:
-    """Return a sample of values ``(V,)``, less their median, over the distance of their quartiles."""
+    """Return a sample of values ``(V,)`` minus their median, divided by their interquartile range."""
     sample = thin_out(values).astype(float)
     p25, p50, p75 = np.percentile(sample, [25, 50, 75])
     scaled: Values = (sample - p50) / max(p75 - p25, np.finfo(np.float32).tiny)
@@ -97,7 +97,7 @@ def thin_out(values: Values) -> Values:
 
 
 def part_of(appearance: Appearance, names: Sequence[str]) -> Appearance:
-    """Return the appearance of a case of which a user gives the named sequences only."""
+    """Return the appearance of a case as if only the named sequences were given."""
     others = set(MODALITY_NAMES) - set(names)
     kept = {name: value for name, value in appearance.items() if name.split("_")[0] not in others}
     if others & {Modality.T1.value, Modality.T1CE.value}:

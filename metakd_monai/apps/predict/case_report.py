@@ -26,16 +26,16 @@ from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 
 @dataclass(frozen=True)
 class Segmented:
-    """What became of one case.
+    """The result of one case.
 
     Attributes:
         item: as read, see :meth:`Predictor.read`.
         logits: ``(R, *S)`` on the item's box.
         labels: ``(1, *S)`` on the case's grid.
-        entropy: ``(1, *S)`` in bits on the case's grid; None where it was not asked for.
-        window: the voxels that the network saw at once.
-        smaller: why that was less than what goes with the weights, if it was.
-        seconds: that reading and segmenting took.
+        entropy: ``(1, *S)`` in bits on the case's grid; None if not requested.
+        window: size of the sliding window in voxels.
+        smaller: why the window was smaller than the weights' own, if it was.
+        seconds: time for reading and segmenting.
     """
 
     item: dict[str, Any]
@@ -50,10 +50,10 @@ class Segmented:
 def predict_case(
     predictor: Predictor, case: Case, outputs: Outputs, read: Callable[[Case], dict[str, Any]] | None = None
 ) -> Callable[[], str]:
-    """Segment one case; return what writes its files, which may be called in another thread.
+    """Segment one case; return a function that writes its files and may be called in another thread.
 
-    That writes the report last, and returns a line that sums it up, and one for each warning. ``read`` stands in for
-    :meth:`Predictor.read`, so that a case may have been read ahead.
+    The function writes the report last, and returns a summary line and a line for each warning. ``read`` replaces
+    :meth:`Predictor.read` for a case that was read ahead.
     """
     settings = predictor.settings_for(case)
     mask, report_path = mask_path(outputs, case), outputs.directory / f"{case.case_id}.json"
@@ -68,13 +68,13 @@ def predict_case(
 def write_case(
     predictor: Predictor, case: Case, outputs: Outputs, settings: Settings, found: Segmented, done: bool
 ) -> str:
-    """Write the files of a case; see :func:`predict_case`. ``done`` says that a mask of these settings was there."""
+    """Write the files of a case; see :func:`predict_case`. ``done``: a mask with these settings exists."""
     start = time.perf_counter()
     mask, report_path = mask_path(outputs, case), outputs.directory / f"{case.case_id}.json"
     report = make_report(predictor, case, found, settings)
     mark_unfinished(mask, report_path)
     for path, asked in outputs.maps(case.case_id).items():
-        if not (asked or done):  # of an earlier mask; it would be taken for this one's
+        if not (asked or done):  # left by an earlier mask; it would be mistaken for this one's
             remove(path)
     title = f"{case.case_id}\n{title_of(report)}"
     write_outputs(outputs, case.case_id, found.item, found.logits, found.labels, title, found.entropy)
@@ -104,7 +104,7 @@ def segment_case(
 
 
 def make_report(predictor: Predictor, case: Case, found: Segmented, settings: Settings) -> dict[str, Any]:
-    """Return the report on a case, as JSON holds it."""
+    """Return the report on a case, ready for JSON."""
     image, available = found.item["image"], found.item["available"]
     used = [m.value for m, there in zip(Modality, available.tolist(), strict=True) if there]
     expectations, edges = predictor.expectations, [float(edge) for edge in voxel_sizes(np.asarray(image.affine))]
@@ -130,7 +130,7 @@ def make_report(predictor: Predictor, case: Case, found: Segmented, settings: Se
 
 
 def given_and_absent(report: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the names of the sequences that a case had, and of those that it had not."""
+    """Return the names of the given sequences of a case, and of the absent ones."""
     modalities = report["modalities"]
     return ", ".join(modalities["used"]), ", ".join(modalities["missing"]) or "none"
 
@@ -141,13 +141,13 @@ def list_volumes(report: Mapping[str, Any]) -> list[str]:
 
 
 def title_of(report: Mapping[str, Any]) -> str:
-    """Return what stands above a case's picture."""
+    """Return the title of a case's picture."""
     given, absent = given_and_absent(report)
     return f"given: {given}   absent: {absent}\n{'   '.join(list_volumes(report))}"
 
 
 def sum_up(predictor: Predictor, report: Mapping[str, Any]) -> str:
-    """Return a report in a line, and one for each warning."""
+    """Return a report's summary line, and a line for each warning."""
     given, absent = given_and_absent(report)
     expectations = predictor.expectations
     predicted = describe_predicted((report["expected"] or {}).get("predicted", {}))

@@ -1,6 +1,6 @@
-"""What to expect of a case: the Dice that was measured, that which its mask predicts, and how usual the case is.
+"""What to expect of a case: the measured Dice, the Dice that its mask predicts, and whether the case is unusual.
 
-All of it stands in ``expected.json`` beside the weights, and counts for the weights whose SHA-256 the file names::
+``expected.json`` beside the weights holds all of it, for the weights whose SHA-256 it names::
 
     {
       "weights_sha256": "...",
@@ -13,12 +13,12 @@ All of it stands in ``expected.json`` beside the weights, and counts for the wei
       "training": {"cases": 40, "ranges": {"brain_ml": [1080, 1700], ...}}
     }
 
-Subsets are named in the vocabulary's order. From ``low`` to ``high`` the Dice of a new case lies with a probability of
-at least 80 % (:mod:`metakd_monai.metrics.conformal`); neither stands there of fewer than 9 cases, and then nothing is
-said of the region. ET counts over references with at least ``least_et_ml``. ``masks`` are what
-:mod:`metakd_monai.apps.predict.mask_quality` reads, whatever stands beside that. ``postprocessing`` is the rule
-that the rest was measured with; ``metakd predict`` takes it where none is asked for. Each part may be missing. Ranges
-of the training cases are those of :func:`measure_appearance`.
+Subsets are named in the vocabulary's order. The Dice of a new case lies between ``low`` and ``high`` with a probability
+of at least 80 % (:mod:`metakd_monai.metrics.conformal`); with fewer than 9 cases both are absent, and nothing is said
+about the region. ET is measured on references with at least ``least_et_ml`` of it.
+:mod:`metakd_monai.apps.predict.mask_quality` reads ``masks``; other keys in them are ignored. ``postprocessing`` is the
+rule used in the measurement; ``metakd predict`` applies it unless told otherwise. Each part may be missing. The
+``ranges`` are those of :func:`measure_appearance` over the training cases.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ from metakd_monai.vocabulary import Region
 
 FILE = "expected.json"
 NEEDED = ("shortest_edge", "longest_edge", "brain_ml", "brain_share")  # among the ranges
-MEASURED = "measured on labelled cases"  # where a file does not say how
+MEASURED = "measured on labelled cases"  # if a file does not say how
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """What ``expected.json`` says of the weights in use.
+    """What ``expected.json`` says about the weights in use.
 
     Attributes:
         subsets: Dice by subset and region.
-        measured: how.
-        measured_on: names of cases.
-        models: of each region, that predict a mask's Dice.
+        measured: how this Dice was measured.
+        measured_on: names of the cases.
+        models: for each region, the model that predicts a mask's Dice.
         ranges: of the training cases.
-        postprocessing: that goes with the weights.
-        note: why there is nothing, where there is a file.
+        postprocessing: the rule that goes with the weights.
+        note: why an existing file was ignored.
     """
 
     subsets: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
@@ -74,16 +74,16 @@ class Expectations:
     note: str | None = None
 
     def dice(self, modalities: Sequence[str]) -> dict[str, Mapping[str, float]]:
-        """Return the Dice of each region that has a range, of sequences in the vocabulary's order."""
+        """Return the Dice of each region that has a range; modalities in the vocabulary's order."""
         regions = self.subsets.get("+".join(modalities), {})
         return {region: dice for region, dice in regions.items() if "low" in dice}
 
     def report(self, modalities: Sequence[str], predicted: Mapping[str, PredictedDice]) -> dict[str, Any] | None:
-        """Return what a report says of the Dice to expect from sequences, named in the vocabulary's order.
+        """Return the part of a report on the expected Dice; None if nothing is known.
 
         Args:
-            modalities: that were given.
-            predicted: by the mask.
+            modalities: the given ones, in the vocabulary's order.
+            predicted: Dice that the mask predicts, by region.
         """
         if self.note is not None:
             return {"note": self.note}
@@ -94,28 +94,28 @@ class Expectations:
         return {**found, "measured": self.measured, "measured_on": list(self.measured_on)}
 
     def describe(self, modalities: Sequence[str]) -> str:
-        """Return a few words on the Dice to expect, or nothing.
+        """Describe the expected Dice in a few words; empty if unknown.
 
-        As ``expected Dice ET 0.41-0.83, WT 0.70-0.93 (cross-validation, 28 cases, 4 folds)``.
+        Such as ``expected Dice ET 0.41-0.83, WT 0.70-0.93 (cross-validation, 28 cases, 4 folds)``.
         """
         dice = {region.value: self.dice(modalities).get(region.value) for region in Region}
         ranges = [f"{region} {one['low']:.2f}-{one['high']:.2f}" for region, one in dice.items() if one]
         return f"expected Dice {', '.join(ranges)} ({self.measured})" if ranges else ""
 
     def find_unusual(self, image: Tensor, available: Tensor, affine: ArrayLike) -> list[str]:
-        """Return what is unlike the training cases in a case, see :func:`find_unusual`."""
+        """Return how a case differs from the training cases, see :func:`find_unusual`."""
         return find_unusual(measure_appearance(image, available, affine), self.ranges) if self.ranges else []
 
 
 def read_expectations(weights: str | Path, sha256: str) -> Expectations:
-    """Read ``expected.json`` beside weights, which need not be there. All of it is checked before any of it is used.
+    """Read ``expected.json`` beside the weights, if it exists. The whole file is checked before any part is used.
 
     Args:
-        weights: a file.
+        weights: their file.
         sha256: its checksum.
 
     Returns:
-        What it says; where it is unreadable or of other weights, nothing but a note.
+        Its content; only a note if it is unreadable or about other weights.
     """
     path = Path(weights).with_name(FILE)
     if not path.exists():
@@ -138,34 +138,34 @@ def read_expectations(weights: str | Path, sha256: str) -> Expectations:
 
 
 def read_mapping(content: Any) -> Mapping[str, Any]:
-    """Return an object of JSON; raises ValueError for anything else."""
+    """Return a JSON object; raises ValueError for anything else."""
     if not isinstance(content, Mapping):
         raise ValueError(f"{content!r:.50} found; expected an object")
     return content
 
 
 def read_list(content: Any) -> list[Any]:
-    """Return a list of JSON; raises ValueError for anything else."""
+    """Return a JSON list; raises ValueError for anything else."""
     if not isinstance(content, list):
         raise ValueError(f"{content!r:.50} found; expected a list")
     return content
 
 
 def read_dice(regions: Any) -> dict[str, dict[str, float]]:
-    """Read the Dice of a subset by region; raises KeyError or ValueError for something else."""
+    """Read the Dice of a subset by region; raises KeyError or ValueError for anything else."""
     found = {}
     for region, dice in read_mapping(regions).items():
         names = ("low", "median", "high") if "low" in read_mapping(dice) else ("median",)
         values = [read_number(dice[name]) for name in names]
         cases = read_number(dice["cases"])
         if not 0 <= values[0] <= values[-1] <= 1 or sorted(values) != values or cases != int(cases) or cases < 1:
-            raise ValueError(f"{dice} found; expected Dice from 0 to 1 of a number of cases")
+            raise ValueError(f"{dice} found; expected Dice from 0 to 1 and a number of cases")
         found[Region(region).value] = {"cases": int(cases), **dict(zip(names, values, strict=True))}
     return found
 
 
 def read_model(content: Any) -> QualityModel:
-    """Read how the Dice of a region is predicted; raises KeyError or ValueError for something else."""
+    """Read the model of a region's Dice; raises KeyError or ValueError for anything else."""
     given = read_mapping(content)
     weights = {name: read_number(read_mapping(given["weights"])[name]) for name in (INTERCEPT, *FEATURES)}
     low, high = (read_number(end) for end in read_list(given["error"]))
@@ -175,17 +175,17 @@ def read_model(content: Any) -> QualityModel:
 
 
 def read_ranges(content: Any) -> Ranges:
-    """Read the ranges of the training cases; raises KeyError or ValueError where one that is needed is not there."""
+    """Read the ranges of the training cases; raises KeyError or ValueError if a needed one is missing."""
     ranges = {name: [read_number(end) for end in ends] for name, ends in read_mapping(content).items()}
     for name in (*NEEDED, *ranges):
         low, high = ranges[name]
         if low > high or (name not in NEEDED and name.rsplit("_", 1)[-1] not in KINDS):
-            raise ValueError(f"{name} {ranges[name]} found; expected the range of a number of measure_appearance")
+            raise ValueError(f"{name} {ranges[name]} found; expected a range of a number in measure_appearance")
     return ranges
 
 
 def read_number(value: Any) -> float:
-    """Return a finite number of JSON; raises ValueError for anything else."""
+    """Return a finite number from JSON; raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{value!r:.50} found; expected a number")
     return value

@@ -1,4 +1,4 @@
-"""Write ``expected.json`` beside weights: the Dice that was measured, and the ranges of cases as in the training."""
+"""Write ``expected.json`` beside weights: the measured Dice, and the ranges of the training cases."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MEASURED_PARTS = ("measured", FOLDS, "cases", "least_et_ml", "postprocessing", "
 
 
 def publish_expectations(weights: Path, measured: Path | None, folders: Sequence[Path]) -> str:
-    """Write ``expected.json``, and return what it has, in a line.
+    """Write ``expected.json``; return a summary line.
 
-    A part that is not given stays as it is in a file about the same weights.
+    In an existing file about the same weights, parts that are not given are kept.
 
     Args:
-        weights: the file that it goes beside.
-        measured: Dice, as scripts/weights/measure_expectations.py or ``metakd study`` writes it: of these weights,
-            or of several by the same recipe, each on cases that it was not trained on.
-        folders: cases as those of the training were.
+        weights: their file; ``expected.json`` goes beside it.
+        measured: Dice as written by scripts/weights/measure_expectations.py or ``metakd study``: of these weights,
+            or of several trained by the same recipe, each on cases not used in its training.
+        folders: cases like those of the training.
 
     Raises:
-        UserError: for a file that is none, or is about other weights, and for folders without cases.
+        UserError: for an invalid file, a file about other weights, or folders without cases.
     """
     path, sha256 = weights.with_name(FILE), checksum(weights)
     kept = read_object(path) if path.is_file() else {}
@@ -53,7 +53,7 @@ def publish_expectations(weights: Path, measured: Path | None, folders: Sequence
 
 
 def ranges_of(predictor: Predictor, folders: Sequence[Path]) -> dict[str, Any]:
-    """Return how many cases the folders have, and the range that they span of each number."""
+    """Return the number of cases in the folders, and the range of each number over them."""
     cases = (case for folder in folders for case in find_cases(folder))
     return merge_appearances(appearance_of(predictor.read(case)) for case in cases)
 

@@ -1,4 +1,4 @@
-"""What is unlike the training cases in a case: its grid, its brain, its intensities."""
+"""How a case differs from the training cases: its grid, its brain, its intensities."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from metakd_monai.apps.predict.appearance import Appearance
 from metakd_monai.vocabulary import Modality
 
 Ranges = Mapping[str, Sequence[float]]
-USUAL = (0.005, 0.995)  # of the training cases lie within a range
+USUAL = (0.005, 0.995)  # quantiles of the training cases that bound a range
 # How far outside the range of the training cases is still usual: a factor, or a difference.
 FACTORS = {"edge": 1.25, "ml": 1.15, "tails": 1.5}
 DIFFERENCES = {"share": 0.15, "skew": 0.25, "cover": 0.1}
-CONTRAST = "contrast"  # of appearances, judged by its sign alone
-CLEARLY = 0.1  # as much as a number must be below 0 to be negative and not noise; of 28 real brains it is 0.23 or more
+CONTRAST = "contrast"  # a number of the appearance that is judged by its sign alone
+CLEARLY = 0.1  # how far below 0 a contrast must be to be more than noise; in 28 real brains it is 0.23 or more
 KINDS = (*FACTORS, *DIFFERENCES)
 
 
@@ -30,35 +30,38 @@ def merge_appearances(appearances: Iterable[Appearance]) -> dict[str, Any]:
 
 
 def find_unusual(appearance: Appearance, ranges: Ranges) -> list[str]:
-    """Return a line for each property unlike the training cases.
+    """Return a line for each property that is unlike the training cases.
 
-    A head with its skull, or with air that is not 0, is no brain: then nothing is said of volume and intensities.
+    Intensities are not judged when the skull or nonzero air seems to be present.
     """
     sides = {name: side_of(name, value, ranges[name]) for name, value in appearance.items() if name in ranges}
     lines = []
     if sides.get("shortest_edge") or sides.get("longest_edge"):
         shortest, longest = appearance["shortest_edge"], appearance["longest_edge"]
-        thick = "; thick slices, and nothing is filled in" if longest > 2 * shortest else ""
+        thick = "; thick slices, not interpolated" if longest > 2 * shortest else ""
         edges = show_range((shortest, longest), ".2g")
         lines.append(f"voxels of {edges} mm, in training {show_range(ranges['longest_edge'], '.2g')} mm{thick}")
     brain = [sides.get("brain_ml", 0), sides.get("brain_share", 0)]
     if any(brain):
         volume = f"{appearance['brain_ml']:.0f} mL (in training {show_range(ranges['brain_ml'], '.0f')})"
-        share = f"{appearance['brain_share']:.0%} of its box (in training {show_range(ranges['brain_share'], '.0%')})"
+        share = f"{appearance['brain_share']:.0%} of their box (in training {show_range(ranges['brain_share'], '.0%')})"
         kind = "not skull-stripped?" if max(brain) > 0 else "small or incomplete brain?"
         hint = "; metakd predict --raw takes scans with skull" if max(brain) > 0 else ""
-        lines.append(f"{kind} what is not 0 has {volume}, {share}{hint}")
+        lines.append(f"{kind} nonzero voxels: {volume}, {share}{hint}")
     return lines if max(brain) > 0 else lines + find_odd_values(appearance, ranges, sides)
 
 
 def find_odd_values(appearance: Appearance, ranges: Ranges, sides: Mapping[str, int]) -> list[str]:
-    """Return a line for each sequence that is partial or of unusual intensities, and one for T1 and T1ce exchanged.
+    """Return a line for each sequence that is partial or of unusual intensities, and one if T1 and T1ce seem exchanged.
 
     ``sides`` are those of :func:`side_of`, by name.
     """
     lines = []
     if is_exchanged(appearance):
-        lines.append(f"t1 and t1ce exchanged? the brightest of t1 is {-appearance[CONTRAST]:.2f} quartiles brighter")
+        lines.append(
+            "t1 and t1ce exchanged? bright voxels of t1 are brighter by"
+            f" {-appearance[CONTRAST]:.2f} interquartile ranges"
+        )
     for modality in Modality:
         cover = f"{modality.value}_cover"
         if sides.get(cover, 0) < 0:
@@ -75,12 +78,12 @@ def find_odd_values(appearance: Appearance, ranges: Ranges, sides: Mapping[str, 
 
 
 def is_exchanged(appearance: Appearance) -> bool:
-    """Tell whether T1 and T1ce seem to be under each other's name; never where one of them is missing."""
+    """Tell whether T1 and T1ce seem exchanged; False if one of them is missing."""
     return appearance.get(CONTRAST, 0.0) < -CLEARLY
 
 
 def side_of(name: str, value: float, usual: Sequence[float]) -> int:
-    """Return -1 for a number below the range of the training cases, widened, 1 for one above, else 0."""
+    """Return -1 for a number below the widened range of the training cases, 1 for one above it, else 0."""
     low, high = usual
     kind = name.rsplit("_", 1)[-1]
     if kind in FACTORS:

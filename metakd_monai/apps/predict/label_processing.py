@@ -22,14 +22,14 @@ class PostProcessLabelsd(MapTransform):
 
     Args:
         keys: of the label maps.
-        weights: that they were made with; where there is no such file, ``"auto"`` is no rule.
-        rule: see :mod:`metakd_monai.apps.predict.postprocessing`. Not ``metakd``, which asks for axes that a label map
-            on its image's own grid may not have.
+        weights: the file that they were made with; without it, ``"auto"`` means no rule.
+        rule: see :mod:`metakd_monai.apps.predict.postprocessing`. Not ``metakd``, whose axes a label map on its
+            image's own grid may not have.
         et_label: value of enhancing tumour, 3 or 4.
         allow_missing_keys: as in MONAI.
 
     Raises:
-        UserError: for a rule that is none, or ``metakd``.
+        UserError: for an unknown rule, or ``metakd``.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class PostProcessLabelsd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.rule, self.et_label = PostProcessing.asked(rule) or rule_of(Path(weights)), et_label
         if self.rule.name == METAKD:
-            raise UserError(f"postprocessing: {METAKD} found; expected a rule that no axis matters to")
+            raise UserError(f"postprocessing: {METAKD} found; expected a rule that does not depend on axes")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with its label maps processed."""
@@ -56,5 +56,5 @@ class PostProcessLabelsd(MapTransform):
 
 
 def rule_of(weights: Path) -> PostProcessing:
-    """Return the rule that goes with weights; none where there is no such file."""
+    """Return the rule that goes with weights; ``none`` if the file does not exist."""
     return read_expectations(weights, checksum(weights)).postprocessing if weights.is_file() else PostProcessing()

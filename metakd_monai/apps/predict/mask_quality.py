@@ -1,13 +1,13 @@
-"""The Dice that a mask predicts of itself.
+"""Predict the Dice of a mask from the mask itself.
 
-For each region a sum of few features with weights, fitted to masks of cases that the network was not trained on
+For each region a weighted sum of a few features, fitted to masks of cases that the network was not trained on
 (:mod:`metakd_monai.apps.calibration`)::
 
     {"WT": {"weights": {"intercept": -0.5, "agreement": 1.5, ...}, "highest": 0.96, "error": [-0.4, 0.3],
             "flag_below": 0.6}, ...}
 
-``highest`` is the best Dice among those masks, and no mask is told a better one. ``error`` is the range of the error in
-units of :func:`spread_of` the predicted Dice, in which 80 % of new cases lie.
+``highest`` is the best Dice among those masks; no higher one is predicted. ``error`` is the range that holds the errors
+of 80 % of new cases, in units of :func:`spread_of` the predicted Dice.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from metakd_monai.data.boxes import bounding_box
 from metakd_monai.transforms import labels_to_regions
 from metakd_monai.vocabulary import MODALITY_NAMES, Region
 
-FAINT = -3.0  # logit, a probability of .047: what is below adds up over a whole brain, and means nothing
+FAINT = -3.0  # logit, a probability of .047; lower ones mean nothing, yet would add up over a whole brain
 LN2 = math.log(2)
 LEAST_SPREAD = 0.2
-LEAST_ML = 0.05  # so that the logarithm of nothing is a number
+LEAST_ML = 0.05  # keeps logarithms of empty volumes finite
 INTERCEPT = "intercept"
 FEATURES = ("agreement", "fill", "core", "doubt", "log10_ml", "surface", *MODALITY_NAMES)
 Sums = Mapping[str, float]
@@ -51,8 +51,8 @@ class QualityModel:
 
     Attributes:
         weights: of the features, and the intercept.
-        highest: Dice that is predicted.
-        error: see above.
+        highest: the largest Dice that is predicted.
+        error: range of errors, see the module.
         flag_below: predicted Dice below which a mask is flagged.
     """
 
@@ -74,22 +74,22 @@ class QualityModel:
 
 
 def apply_weights(weights: Array, features: Array, highest: float) -> Array:
-    """Return the Dice ``(...)`` that weights ``(1 + F,)``, the intercept first, predict of features ``(..., F)``."""
+    """Return the Dice ``(...)`` that weights ``(1 + F,)``, the intercept first, predict from features ``(..., F)``."""
     found: Array = np.clip(weights[0] + features @ weights[1:], 0, highest)
     return found
 
 
 def spread_of(dice: float) -> float:
-    """Return the unit of errors at a predicted Dice: that of a share, so that ranges are wide in the middle."""
+    """Return the unit of errors at a predicted Dice: sqrt(d (1 - d)), as for a proportion; widest at 0.5."""
     return max(math.sqrt(dice * (1 - dice)), LEAST_SPREAD)
 
 
 def sum_masks(logits: Tensor, labels: Tensor, edges: Sequence[float]) -> dict[str, Sums]:
-    """Add up what the features of a mask are made of, by region.
+    """Return the sums from which a mask's features are computed, by region.
 
     Args:
         logits: of ET, TC and WT, ``(R, *S)``.
-        labels: the mask that became of them, post-processed, ``(1, *S)``.
+        labels: the post-processed mask made from them, ``(1, *S)``.
         edges: of a voxel in mm, three.
 
     Returns:
@@ -99,7 +99,7 @@ def sum_masks(logits: Tensor, labels: Tensor, edges: Sequence[float]) -> dict[st
     """
     each = math.prod(edges) / 1000
     seen = (logits.amax(dim=0) > FAINT) | (labels[0] > 0)
-    if bool(seen.any()):  # the rest has no part in any sum
+    if bool(seen.any()):  # other voxels contribute to no sum
         box = (slice(None), *bounding_box(seen.numpy(), margin=1))
         logits, labels = logits[box], labels[box]
     found: dict[str, Sums] = {}
@@ -114,7 +114,7 @@ def sum_masks(logits: Tensor, labels: Tensor, edges: Sequence[float]) -> dict[st
 
 
 def surface_of(mask: Tensor, edges: Sequence[float]) -> float:
-    """Return the area of the faces between a mask ``(X, Y, Z)`` bool and what is around it, in cm2."""
+    """Return the area of the faces between a mask ``(X, Y, Z)`` bool and its surroundings, in cm2."""
     faces = [
         float((mask.narrow(axis, 1, n - 1) ^ mask.narrow(axis, 0, n - 1)).sum()) for axis, n in enumerate(mask.shape)
     ]
@@ -126,12 +126,12 @@ def features_of(sums: Sums, modalities: Sequence[str]) -> dict[str, float]:
 
     Args:
         sums: of the region, see :func:`sum_masks`.
-        modalities: names of the sequences that it is from.
+        modalities: names of the sequences it was made from.
 
     Returns:
-        ``agreement``, the Dice to expect if each voxel belonged to the region with its probability, all of them
-        together; ``fill``, the logarithm of the volume by probabilities over that of the mask; ``core``, the share of
-        it that is sure; ``doubt``, the logarithm of bits for each voxel of it; ``log10_ml``, of the volume;
+        ``agreement``, the expected Dice if each voxel belonged to the region with its probability; ``fill``, the
+        logarithm of the volume by probabilities over that of the mask; ``core``, the certain volume over that of the
+        mask; ``doubt``, the logarithm of the entropy in bits per voxel of the mask; ``log10_ml``, of the volume;
         ``surface``, the logarithm of the mask's surface over its volume in 1/cm; and 1 for each sequence that was
         given, 0 for the others.
     """
@@ -153,7 +153,7 @@ def predict_dice(
     edges: Sequence[float],
     modalities: Sequence[str],
 ) -> dict[str, PredictedDice]:
-    """Predict the Dice of each region that has a model and is not empty; arguments as of the functions above."""
+    """Predict the Dice of each region that has a model and is not empty; arguments as in the functions above."""
     if not models:
         return {}
     sums = sum_masks(logits, labels, edges)
@@ -165,13 +165,13 @@ def predict_dice(
 
 
 def warn_of(predicted: Mapping[str, PredictedDice], volumes: Mapping[str, float]) -> list[str]:
-    """Return a warning for each mask that is flagged, and where there is none of the whole tumour.
+    """Return a warning for each flagged mask, and one if the whole-tumour mask is empty.
 
     Args:
         predicted: by region.
         volumes: of the masks by region.
     """
-    empty = [] if volumes[Region.WT.value] else ["the WT mask is empty: no tumour was found, or it has failed"]
+    empty = [] if volumes[Region.WT.value] else ["the WT mask is empty: no tumour found, or segmentation has failed"]
     return empty + [
         f"the {region} mask has probably failed: predicted Dice {one.dice:.2f} ({one.low:.2f}-{one.high:.2f})"
         for region, one in predicted.items()
@@ -180,7 +180,7 @@ def warn_of(predicted: Mapping[str, PredictedDice], volumes: Mapping[str, float]
 
 
 def describe_predicted(predicted: Mapping[str, Mapping[str, float]]) -> str:
-    """Say in a few words which Dice a report predicts, as ``predicted Dice WT 0.87 (0.80-0.92)``, or nothing."""
+    """Describe the Dice that a report predicts, as ``predicted Dice WT 0.87 (0.80-0.92)``; empty if none."""
     found = [f"{region} {one['dice']:.2f} ({one['low']:.2f}-{one['high']:.2f})" for region, one in predicted.items()]
     return f"predicted Dice {', '.join(found)}" if found else ""
 

@@ -1,4 +1,4 @@
-"""The files of a case: which there are, whether they are done, and how they are written."""
+"""The output files of a case: their names, whether they are done, and how they are written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from metakd_monai.vocabulary import WORKING_AXES
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which files to write beside the mask, and whether to replace those of other settings."""
+    """Which files to write beside the mask, and whether to replace those made with other settings."""
 
     directory: Path
     preview: bool = True
@@ -32,11 +32,11 @@ class Outputs:
     uncertainty: bool = False
 
     def files(self, case_id: str) -> list[Path]:
-        """Return all files that may lie there of a case."""
+        """Return all files of a case that may be in the folder."""
         return [*(self.directory / f"{case_id}{end}" for end in (".nii.gz", ".json", ".png")), *self.maps(case_id)]
 
     def maps(self, case_id: str) -> dict[Path, bool]:
-        """Return the maps that may lie beside a case's mask, and whether each is asked for."""
+        """Return the maps that may lie beside a case's mask, and whether each is requested."""
         wanted = {"probabilities": self.probabilities, "uncertainty": self.uncertainty}
         return {self.directory / f"{case_id}_{name}.nii.gz": asked for name, asked in wanted.items()}
 
@@ -47,10 +47,10 @@ def mask_path(outputs: Outputs, case: Case) -> Path:
 
 
 def is_done(mask: Path, report: Path, settings: Settings) -> bool:
-    """Tell whether a case has its mask from these very settings.
+    """Tell whether a case has a mask made with these settings.
 
     Raises:
-        UserError: when a mask of other settings, or of unknown ones, would be overwritten.
+        UserError: when a mask made with other or unknown settings would be overwritten.
     """
     if not mask.exists():
         return False

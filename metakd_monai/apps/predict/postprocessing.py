@@ -1,15 +1,15 @@
-"""Named post-processing of label maps; what was done, with which numbers, goes into every result.
+"""Named post-processing rules for label maps; every result records its rule and parameters.
 
-``auto``        what ``expected.json`` beside the weights names, see :mod:`metakd_monai.apps.predict.expectations`.
-``none``        nothing.
-``small_et``    fewer than ``threshold`` voxels of enhancing tumour: all of them become ``target``, necrosis (1) or
-                background (0). Strictly fewer, as in the official MetaKD code and in nnU-Net's for BraTS 2020.
-``components``  drops connected tumours (26 neighbours) of fewer than ``voxels`` voxels, or smaller than ``share`` of
-                the largest.
+``auto``        the rule in ``expected.json`` beside the weights, see :mod:`metakd_monai.apps.predict.expectations`.
+``none``        no post-processing.
+``small_et``    if there are fewer than ``threshold`` voxels of enhancing tumour, all become ``target``, necrosis (1) or
+                background (0). Strictly fewer, as in the official MetaKD code and nnU-Net's code for BraTS 2020.
+``components``  drops connected components (26 neighbours) of tumour of fewer than ``voxels`` voxels, or smaller than
+                ``share`` of the largest.
 ``metakd``      the rule of the official MetaKD code without its k-means step, which is random and reads T1ce even where
-                that is absent: drops connected tumours (6 neighbours) smaller than 2000 voxels or a tenth of the
-                largest, whichever is less, and those whose top is among the lowest 26 slices; then ``small_et`` with
-                500 voxels and target 1. Its numbers are meant for BraTS' grid of 1 mm.
+                that is absent: drops connected components (6 neighbours) of tumour smaller than 2000 voxels or
+                a tenth of the largest, whichever is less, and those whose top is among the lowest 26 slices; then
+                ``small_et`` with 500 voxels and target 1. Its numbers are for the 1 mm grid of BraTS.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ METAKD_LOWEST = 25  # a tumour that does not reach above this slice is dropped
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """One rule with its numbers; calling it with a label map gives the processed one.
+    """One rule with its parameters; call it with a label map to process it.
 
     Args:
         name: ``"none"``, ``"small_et"``, ``"components"`` or ``"metakd"``.
         threshold: of ``small_et``, in voxels.
         target: of ``small_et``: the label that small enhancing tumour becomes, 1 or 0.
-        voxels: of ``components``: the smallest tumour that stays.
-        share: of ``components``: of the largest tumour, 0 to 1.
+        voxels: of ``components``: size of the smallest tumour that is kept.
+        share: of ``components``: smallest kept share of the largest tumour, 0 to 1.
 
     Raises:
-        UserError: for an unknown name or a number out of its range.
+        UserError: for an unknown name or a parameter out of range.
     """
 
     name: str = PLAIN
@@ -77,7 +77,7 @@ class PostProcessing:
         """Read ``"small_et:threshold=500,target=1"``; missing parameters have their defaults.
 
         Raises:
-            UserError: for an unknown name, a number that the rule does not have, or that cannot be read.
+            UserError: for an unknown rule or parameter, or an unreadable number.
         """
         name, _, rest = text.partition(":")
         rule = cls(name.strip())
@@ -91,11 +91,11 @@ class PostProcessing:
         return None if text == AUTO else cls.parse(text)
 
     def read_number(self, key: str, value: str) -> float:
-        """Read one of the rule's numbers; raises UserError when it has no such number or it cannot be read."""
+        """Read one of the rule's parameters; raises UserError if it is unknown or unreadable."""
         allowed = PARAMETERS[self.name]
         if key not in allowed:
             raise UserError(
-                f"postprocessing: {key!r} found for {self.name}; expected {', '.join(allowed) or 'no numbers'}"
+                f"postprocessing: {key!r} found for {self.name}; expected {', '.join(allowed) or 'no parameters'}"
             )
         try:
             return float(value) if key == "share" else int(value)
@@ -103,19 +103,19 @@ class PostProcessing:
             raise UserError(f"postprocessing: {key}={value} found; expected a number") from None
 
     def __str__(self) -> str:
-        """Spell the rule as :meth:`parse` reads it."""
+        """Return the rule as :meth:`parse` reads it."""
         numbers = ",".join(f"{key}={getattr(self, key)}" for key in PARAMETERS[self.name])
         return f"{self.name}:{numbers}" if numbers else self.name
 
     def as_dict(self) -> dict[str, str | float]:
-        """Return the name and the numbers that the rule uses, for JSON."""
+        """Return the rule's name and parameters, for JSON."""
         return {"name": self.name, **{key: getattr(self, key) for key in PARAMETERS[self.name]}}
 
     def __call__(self, labels: np.ndarray, et_label: int) -> np.ndarray:
         """Return the processed label map.
 
         Args:
-            labels: ``(X, Y, Z)`` uint8, the last axis towards superior; left as it is.
+            labels: ``(X, Y, Z)`` uint8, the last axis towards superior; not changed.
             et_label: value of enhancing tumour, 3 or 4.
         """
         if self.name == "small_et":
@@ -149,7 +149,7 @@ def metakd_rule(labels: np.ndarray, et_label: int) -> np.ndarray:
 
 
 def find_tumours(labels: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number the connected tumours from 1; return the map of numbers ``(X, Y, Z)`` and the sizes in voxels ``(T,)``."""
+    """Label connected tumours from 1; return the component map ``(X, Y, Z)`` and the sizes in voxels ``(T,)``."""
     parts, _ = ndimage.label(labels > 0, neighbours)
     return parts, np.bincount(parts.ravel())[1:]
 
@@ -157,12 +157,12 @@ def find_tumours(labels: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray
 def keep_tumours(
     labels: np.ndarray, neighbours: np.ndarray, is_kept: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Return a label map ``(X, Y, Z)`` with only some of its tumours; work is done in the box around them alone.
+    """Return a label map ``(X, Y, Z)`` with only some of its connected components; only their bounding box is processed.
 
     Args:
-        labels: the label map; left as it is.
-        neighbours: structuring element that says which voxels are connected.
-        is_kept: tells from sizes in voxels and highest slices, both ``(T,)``, which tumours stay, ``(T,)`` bool.
+        labels: the label map, not changed.
+        neighbours: structuring element of the connectivity.
+        is_kept: takes sizes in voxels and highest slices, both ``(T,)``; returns which components to keep, ``(T,)`` bool.
     """
     if not labels.any():
         return labels

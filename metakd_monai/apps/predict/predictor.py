@@ -31,12 +31,12 @@ class Compute:
 
     Attributes:
         precision: ``"auto"``, ``"fp32"`` or ``"bf16"``.
-        memory_limit: GiB of the process on a CPU.
-        margin: voxels kept around the brain's box.
+        memory_limit: GiB for the process on a CPU.
+        margin: voxels kept around the brain's bounding box.
         mirror: ``"none"``, ``"lr"`` or ``"all"``.
-        overlap: of windows, where the box is not one.
-        window: three lengths in voxels, or ``"whole"``, the box; None for the window that goes with the weights. In
-            the settings of a mask it is never None.
+        overlap: of sliding windows, if the box needs several.
+        window: three lengths in voxels, or ``"whole"`` for the box; None for the window that goes with the weights.
+            Never None in the settings of a mask.
     """
 
     precision: str = "auto"
@@ -49,9 +49,9 @@ class Compute:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a mask, apart from the case; recorded in its report.
+    """All that a mask depends on, apart from the case; recorded in its report.
 
-    Masks of other code are other masks: see :mod:`metakd_monai.data.fingerprint`.
+    The code is part of it: see :mod:`metakd_monai.data.fingerprint`.
     """
 
     weights_sha256: str
@@ -69,9 +69,9 @@ class Predictor:
     Args:
         weights: see :func:`~metakd_monai.weights.exports.load_any`.
         device: of the network.
-        modalities: use only these of what a case has.
+        modalities: use only these sequences of a case.
         et_label: 3 or 4; None to go by each case's name.
-        compute: how; ``"auto"`` precision is settled by the device.
+        compute: how to compute masks; the device decides ``"auto"`` precision.
         optimize: see :func:`~metakd_monai.weights.load.optimize_network`.
         postprocessing: of the label map, see :class:`~metakd_monai.apps.predict.postprocessing.PostProcessing`.
 
@@ -118,7 +118,7 @@ class Predictor:
         return replace(self.settings, et_label=case.et_label if self.et_label is None else self.et_label)
 
     def read(self, case: Case) -> dict[str, Any]:
-        """Read a case, cut out the brain's box and normalise it.
+        """Read a case, crop it to the brain's bounding box and normalise it.
 
         Returns:
             ``image`` ``(N, *box)``, axes towards left, posterior, superior; ``available`` ``(N,)``; ``box``, slices of
@@ -126,7 +126,7 @@ class Predictor:
         """
         try:
             item: dict[str, Any] = self.load(case.as_item())
-        except RuntimeError as error:  # MONAI's Compose wraps what a transform raised
+        except RuntimeError as error:  # MONAI's Compose wraps the transform's error
             known = find_user_error(error)
             if known is None:
                 raise
@@ -137,7 +137,7 @@ class Predictor:
         return {**item, "image": MetaTensor(brain, meta=image.meta), "box": box, "size": tuple(image.shape[1:])}
 
     def segment(self, item: dict[str, Any]) -> torch.Tensor:
-        """Return the logits of ET, TC and WT in the brain's box, ``(R, *box)`` float32."""
+        """Return the logits of ET, TC and WT in the brain's bounding box, ``(R, *box)`` float32."""
         with torch.inference_mode():
             image = item["image"].as_tensor()[None].to(self.device)
             mask = item["available"][None].to(self.device)
@@ -150,7 +150,7 @@ class Predictor:
         return torch.from_numpy(volume)[None][inside(item["box"])[1:]].contiguous()
 
     def uncertainty(self, item: dict[str, Any], logits: torch.Tensor, method: str | None = None) -> torch.Tensor:
-        """Return how unsure a mask of logits ``(R, *box)`` is, ``(1, *box)`` bits, see :func:`measure_uncertainty`."""
+        """Return the uncertainty in bits, ``(1, *box)``, of logits ``(R, *box)``, see :func:`measure_uncertainty`."""
         with torch.inference_mode():
             image = item["image"].as_tensor()[None].to(self.device)
             mask, given = item["available"][None].to(self.device), logits[None].to(self.device)
@@ -158,5 +158,5 @@ class Predictor:
 
 
 def to_volume(values: torch.Tensor, item: Mapping[str, Any]) -> torch.Tensor:
-    """Put ``(C, *box)`` into the volume that an item was cut from, ``(C, *S)``, zeros around it."""
+    """Pad ``(C, *box)`` with zeros to the volume it was cropped from, ``(C, *S)``."""
     return paste(values[None], item["box"], item["size"], 0)[0]

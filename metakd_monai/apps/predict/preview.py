@@ -20,9 +20,9 @@ from metakd_monai.vocabulary import ET_LABELS, Label, Modality
 COLOURS = {"necrosis": (0.84, 0.37, 0.0), "oedema": (0.0, 0.62, 0.45), "enhancing": (0.94, 0.89, 0.26)}
 PLANES = ("axial", "coronal", "sagittal")
 OPACITY = 0.45
-PANEL, GAP = 218, 6  # pixels of a slice's place, and between two of them
+PANEL, GAP = 218, 6  # pixels of a panel's side, and between two panels
 LEFT, TOP, BOTTOM = 28, 100, 36  # pixels around the panels
-LETTERS = 125  # of a line of the title
+LETTERS = 125  # in a line of the title
 WHITE, GREY = "white", "grey"
 
 
@@ -33,8 +33,8 @@ def draw_preview(
 
     Args:
         path: of the PNG.
-        image: ``(N, *S)``, axes towards left, posterior, superior; what absent channels hold is not shown.
-        available: of each modality.
+        image: ``(N, *S)``, axes towards left, posterior, superior; absent channels are not shown.
+        available: whether each modality is present.
         labels: label map ``(*S)`` on the same grid.
         spacing: voxel size along each axis in mm.
         title: above the picture.
@@ -64,10 +64,10 @@ def draw_preview(
 
 
 def paste(picture: Image.Image, colours: np.ndarray, stretch: float, corner: tuple[int, int]) -> None:
-    """Lay a slice into the middle of its panel, as large as it fits.
+    """Paste a slice into the middle of its panel, as large as fits.
 
     Args:
-        picture: that it is laid on.
+        picture: to paste on.
         colours: ``(rows, columns, 3)`` in 0..1.
         stretch: height of a voxel over its width.
         corner: of the panel, across and down.
@@ -86,14 +86,14 @@ def write(picture: Image.Image, text: str, middle: tuple[int, int], colour: str 
 
 
 def write_upright(picture: Image.Image, text: str, middle: tuple[int, int]) -> None:
-    """Write text around a point, from below to above."""
+    """Write text around a point, from bottom to top."""
     strip = Image.new("RGB", (PANEL, LEFT))
     write(strip, text, (PANEL // 2, LEFT // 2))
     picture.paste(strip.rotate(90, expand=True), (middle[0] - LEFT // 2, middle[1] - PANEL // 2))
 
 
 def write_legend(picture: Image.Image) -> None:
-    """Write what the colours say along the lower edge."""
+    """Write the legend of the colours along the lower edge."""
     pen = ImageDraw.Draw(picture)
     y = picture.height - BOTTOM // 2
     for number, (name, colour) in enumerate(COLOURS.items()):
@@ -104,31 +104,31 @@ def write_legend(picture: Image.Image) -> None:
 
 
 def wrapped(text: str) -> str:
-    """Return text in lines that a picture has room for."""
+    """Return text wrapped to the width of a picture."""
     return "\n".join(part for line in text.splitlines() for part in wrap(line, LETTERS))
 
 
 @cache
 def font() -> ImageFont.FreeTypeFont:
-    """Return the font of the texts: DejaVu Sans, which Matplotlib has, and which knows many alphabets."""
+    """Return the font of the texts: DejaVu Sans, which comes with Matplotlib and covers many alphabets."""
     spec = find_spec("matplotlib")  # found, not imported: that would take longer than the drawing
     folder = Path(next(iter(spec.submodule_search_locations or []))) if spec else Path()
     return ImageFont.truetype(folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", 13)
 
 
 def printable(text: str) -> str:
-    """Return lines with a question mark for what no font can show, such as bytes of a name that is no text."""
+    """Return lines with a replacement character for what is not printable, such as undecodable bytes of a name."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
 
 
 def brain_box(image: np.ndarray, available: Sequence[bool]) -> tuple[slice, ...]:
-    """Return the box around what the present modalities show."""
+    """Return the bounding box of the foreground of all present modalities."""
     shown = np.logical_or.reduce([channel != 0 for channel, there in zip(image, available, strict=True) if there])
     return bounding_box(shown) if shown.any() else tuple(slice(0, length) for length in image.shape[1:])
 
 
 def largest_tumour(labels: np.ndarray) -> np.ndarray:
-    """Return the mask of the largest connected tumour; everything, when there is none."""
+    """Return the mask of the largest connected tumour; all voxels if there is none."""
     parts, number = label_parts(labels > 0)
     if number == 0:
         return np.ones_like(labels, dtype=bool)
@@ -137,7 +137,7 @@ def largest_tumour(labels: np.ndarray) -> np.ndarray:
 
 
 def busiest_slice(mask: np.ndarray, axis: int) -> int:
-    """Return the slice across an axis that holds most of a mask; the middle one of equals."""
+    """Return the slice across an axis with the most mask voxels; on a tie, the middle one."""
     content = mask.sum(axis=tuple(n for n in range(3) if n != axis))
     best = np.flatnonzero(content == content.max())
     return int(best[len(best) // 2])

@@ -1,14 +1,15 @@
-"""How sure a mask is, voxel by voxel: do other subsets of the sequences that were given say the same?
+"""Uncertainty of a mask, voxel by voxel: do other subsets of the given sequences agree?
 
-The measure is the entropy of the mean probability of several opinions, the mean over ET, TC and WT, in bits: 0 where
-all are sure and agree, 1 where every region is an even bet. The opinions are
+The measure is the entropy of the mean probability of several predictions, averaged over ET, TC and WT, in bits: 0 where
+all are certain and agree, 1 where every region has a mean probability of 0.5. The predictions are
 
-- ``subsets``, of two or more sequences: the network's from every non-empty subset of them. Each sequence is encoded
-  once, so they cost decodings alone; where a sequence says what the others do not, its absence would change the mask;
-- ``mirroring``, of a single sequence, which has no other subset: the image's and its left-right mirror image's.
+- ``subsets``, for two or more sequences: one from every non-empty subset of them. Each sequence is encoded once, so
+  they cost decodings alone. Where one sequence shows what the others do not, its absence would change the mask;
+- ``mirroring``, for a single sequence, which has no other subset: one from the image, one from its left-right mirror
+  image.
 
-Source: the predictive entropy of an ensemble (Lakshminarayanan et al., 2017), the ensemble being what MetaKD trains
-one network for, every subset of the sequences.
+Source: the predictive entropy of an ensemble (Lakshminarayanan et al., 2017). Here one network predicts from
+every subset of the sequences, as MetaKD trains it to do.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from metakd_monai.networks import SegmentationNetwork
 
 SUBSETS, MIRRORING = "subsets", "mirroring"
 LEFT_RIGHT = 2  # axis of (B, C, *S) in the working orientation
-STEPS = 1024  # for each bit; finer ones are noise that no file format packs
+STEPS = 1024  # per bit; finer steps are noise that does not compress
 Network = Callable[..., Tensor]
 
 
 def choose_method(available: Sequence[bool]) -> str:
-    """Return how uncertainty is measured from the sequences that are there."""
+    """Return how uncertainty is measured from the given sequences."""
     return SUBSETS if sum(available) > 1 else MIRRORING
 
 
 def describe_uncertainty(available: Sequence[bool]) -> dict[str, Any]:
-    """Return how uncertainty is measured from the sequences that are there, for a report."""
+    """Return how uncertainty is measured from the given sequences, for a report."""
     method = choose_method(available)
     return {
         "method": method,
@@ -59,12 +60,12 @@ def measure_uncertainty(
     """Measure the uncertainty of a mask.
 
     Args:
-        inferer: what the mask was computed with.
+        inferer: the mask was computed with it.
         network: likewise.
-        brain: the box around the brain, ``(1, N, *box)``, first axis left-right.
+        brain: image in the brain's bounding box, ``(1, N, *box)``, first axis left-right.
         available: ``(1, N)`` bool.
         logits: those of the mask, ``(1, R, *box)``.
-        volume: size of the whole volume, for the limit of memory.
+        volume: size of the whole volume, for the memory limit.
         method: ``"subsets"`` or ``"mirroring"``; None for that of :func:`choose_method`.
 
     Returns:
@@ -77,7 +78,7 @@ def measure_uncertainty(
         raise UserError("weights: exported ones found; expected weights such as model.pt for an uncertainty map")
     own = logits.sigmoid()
     if (method or choose_method(available[0].tolist())) == SUBSETS:
-        masks = masks_of_subsets(available)[:-1]  # the last is all of them, whose logits are there
+        masks = masks_of_subsets(available)[:-1]  # the last subset is the full set, whose logits are given
         others = inferer.infer_box(brain, MeanProbability(network, masks), available, volume)
         return entropy((others * len(masks) + own) / (len(masks) + 1))
     plain = copy(inferer)

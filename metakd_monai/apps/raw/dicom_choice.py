@@ -83,7 +83,7 @@ def choose_series(
         rest = f"; rather than {', '.join(s.name for s, _ in others)}" if others else ""
         chosen.notes.append(f"{modality.value}: {first.name} ({reason}; {describe_grid(first)}){rest}")
     if passed:
-        chosen.notes.append(f"passed over {'; '.join(passed)}; --series SEQUENCE=UID takes one")
+        chosen.notes.append(f"skipped {'; '.join(passed)}; --series SEQUENCE=UID selects one")
     if not chosen.series:
         chosen.problem = f"no series is known as flair, t1, t1ce or t2: {'; '.join(passed)}"
     return chosen

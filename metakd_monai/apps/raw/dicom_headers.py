@@ -148,7 +148,7 @@ def read_pieces(path: Path) -> list[DicomSeries]:
                 return []
             return [piece_of(path, data)] if "PerFrameFunctionalGroupsSequence" not in data else pieces_of(path, data)
     except Exception as error:  # one bad file of many; the error may quote the patient's name
-        logger.warning("%s: passed over, no sound DICOM file (%s)", path.name, type(error).__name__)
+        logger.warning("%s: skipped, not a valid DICOM file (%s)", path.name, type(error).__name__)
         return []
 
 
@@ -201,5 +201,5 @@ def drop_copies(series: DicomSeries) -> DicomSeries:
     """Drop repeated slices with the same instance UID, and note it."""
     once = {frame.instance: frame for frame in series.frames}
     dropped = len(series.frames) - len(once)
-    note = (f"{series.name}: {dropped} copies of slices passed over",) if dropped else ()
+    note = (f"{series.name}: {dropped} copies of slices skipped",) if dropped else ()
     return replace(series, frames=tuple(once.values()), notes=(*series.notes, *note))

@@ -58,7 +58,7 @@ def examine_submission(predictions: str | Path, inputs: str | Path, year: str, p
     """Check names, count, labels, data type and grid of every prediction; a damaged file does not stop the others.
 
     Args:
-        predictions: folder of ``<case>.nii.gz``; reports, previews and maps beside them are passed over.
+        predictions: folder of ``<case>.nii.gz``; reports, previews and maps beside them are skipped.
         inputs: folder of the cases that were segmented.
         year: ``"2018"``, ``"2019"``, ``"2020"``, ``"2021"`` or ``"2023"``.
         progress: show a bar on a terminal.

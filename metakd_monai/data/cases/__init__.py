@@ -1,4 +1,4 @@
-"""Cases on disk: sequences, labels and names of cases are told by file names, never by their order."""
+"""Cases on disk: sequences, labels and case names are recognised by file names, never by file order."""
 
 from metakd_monai.data.cases.case import MIXED_ET_NAME, Case, hash_of
 from metakd_monai.data.cases.case_folders import nifti_names, walk

@@ -17,14 +17,14 @@ MIXED_ET_NAME = re.compile(r"^BraTS-[A-Z]", re.IGNORECASE)  # BraTS-GLI-00000-00
 
 @dataclass(frozen=True)
 class Case:
-    """One patient's scan.
+    """One scan of a patient.
 
     Attributes:
-        case_id: what the masks are named after.
+        case_id: name of the case, after which its masks are named.
         files: the file of each present modality; or one 4-D file with a channel for each modality, in channel order.
-        label: its label map, where there is one.
+        label: its label map, if there is one.
         problem: why the case cannot be used, or None.
-        label_problem: why no label was chosen although there are label maps; irrelevant where no label is needed.
+        label_problem: why no label was chosen although label maps exist; ignored if no label is needed.
         notes: notes for the user, one line each: which files were skipped, and why.
         warnings: what a person should check before using the mask, one line each; they are copied into its report.
     """
@@ -39,11 +39,11 @@ class Case:
 
     @property
     def et_label(self) -> int:
-        """Value of enhancing tumour, by the case's name: 3 for names as of BraTS 2023 and later, else 4."""
+        """Value of enhancing tumour, by the case's name: 3 for names as in BraTS 2023 and later, else 4."""
         return ET_LABELS[0] if MIXED_ET_NAME.match(self.case_id) else ET_LABELS[1]
 
     def for_label(self) -> Case:
-        """Return the case for uses that need its label: a problem of the label becomes one of the case."""
+        """Return the case for uses that need its label: a problem with the label becomes the case's problem."""
         return replace(self, problem=self.problem or self.label_problem)
 
     def as_item(self) -> dict[str, Any]:

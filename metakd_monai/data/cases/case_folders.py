@@ -1,4 +1,4 @@
-"""Folders and their files; each folder is entered once, however many links lead to it."""
+"""Walk folders and list their files; each folder is entered once, however many links lead to it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 def walk(folder: Path) -> Iterator[Path]:
     """Yield a folder and all folders below it, sorted; targets of links last.
 
-    Each folder is yielded once, so loops of links end. Hidden ones are left out; one that cannot be read is named in
-    a warning.
+    Each folder is yielded once, so loops of links end. Hidden folders are left out; an unreadable one is named in a
+    warning.
 
     Raises:
         UserError: when the first folder cannot be read.
@@ -36,7 +36,7 @@ def walk(folder: Path) -> Iterator[Path]:
             reason = error.strerror or in_one_line(error)
             if place == folder:
                 raise UserError(f"{folder}: cannot be read ({reason}); expected a folder of cases") from None
-            logger.warning("%s: cannot be read (%s), passed over", shorten(place), reason)
+            logger.warning("%s: cannot be read (%s), skipped", shorten(place), reason)
             continue
         seen.add((status.st_dev, status.st_ino))
         yield place
@@ -46,7 +46,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a folder or leads to one; a link that leads to itself does not."""
+    """Tell whether an entry is a folder or leads to one; a link to itself does not."""
     try:
         return entry.is_dir()
     except OSError:
@@ -61,7 +61,7 @@ def nifti_names(folder: Path) -> list[str]:
     """
     try:
         names = sorted(name for name in os.listdir(folder) if NIFTI.search(name) and name[0] != ".")
-    except OSError:  # walk has warned of it
+    except OSError:  # walk has already warned
         return []
     return [name for name in names if is_file(folder / name)]
 
@@ -73,16 +73,16 @@ def is_file(path: Path) -> bool:
     except OSError:
         return True
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        logger.warning("%s: passed over, it is a pipe, a socket or a device; expected a file", printable(path))
+        logger.warning("%s: skipped, it is a pipe, a socket or a device; expected a file", printable(path))
     return stat.S_ISREG(mode)
 
 
 def printable(text: object) -> str:
-    """Return a text for a message, with unprintable characters (line ends, lone surrogates) escaped."""
+    """Return a text for a message, with non-printable characters (line ends, lone surrogates) escaped."""
     return "".join(letter if letter.isprintable() else f"{letter!a}"[1:-1] for letter in str(text))
 
 
 def shorten(path: Path, longest: int = 200) -> str:
-    """Return a path for a message, its middle left out when it is long."""
+    """Return a path for a message; the middle of a long one is left out."""
     text = printable(path)
     return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 2 :]}"

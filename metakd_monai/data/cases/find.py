@@ -22,17 +22,17 @@ from metakd_monai.vocabulary import Modality
 
 logger = logging.getLogger(__name__)
 
-MOST_FILES = 1000  # files of a folder without a sequence that are checked for other formats
+MOST_FILES = 1000  # files that are checked for other formats in a folder without a sequence
 
 
 def find_cases(source: str | Path, names: NameTable | None = None) -> list[Case]:
     """Find the cases in a case folder, a folder of case folders (to any depth) or a 4-D NIfTI file.
 
-    One bad case does not spoil the others: it carries its ``problem``. Folders with NIfTI files that make no case are
+    A bad case does not stop the others: it carries its ``problem``. Folders whose NIfTI files form no case are
     counted in one warning, unless they hold label maps only.
 
     Args:
-        source: where.
+        source: folder or file to search.
         names: the user's own names of sequences, see :func:`~metakd_monai.data.cases.read_name_table`.
 
     Raises:
@@ -73,19 +73,19 @@ def name_foreign(folder: Path) -> str:
 
 
 def find_labelled(source: str | Path, names: NameTable | None = None) -> list[Case]:
-    """Find the cases that have a label map, as :func:`find_cases` does, and those that cannot be used.
+    """Find the cases with a label map, as :func:`find_cases` does, and the unusable ones.
 
-    If several label maps may belong to the case, that is its ``problem``.
+    It is a ``problem`` if several label maps may belong to a case.
     """
     cases = [case.for_label() for case in find_cases(source, names)]
     return [case for case in cases if case.label is not None or case.problem is not None]
 
 
 def name_sequences(paths: Sequence[Path]) -> dict[Modality, Path]:
-    """Assign files of one case to sequences, by their names together.
+    """Assign the files of one case to sequences, reading their names together.
 
     Raises:
-        UserError: for a name that stands for no sequence or may stand for several, and for two files of one sequence.
+        UserError: for a name of no or several possible sequences, and for two files of one sequence.
     """
     files: dict[Modality, Path] = {}
     images = [ImageName(path.name, "", read_sequence(NIFTI.sub("", path.name))) for path in paths]
@@ -105,7 +105,9 @@ def check_source(source: str | Path) -> Path:
     try:
         there = path.is_dir() or path.is_file()
     except (OSError, ValueError) as error:
-        raise UserError(f"input: {in_one_line(repr(str(source)), 60)} is no path ({in_one_line(error, 60)})") from None
+        raise UserError(
+            f"input: {in_one_line(repr(str(source)), 60)} is not a path ({in_one_line(error, 60)})"
+        ) from None
     if not there:
         raise UserError(
             f"{printable(path)}: no such file or folder; expected a case folder, a folder of cases or a 4-D NIfTI file"
@@ -114,11 +116,11 @@ def check_source(source: str | Path) -> Path:
 
 
 def tell_without(folders: Sequence[Path], top: Path) -> None:
-    """Warn, in one line, of folders whose NIfTI files name no sequence."""
+    """Warn, in one line, about folders whose NIfTI files name no sequence."""
     if folders:
         examples = ", ".join(shorten(folder) for folder in folders[:3])
         logger.warning(
-            "%s: passed over, folders whose NIfTI files name no sequence: %d (%s%s); expected names as in"
+            "%s: skipped folders whose NIfTI files name no sequence: %d (%s%s); expected names as in"
             " docs/reference/file-names.md, or --names TABLE",
             top,
             len(folders),
@@ -128,7 +130,7 @@ def tell_without(folders: Sequence[Path], top: Path) -> None:
 
 
 def join_series(found: Sequence[Found], top: Path) -> list[Found]:
-    """Join the sequences of a case that has a folder for each sequence, named after it.
+    """Join the sequences of cases that have a folder for each sequence, named after it.
 
     ``EGD-0001/1_T1/NIFTI/T1.nii.gz`` with ``EGD-0001/3_FLAIR/NIFTI/FLAIR.nii.gz``; ``t1/P1_t1.nii.gz`` with
     ``flair/P1_flair.nii.gz``.

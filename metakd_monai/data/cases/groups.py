@@ -1,4 +1,4 @@
-"""From the file names of one folder to its cases: which file is which sequence, which the label. No files are read."""
+"""Group the file names of one folder into cases: find the file of each sequence, and the label. No file is read."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from metakd_monai.data.cases.word_table import Kind
 from metakd_monai.data.cases.words import ABOUT_LABELS, read_words
 from metakd_monai.vocabulary import Modality
 
-MOST_NAMED = 4  # how many files a line names for each reason
-SERIES = re.compile(r"(?:s|se|ser|series)?[_ -]?\d+", re.IGNORECASE)  # a series number, not a patient's
+MOST_NAMED = 4  # how many files a note names for each reason
+SERIES = re.compile(r"(?:s|se|ser|series)?[_ -]?\d+", re.IGNORECASE)  # a series number, not a patient number
 
 
 @dataclass(frozen=True)
 class Group:
-    """The files of one case among those of a folder, by name.
+    """The files of one case in a folder, by name.
 
     Attributes:
-        prefix: the case's part of their names; may be empty.
+        prefix: the part of their names that names the case; may be empty.
         files: of each sequence.
         label: the segmentation of the tumour.
         problem: why the case cannot be used.
         label_problem: why its label cannot be used, though its images can.
-        notes: what was passed over, and why.
-        marks: words saying that all its images were derived from others.
+        notes: what was skipped, and why.
+        marks: words that mark all its images as derived from others.
     """
 
     prefix: str
@@ -83,17 +83,17 @@ def sort_out(names: Sequence[str], table: NameTable) -> tuple[list[ImageName], l
         else:
             reading = read_sequence(stem)
             if reading.found is None:
-                passed.append((name, "none of the four sequences by its name"))
+                passed.append((name, "not one of the four sequences"))
             else:
                 images.append(ImageName(name, clean(stem[: reading.start]), reading))
     return images, labels, passed
 
 
 def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], str | None]:
-    """Group the images by the case's part of their names; say why, if that cannot be done.
+    """Group the images by the part of their names that names the case; if that is impossible, say why.
 
-    Names that begin differently belong to one case if no sequence occurs twice, and the beginnings are series numbers
-    or one of them is part of all others. They belong to several cases if sequences repeat.
+    Names with different beginnings belong to one case if no sequence occurs twice, and the beginnings are series
+    numbers or one of them is part of all others. They belong to several cases if sequences repeat.
     """
     alike: dict[str, list[ImageName]] = {}
     for image in images:
@@ -124,7 +124,7 @@ def arrange(images: Sequence[ImageName]) -> tuple[dict[str, list[ImageName]], st
 
 
 def is_label_map(prefix: str, parts: Mapping[str, Sequence[ImageName]]) -> bool:
-    """Tell whether images are rather label maps on the grid of a sequence: ``P1_brain_mask_T1`` beside ``P1_T1``."""
+    """Tell whether images are in fact label maps on the grid of a sequence: ``P1_brain_mask_T1`` beside ``P1_T1``."""
     words = read_words(prefix)
     others = {other for other in parts if other != prefix}
     for n in range(len(words) - 1, -1, -1):
@@ -136,8 +136,8 @@ def is_label_map(prefix: str, parts: Mapping[str, Sequence[ImageName]]) -> bool:
 
 
 def strange_labels(labels: Sequence[LabelName], groups: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return the label maps that belong to none of several cases."""
-    return [(m.name, "a label map of none of the cases") for m in labels if owner_of(m, groups) is None]
+    """Return the label maps that belong to none of the cases."""
+    return [(m.name, "a label map that belongs to no case") for m in labels if owner_of(m, groups) is None]
 
 
 def owner_of(label: LabelName, groups: Iterable[str]) -> str | None:
@@ -150,7 +150,7 @@ def question_label(label: LabelName, prefix: str) -> LabelName:
     """Refuse a label map with unknown words between the case's name and its own: ``P1_fast_seg`` of ``P1``."""
     between = read_words(label.name[len(prefix) : label.start]) if prefix and label.name.startswith(prefix) else ()
     odd = [word.text for word in between if not BEHIND.fullmatch(word.text)]
-    return replace(label, reason=f"of what? {' '.join(odd)}") if odd and not (label.reason or label.given) else label
+    return replace(label, reason=f"unknown: {' '.join(odd)}") if odd and not (label.reason or label.given) else label
 
 
 def make_group(
@@ -178,10 +178,10 @@ def make_group(
 
 
 def choose_images(images: Sequence[ImageName]) -> tuple[dict[Modality, ImageName], str | None]:
-    """Choose one image for each sequence; say why, if that cannot be done.
+    """Choose one image for each sequence; if that is impossible, say why.
 
-    All should be of one kind, that is, share the words that say how an image was derived (none for the original). The
-    kind that most sequences have is preferred; among equals, the one with the fewest words: the original.
+    All should be of one kind, that is, share the words for how an image was derived (none for the original). The kind
+    with the most sequences is preferred; on a tie, the one with the fewest words: the original.
     """
     options: dict[Modality, list[ImageName]] = {}
     for image in images:
@@ -203,13 +203,13 @@ def choose_images(images: Sequence[ImageName]) -> tuple[dict[Modality, ImageName
 
 
 def why_passed(image: ImageName) -> str:
-    """Say why a file was skipped for another one of the same sequence."""
+    """Say why another file of the same sequence was preferred to this one."""
     marks = ", ".join(sorted(image.reading.marks))
-    return f"its name says {marks}" if marks else "not of one kind with most of the others"
+    return f"its name says {marks}" if marks else "not of the same kind as most others"
 
 
 def describe_passed(passed: Sequence[tuple[str, str]], files: Mapping[Modality, str]) -> tuple[str, ...]:
-    """Log in one line which files were skipped, if any."""
+    """Return a note of the skipped files, in one line; nothing if there are none."""
     reasons: dict[str, list[str]] = {}
     for name, reason in passed:
         reasons.setdefault(reason, []).append(name)
@@ -217,7 +217,7 @@ def describe_passed(passed: Sequence[tuple[str, str]], files: Mapping[Modality, 
         return ()
     told = [f"{', '.join(shorten(names))} ({reason})" for reason, names in reasons.items()]
     option = f"--{next(iter(files), Modality.FLAIR).value} FILE"
-    return (f"passed over {'; '.join(told)}; --names TABLE, or {option} for one case, takes another",)
+    return (f"skipped {'; '.join(told)}; --names TABLE, or {option} for one case, selects another",)
 
 
 def shorten(names: Sequence[str]) -> list[str]:

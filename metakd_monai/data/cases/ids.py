@@ -1,4 +1,4 @@
-"""Names of cases. Results are named after them: here, and only here, text becomes part of a path."""
+"""Names of cases. Results are named after them: only here does text become part of a path."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import unicodedata
 
 from metakd_monai.errors import UserError
 
-OWN_SUFFIXES = ("_probabilities", "_uncertainty")  # endings of maps beside a mask; no case's name may end so
+OWN_SUFFIXES = ("_probabilities", "_uncertainty")  # endings of maps beside a mask; no case name may end like this
 # The longest name written is that of a temporary file: two points and a process id, the name, the longest ending.
 LONGEST = 255 - len(".4194304.") - len("_probabilities.nii.gz")  # bytes
-FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: control, half of a pair, line and paragraph separator
+FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control, surrogate, line and paragraph separator
 UNNAMED = "unnamed"
 
 
 def check_case_id(case_id: object, where: str = "case id") -> str:
-    """Return a case's name when results may be named after it.
+    """Return a case's name if it can name results.
 
     Args:
         case_id: the name.
-        where: origin of the name, for the message.
+        where: origin of the name, for messages.
 
     Raises:
-        UserError: for a name that is not a text, is empty, begins with a dot, contains a path separator, a control
-            character or invalid UTF-8, ends like one of our own maps, or is too long for a file system.
+        UserError: for a name that is not text, is empty, begins with a dot, contains a path separator, a control
+            character or invalid UTF-8, ends like a map beside a mask, or is too long for a file system.
     """
     problem = find_problem(case_id)
     if problem:
@@ -37,23 +37,23 @@ def check_case_id(case_id: object, where: str = "case id") -> str:
 def find_problem(case_id: object) -> str | None:
     """Return what is wrong with a case's name, or None."""
     if not isinstance(case_id, str):
-        return "found; expected a text"
+        return "found; expected text"
     if not case_id.strip():
         return "found; expected a name that is not empty"
     bad = [letter for letter in case_id if letter in "/\\" or unicodedata.category(letter) in FORBIDDEN]
     if bad:
-        return f"holds {bad[0]!a}; expected no separator of paths, no control character, and UTF-8"
+        return f"holds {bad[0]!a}; expected no path separator, no control character, and UTF-8"
     if case_id.startswith("."):
-        return "begins with a point; expected another letter"
+        return "begins with a dot; expected another character"
     if len(case_id.encode()) > LONGEST:
         return f"has {len(case_id.encode())} bytes; expected at most {LONGEST}"
     if case_id.endswith(OWN_SUFFIXES):
-        return f"ends as a map beside a mask does; expected no name that ends in {' or '.join(OWN_SUFFIXES)}"
+        return f"ends like a map beside a mask; expected no name that ends in {' or '.join(OWN_SUFFIXES)}"
     return None
 
 
 def safe_case_id(text: object) -> str:
-    """Turn any text, such as DICOM's PatientID ``12/345``, into a case's name that :func:`check_case_id` takes.
+    """Turn any text, such as DICOM's PatientID ``12/345``, into a valid case name, see :func:`check_case_id`.
 
     A valid name is unchanged. Otherwise invalid characters become ``_``, and a hash of the whole text follows, so that
     names stay distinct. An empty text becomes ``unnamed``.

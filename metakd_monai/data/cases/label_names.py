@@ -1,4 +1,4 @@
-"""Which file names are label maps, and which of those is the segmentation of the tumour. Text alone, no files."""
+"""Recognise file names of label maps, and the tumour's segmentation among them. Reads names only, no files."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from metakd_monai.data.cases.sequences import NIFTI, before_target
 from metakd_monai.data.cases.word_table import Kind
 from metakd_monai.data.cases.words import ABOUT_LABELS, Word, read_words
 
-# Words after a label map's that say who drew it or which version it is: P01_seg_final, P01_seg_rater2.
+# Words after a label map's own that say who drew it or which version it is: P01_seg_final, P01_seg_rater2.
 BEHIND = re.compile(
     r"\d+|v\d+|(?:rater|reader|expert|observer)\d*|final|manual|manually|corrected|consensus|reviewed|edited|approved"
 )
-VAGUE = ("mask", "masks", "roi", "rois")  # of what, another word must say
-UNSAID = "a mask, not said of what"
+VAGUE = ("mask", "masks", "roi", "rois")  # another word must say of what
+UNSAID = "a mask of an unnamed structure"
 
 
 @dataclass(frozen=True)
 class LabelName:
-    """What the name of a label map says.
+    """What the file name of a label map says.
 
     Attributes:
         name: of the file.
-        reason: why it is not the segmentation of the tumour; empty where it is.
-        marks: words saying that it was derived from another (``resampled``).
-        start: where the words on it begin; everything before belongs to the case.
+        reason: why it is not the segmentation of the tumour; empty if it is.
+        marks: words that mark it as derived from another (``resampled``).
+        start: where the words on the label map begin; everything before belongs to the case.
         given: whether the user's own table names it as the segmentation; then it is preferred to all others.
     """
 
@@ -67,12 +67,12 @@ def read_label(name: str) -> LabelName | None:
 
 
 def is_behind(word: Word) -> bool:
-    """Tell whether a name with this word after a label map's words is still one of a label map."""
+    """Tell whether a label map's name may have this word after its own."""
     return word.means(Kind.ENTITY, Kind.REGISTERED) or BEHIND.fullmatch(word.text) is not None
 
 
 def row_of(words: Sequence[Word]) -> Sequence[Word]:
-    """Return the unbroken run of words at the end that say what a label map shows."""
+    """Return the consecutive words at the end that say what a label map shows."""
     at = len(words) - 1
     while at > 0 and not words[at - 1].means(Kind.UNKNOWN, Kind.CASE):
         at -= 1

@@ -14,12 +14,12 @@ from metakd_monai.errors import UserError, in_one_line
 from metakd_monai.vocabulary import MODALITY_NAMES, MODALITY_TOKENS, Modality
 
 EXPECTED = 'a table of names in TOML or JSON, such as "*_spc_*" = "flair"'
-LABEL, NONE = "label", "none"  # what else a file may be: the tumour's segmentation, or unused
+LABEL, NONE = "label", "none"  # a file may also be the tumour's segmentation, or unused
 
 
 @dataclass(frozen=True)
 class NameTable:
-    """Patterns of file names (``*``, ``?``, ``[...]``; case does not matter), and what they stand for.
+    """Patterns of file names (``*``, ``?``, ``[...]``; case-insensitive), and what they stand for.
 
     Attributes:
         rules: pattern, and a sequence, ``"label"`` or ``"none"``; the first match counts.
@@ -28,7 +28,7 @@ class NameTable:
     rules: tuple[tuple[str, Modality | str], ...] = ()
 
     def look_up(self, name: str) -> tuple[Modality | str, int] | None:
-        """Return what a file is, and where in its name the case's part ends; None if no pattern matches."""
+        """Return what a file is, and where the case's part of its name ends; None if no pattern matches."""
         low, stem = name.lower(), NIFTI.sub("", name).lower()
         for pattern, target in self.rules:
             if fnmatch.fnmatchcase(low, pattern.lower()) or fnmatch.fnmatchcase(stem, pattern.lower()):
@@ -37,7 +37,7 @@ class NameTable:
 
 
 def end_of_case(stem: str, pattern: str) -> int:
-    """Return where the first letters that a pattern names stand in a name, behind what its first ``*`` stands for."""
+    """Return where in a name the first literal letters of a pattern stand, after the text of its leading ``*``."""
     if not pattern.startswith("*"):
         return 0
     letters = ""

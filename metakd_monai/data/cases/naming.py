@@ -1,4 +1,4 @@
-"""Names of cases: what their files' names share, or the shortest part of the path that no other case has."""
+"""Name cases by what their file names share, or by the shortest part of the path that no other case has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GENERIC = {"anat", "nifti", "nii", "niftis", "mri", "mr", "image", "images"}  # 
 
 
 class Found:
-    """A case that was found, and has no name yet.
+    """A case that was found and has no name yet.
 
     Args:
         folder: where it is.
@@ -48,7 +48,7 @@ class Found:
 
 
 def name_of_folder(folder: Path) -> str:
-    """Return the name of a folder, or of the first one above it that may name a case."""
+    """Return the name of a folder, or of the first folder above it that may name a case."""
     place = folder.resolve()
     while place.name.lower() in GENERIC and place.parent != place:
         place = place.parent
@@ -56,7 +56,7 @@ def name_of_folder(folder: Path) -> str:
 
 
 def name_files(paths: Sequence[Path]) -> str:
-    """Name a case by what its files' names share, or by the folder of the first."""
+    """Name a case by what its file names share, or by the folder of the first file."""
     stems = [NIFTI.sub("", path.name) for path in paths]
     prefixes = {stem[: read_sequence(stem).start].rstrip("_-. ") for stem in stems}
     shared = prefixes.pop() if len(prefixes) == 1 else ""
@@ -64,9 +64,9 @@ def name_files(paths: Sequence[Path]) -> str:
 
 
 def drop_derived(found: Sequence[Found]) -> list[Found]:
-    """Leave out cases that were derived from another one of the same name, such as images with the skull removed.
+    """Leave out cases derived from another one of the same name, such as skull-stripped images.
 
-    The case that is kept has a note of those skipped.
+    The kept case has a note on the skipped ones.
     """
     alike: dict[str, list[Found]] = {}
     for case in found:
@@ -79,7 +79,7 @@ def drop_derived(found: Sequence[Found]) -> list[Found]:
         derived = [other for other in same if other.group.marks] if not case.group.marks else []
         if derived:
             marks = ", ".join(sorted(set().union(*(other.group.marks for other in derived))))
-            note = f"passed over {', '.join(str(other.folder) for other in derived)} (made from another image: {marks})"
+            note = f"skipped {', '.join(str(other.folder) for other in derived)} (derived from another image: {marks})"
             case.group = replace(case.group, notes=(*case.group.notes, note))
         kept.append(case)
     return kept
@@ -89,7 +89,7 @@ def name_apart(found: Sequence[Found], top: Path) -> None:
     """Give each case a unique name: cases with the same name get the shortest part of their path that differs.
 
     Raises:
-        UserError: when two cases cannot be told apart.
+        UserError: if two cases cannot be distinguished.
     """
     counts = Counter(case.name for case in found)
     alike = [case for case in found if counts[case.name] > 1]
@@ -104,7 +104,7 @@ def name_apart(found: Sequence[Found], top: Path) -> None:
 
 
 def candidates(alike: Sequence[Found]) -> list[list[str]]:
-    """Return possible names of cases that share theirs: single parts of their paths, then ends of growing length."""
+    """Return candidate names for cases with equal names: single parts of their paths, then ever longer ends."""
     rows = [(*case.parts, *([case.group.prefix] if case.group.prefix else [])) for case in alike]
     depth = max(map(len, rows))
     single = [[row[-n] for row in rows] for n in range(1, depth + 1) if all(len(row) >= n for row in rows)]

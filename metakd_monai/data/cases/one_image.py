@@ -1,4 +1,4 @@
-"""From one image to its case: which sequence it is, and which files beside it are its other sequences."""
+"""Find the case of one image: its sequence, and the files beside it with the other sequences."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from metakd_monai.vocabulary import MODALITY_NAMES, Modality
 
 
 def files_of_image(path: Path, sequence: Modality | None = None, siblings: bool = True) -> dict[Modality, Path]:
-    """Say which sequence an image is, and which files beside it are the other sequences of its case.
+    """Map the sequences of a case to files: to one given image, and to the files beside it.
 
     Siblings are files whose names begin like the image's, up to the words on the sequence: the folder may hold images
-    of other patients too. An image whose name tells no sequence has none.
+    of other patients too. An image whose name gives no sequence has no siblings.
 
     Args:
         path: of a 3-D image.
-        sequence: what it is, whatever its name says; None to read the name.
+        sequence: its sequence, which takes precedence over the name; None to read the name.
         siblings: whether to look for them.
 
     Raises:
@@ -34,7 +34,7 @@ def files_of_image(path: Path, sequence: Modality | None = None, siblings: bool 
 
 
 def find_siblings(path: Path) -> dict[Modality, Path]:
-    """Return the other sequences of an image's case that lie beside it; none of a copy, such as ``A_flair_bias``."""
+    """Return the other sequences of an image's case that lie beside it; none for a copy, such as ``A_flair_bias``."""
     beginning = begin(path.name)
     groups = group_names([name for name in nifti_names(path.parent) if begin(name) == beginning])
     problem = next((group.problem for group in groups if group.problem), None)
@@ -45,13 +45,13 @@ def find_siblings(path: Path) -> dict[Modality, Path]:
 
 
 def begin(name: str) -> str:
-    """Return the part of a file's name before the words on its sequence: the case's."""
+    """Return the case's part of a file name, before the words on the sequence."""
     stem = NIFTI.sub("", name)
     return clean(stem[: read_sequence(stem).start])
 
 
 def read(path: Path) -> Modality:
-    """Return the sequence that an image's own name tells; raises UserError where it tells none, or several."""
+    """Return the sequence given by an image's own name; raises UserError if it gives none or several."""
     named = None if is_label(path.name) else recognise(path.name)
     if isinstance(named, Modality):
         return named

@@ -1,4 +1,4 @@
-"""Which sequence a file name or a series description names. Text alone, no files."""
+"""Recognise the sequence in a file name or series description. Reads text only, no files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from metakd_monai.vocabulary import MODALITY_TOKENS, Modality
 NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 CASE_WORDS = frozenset({Kind.UNKNOWN, Kind.CASE, *ABOUT_LABELS})  # end the words that belong to a sequence
 NAMING = (Kind.SEQUENCE, Kind.DARK_FLUID)
-AGENT = re.compile("gd|gad|contr|enhanc|post")  # for a contrast agent in an unknown word
+AGENT = re.compile("gd|gad|contr|enhanc|post")  # mark a contrast agent in an unknown word
 FLAIR, T1, T1CE, T2 = Modality
 
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """A text that may be read as several sequences; ``readings`` in channel order."""
+    """A text with several possible sequences; ``readings`` in channel order."""
 
     readings: tuple[Modality, ...]
 
@@ -31,11 +31,11 @@ class Ambiguous:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a text was found to name.
+    """What a text names.
 
     Attributes:
         found: the sequence; None for none of the four; or the possible ones.
-        marks: words saying that the image was derived from another (``bias``, ``to``, ``run-2``).
+        marks: words that mark the image as derived from another (``bias``, ``to``, ``run-2``).
         start: where the words on the sequence begin; everything before belongs to the case.
     """
 
@@ -45,7 +45,7 @@ class Reading:
 
 
 def recognise(text: str) -> Modality | Ambiguous | None:
-    """Return the sequence that a file name or series description names; None for no or another kind of image."""
+    """Return the sequence that a file name or series description names; None for another kind of image or no image."""
     return read_sequence(NIFTI.sub("", text)).found
 
 
@@ -75,7 +75,7 @@ def read_sequence(text: str) -> Reading:
 
 
 def find_named(words: Sequence[Word]) -> list[int]:
-    """Return the places of the words that name a sequence; if none does, of those that name a method of T1."""
+    """Return the indices of the words that name a sequence; if none does, of those that name a T1 method."""
     return [n for n, w in enumerate(words) if w.means(*NAMING)] or [
         n for n, w in enumerate(words) if w.means(Kind.T1_METHOD)
     ]
@@ -88,17 +88,17 @@ def name_of(words: Sequence[Word], at: int) -> Modality:
 
 
 def run_start(words: Sequence[Word], at: int) -> int:
-    """Return where the unbroken run of words around a named sequence begins."""
+    """Return where the consecutive words on a named sequence begin."""
     while at > 0 and not (words[at - 1].kinds <= CASE_WORDS or words[at - 1].means(Kind.ONTO)):
         at -= 1
     return at
 
 
 def before_target(words: Sequence[Word]) -> list[Word]:
-    """Return the words on the image itself, without those on the image that it was moved to, if one is named.
+    """Return the words on the image itself, without those on the image that it was registered to, if one is named.
 
     ``X_to_Y``, ``X_reg_Y``, ``X_in_Y_space``, ``X_Y_space``, ``r_X_Y``. A target without an image before it
-    (``scan_to_T1``) leaves nothing that names a sequence.
+    (``scan_to_T1``) leaves no word that names a sequence.
     """
     images = [n for n, w in enumerate(words) if w.means(*NAMING, Kind.OTHER)] or find_named(words)
     if not images:
@@ -110,7 +110,7 @@ def before_target(words: Sequence[Word]) -> list[Word]:
 
 
 def is_connector(words: Sequence[Word], n: int, images: Sequence[int]) -> bool:
-    """Tell whether a word says that the image named before it was moved to the one named after it."""
+    """Tell whether a word says that the image named before it was registered to the one named after it."""
     word, later, earlier = words[n], images[-1] > n, images[0] < n
     if word.means(Kind.REGISTERED):
         return earlier and later
@@ -124,7 +124,7 @@ def is_connector(words: Sequence[Word], n: int, images: Sequence[int]) -> bool:
 
 
 def is_moved_pair(words: Sequence[Word], images: Sequence[int]) -> bool:
-    """Tell whether two images are named side by side, the first moved to the second: ``r_X_Y``, ``X_Y_space``."""
+    """Tell whether two images are named side by side, the first registered to the second: ``r_X_Y``, ``X_Y_space``."""
     if len(images) < 2 or images[1] != images[0] + 1:
         return False
     front = any(w.means(Kind.REGISTERED) for w in words[run_start(words, images[0]) : images[0]])
@@ -137,7 +137,7 @@ def name_pair(words: Sequence[Word], images: Sequence[int]) -> tuple[Modality, M
 
 
 def read_t2_flair(words: Sequence[Word], at: Sequence[int]) -> set[Modality]:
-    """Return FLAIR where T2 and FLAIR stand together, T2-FLAIR; both where it may be one moved to the other."""
+    """Return FLAIR if T2 and FLAIR stand together, as T2-FLAIR; both if one may be registered to the other."""
     apart = any(w.kinds <= CASE_WORDS for w in words[at[0] : at[-1]])
     return {T2, FLAIR} if apart or is_moved_pair(words, at) else {FLAIR}
 
@@ -160,8 +160,8 @@ def read_contrast(words: Sequence[Word], at: Sequence[int]) -> set[Modality]:
 def evidence(words: Sequence[Word], n: int, named: Word, after_case: bool) -> set[Modality]:
     """Return what one word near a T1 says: T1 (no contrast agent), T1ce, both or nothing.
 
-    ``after`` and ``before`` may speak of an operation, so before the sequence and after a case's name ``after`` says
-    both. ``without`` and ``before`` turn the contrast agent that follows into none.
+    ``after`` and ``before`` may refer to an operation, so between a case's name and the sequence ``after`` means both.
+    ``without`` and ``before`` negate the contrast agent that follows.
     """
     word = words[n]
     following = n + 1 < len(words) and words[n + 1].means(Kind.CONTRAST, Kind.LETTER, Kind.WITHOUT)
@@ -193,7 +193,7 @@ def may_be_contrast(word: Word, right_after: bool) -> bool:
 
 
 def leading(words: Sequence[Word], n: int) -> list[Word]:
-    """Return the words right before one that belong to it, agents and negations: ``without GD contrast``."""
+    """Return the agents and negations directly before a word, which belong to it: ``without GD contrast``."""
     found: list[Word] = []
     for word in reversed(words[:n]):
         if not word.means(Kind.CONTRAST, Kind.WITHOUT, Kind.PRE):

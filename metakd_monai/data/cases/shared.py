@@ -1,4 +1,4 @@
-"""Words that the names of all sequences of a case share belong to the case, such as a time point."""
+"""Find the words that all file names of a case share: they belong to the case, such as a time point."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AFTER_NOTHING = {Modality.FLAIR, Modality.T2}  # sequences rarely acquired with 
 BOTH_T1 = {Modality.T1, Modality.T1CE}
 KEPT = (Kind.LETTER, Kind.ONTO, Kind.REGISTERED, Kind.OTHER)
 ON_AGENT = (Kind.CONTRAST, Kind.WITHOUT, Kind.NATIVE)
-INITIALS = 3  # letters: so short a word for a contrast agent may be a patient's initials
+INITIALS = 3  # letters: a word this short for a contrast agent may be a patient's initials
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class ImageName:
 def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
     """Read the names of one case's images again, without the words that they share.
 
-    ``P1_t1_flair``, ``P1_t1_t2``: what both have, ``t1``, is a time point, as FLAIR cannot be one. ``post_T1``,
+    ``P1_t1_flair``, ``P1_t1_t2``: the shared ``t1`` is a time point, because FLAIR cannot be one. ``post_T1``,
     ``post_FLAIR``: both were taken after something, so ``post`` says nothing about a contrast agent. ``P1_ce_t1``,
-    ``P1_ce_t1ce``: as only one of them has an agent, ``ce`` is a patient's or a site's.
+    ``P1_ce_t1ce``: only one of them has an agent, so ``ce`` names a patient or a site.
 
     Args:
-        prefix: the case's part of the names, as each was read alone.
-        images: with their readings, which are kept if nothing is shared or the rest is not clear.
+        prefix: the case's part of the names, from reading each alone.
+        images: with their readings, which are kept if nothing is shared or the rest is ambiguous.
     """
     if len(images) < 2:
         return list(images)
@@ -59,7 +59,7 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
     if len({one for one in found if isinstance(one, Modality)}) < 2 or (named and not found & NO_TIMES):
         return list(images)
     if found & AFTER_NOTHING and (all(ends_in(Kind.POST, text) for text in texts) or may_be_initials(texts)):
-        either = Ambiguous((Modality.T1, Modality.T1CE))  # T1_post, FLAIR_post: after what? gd_T1, gd_FLAIR: whose?
+        either = Ambiguous((Modality.T1, Modality.T1CE))  # T1_post, FLAIR_post: after what? gd_T1, gd_FLAIR: initials?
         readings = [replace(r, found=either) if r.found is Modality.T1CE else r for r in readings]
     return [
         replace(image, reading=replace(reading, marks=image.reading.marks)) if reading.found else image
@@ -68,9 +68,9 @@ def read_together(prefix: str, images: Sequence[ImageName]) -> list[ImageName]:
 
 
 def longest_prefix(prefix: str, images: Sequence[ImageName]) -> str:
-    """Return the case's part of names, with a letter after it that all share: ``Smith_C`` of ``Smith_C_t1``.
+    """Return the case's part of names, with a shared letter after it: ``Smith_C`` of ``Smith_C_t1``.
 
-    Also with a word on a contrast agent, where it can say nothing: ``P1_ce`` of ``P1_ce_t1``, ``P1_ce_t1ce``.
+    Also with a word on a contrast agent, if it cannot be informative: ``P1_ce`` of ``P1_ce_t1``, ``P1_ce_t1ce``.
     """
     texts = [NIFTI.sub("", image.name)[len(prefix) :] for image in images]
     words = [read_words(text)[:2] for text in texts]
@@ -83,7 +83,7 @@ def longest_prefix(prefix: str, images: Sequence[ImageName]) -> str:
 
 
 def clean(prefix: str) -> str:
-    """Return the case's part of a name without the signs at its end."""
+    """Return the case's part of a name without trailing separators."""
     return prefix.rstrip("_-. ")
 
 
@@ -94,7 +94,7 @@ def join_copies(parts: Mapping[str, list[ImageName]]) -> dict[str, list[ImageNam
         parts: the images of each case, by the case's part of their names.
 
     Returns:
-        The same; the readings of reassigned images say which words made them copies.
+        The same; the readings of reassigned images hold the words that mark them as copies.
     """
     spelled = {tuple(word.text for word in read_words(prefix)): prefix for prefix in parts}
     joined: dict[str, list[ImageName]] = {}
@@ -110,7 +110,7 @@ def join_copies(parts: Mapping[str, list[ImageName]]) -> dict[str, list[ImageNam
 
 
 def is_of_copy(word: Word, before: Word | None) -> bool:
-    """Tell whether a word says that a file is a copy, or is the number of one."""
+    """Tell whether a word marks a copy, or is a copy's number."""
     return word.means(Kind.DERIVED) or (before is not None and before.means(Kind.DERIVED) and word.text.isdigit())
 
 
@@ -126,7 +126,7 @@ def ends_in(kind: Kind, text: str) -> bool:
 
 
 def without_first(texts: Sequence[str]) -> list[str] | None:
-    """Return the texts without their first word when they share it and it says nothing on the sequence, else None."""
+    """Return the texts without their first word if they share it and it says nothing on the sequence, else None."""
     words = [read_words(text) for text in texts]
     if not all(words) or len({one[0].text for one in words}) > 1:
         return None
@@ -137,7 +137,7 @@ def without_first(texts: Sequence[str]) -> list[str] | None:
 
 
 def without_last(texts: Sequence[str]) -> list[str] | None:
-    """Return the texts without their last word when they share it and it says nothing on the sequence, else None."""
+    """Return the texts without their last word if they share it and it says nothing on the sequence, else None."""
     words = [read_words(text) for text in texts]
     if not all(words) or len({one[-1].text for one in words}) > 1:
         return None
@@ -146,7 +146,7 @@ def without_last(texts: Sequence[str]) -> list[str] | None:
 
 
 def may_go(word: Word, texts: Sequence[str], first: bool) -> bool:
-    """Tell whether a shared word says nothing on the sequences, by what is left without it."""
+    """Tell from the rest of the names whether a shared word says nothing about the sequences."""
     if word.means(*KEPT) and not (first and word.means(Kind.LETTER)):
         return False
     found = {read_clearly(text) for text in texts}
@@ -156,7 +156,7 @@ def may_go(word: Word, texts: Sequence[str], first: bool) -> bool:
         again = first and MODALITY_TOKENS.get(word.text) in found
         return again or (word.text in TIMES and bool(found & NO_TIMES))
     if word.means(*ON_AGENT):
-        own = Modality.T1 if word.means(Kind.CONTRAST) else Modality.T1CE  # whose meaning the word would change
+        own = Modality.T1 if word.means(Kind.CONTRAST) else Modality.T1CE  # the word would change its meaning
         return first and (found >= BOTH_T1 or own not in found)
     if word.means(Kind.POST, Kind.PRE, Kind.LETTER):
         return first and bool(found & AFTER_NOTHING)

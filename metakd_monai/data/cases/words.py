@@ -1,4 +1,4 @@
-"""The words of a file name or series description, and what each means. Only text is read, no files.
+"""Split a file name or series description into words with their meanings. Reads text only, no files.
 
 :data:`TABLE` and the vocabulary's ``MODALITY_TOKENS`` are the one table; ``docs/reference/file-names.md`` shows it.
 """
@@ -13,13 +13,13 @@ from functools import lru_cache
 from metakd_monai.data.cases.word_table import TABLE, Kind
 from metakd_monai.vocabulary import MODALITY_TOKENS
 
-# Without compounds, which are split later: t1post may be the beginning of t1postop.
+# Without compounds, which are split later: t1post may be the start of t1postop.
 WORDS = {kind: tuple(words.split()) for kind, words in TABLE.items()}
 WORDS[Kind.SEQUENCE] = tuple(word for word in MODALITY_TOKENS if word not in ("t1post", "t2flair"))
 ABOUT_LABELS = (Kind.LABEL, Kind.TUMOUR, Kind.NO_TUMOUR, Kind.PART, Kind.MACHINE)
 ENTITY = r"(?<![^\W_])(?:run|task|dir|rec|echo|part|inv|hemi|chunk|space|res|den|desc|acq|ce)-[^\W_]+"
 CASE = r"(?<![^\W_])(?:sub|ses)-[^\W_]+"
-SIGNS = (  # spellings with signs, and the words that they stand for; the star of T2* is another
+SIGNS = (  # spellings with signs, and the words that they stand for; the star of T2* is matched apart
     ("without", r"(?<![^\W_])w\s?/\s?o"),
     ("plusc", r"\+\s?c"),
     ("cplus", r"(?<![^\W_])c\+"),
@@ -37,13 +37,13 @@ PIECES = re.compile(
     re.IGNORECASE,
 )
 BEFORE_LETTERS = "_-. ([,"  # a single letter has a meaning only after one of these
-WITH = ("w", "with", "mit", "avec", "con")  # a contrast agent, where glued to its word
+WITH = ("w", "with", "mit", "avec", "con")  # with a contrast agent, if glued to its word
 GLUED_ALONE = {Kind.CONTRAST, Kind.POST, Kind.PRE, Kind.NATIVE, Kind.WITHOUT, Kind.OPERATION, *ABOUT_LABELS}
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word in lower case, all its possible meanings, and its place in the text."""
+    """A lower-case word, all its possible meanings, and its position in the text."""
 
     text: str
     kinds: frozenset[Kind]
@@ -51,20 +51,20 @@ class Word:
     end: int
 
     def means(self, *kinds: Kind) -> bool:
-        """Tell whether it may mean one of these."""
+        """Tell whether the word may have one of these meanings."""
         return not self.kinds.isdisjoint(kinds)
 
 
 KNOWN = {  # all possible meanings of a word
     word: frozenset(kind for kind, row in WORDS.items() if word in row) for words in WORDS.values() for word in words
 }
-MOVED = re.compile(r"[rwms]{1,3}(?=flair|fla|t1|t2|ct1)")  # SPM's letters for an image that was moved, rT1, wmFLAIR
+MOVED = re.compile(r"[rwms]{1,3}(?=flair|fla|t1|t2|ct1)")  # SPM's prefixes for a registered image, rT1, wmFLAIR
 STEPS = re.compile(r"2(?=(?:flair|fla|t1|t2|ct1))")  # t12flair: t1 to flair
 
 
 @lru_cache(maxsize=4096)
 def split_glued(text: str) -> tuple[str, ...] | None:
-    """Split a word in lower case, such as ``t1wpostgd``, into words of the table; None where that does not go on."""
+    """Split a lower-case word, such as ``t1wpostgd``, into words of the table; None if that is impossible."""
     if not text:
         return ()
     if re.fullmatch(r"\d{1,2}", text):
@@ -103,7 +103,7 @@ def take_apart(text: str) -> tuple[str, ...]:
 
 
 def around_flair(text: str) -> tuple[str, ...]:
-    """Split a word that contains ``flair`` into it and its surroundings, so that neighbours are read separately."""
+    """Split a word at ``flair``, so that the parts before and after it are read separately."""
     front, flair, behind = text.partition("flair")
     return tuple(piece for piece in (front, flair, behind) if piece) if flair else (text,)
 

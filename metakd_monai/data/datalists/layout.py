@@ -70,7 +70,7 @@ def read_layout(
         names: the user's own names of sequences.
 
     Raises:
-        UserError: when no case is found, names are of several years, labels contradict the year, or a case is damaged.
+        UserError: if no case is found, names are of several years, labels contradict the year, or a case is damaged.
     """
     folder = Path(root)
     cases = find_msd_cases(folder) or [case.for_label() for case in find_cases(folder, names)]
@@ -91,9 +91,9 @@ def read_layout(
 
 
 def find_msd_cases(folder: Path) -> list[Case]:
-    """Find the 4-D files of an MSD task in ``imagesTr`` and ``imagesTs``; litter such as ``._x`` is passed over.
+    """Find the 4-D files of an MSD task in ``imagesTr`` and ``imagesTs``; files such as ``._x`` are skipped.
 
-    The folder may also be the one above, if the task's is the only thing in it, as in an unpacked archive.
+    The folder may also be the parent, if the task's folder is the only one in it, as in an unpacked archive.
     """
     inside = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."] if folder.is_dir() else []
     if len(inside) == 1 and (inside[0] / MSD_FOLDERS[0][0]).is_dir():
@@ -110,10 +110,10 @@ def find_msd_cases(folder: Path) -> list[Case]:
 
 
 def decide_year(folder: Path, cases: Sequence[Case]) -> Year | None:
-    """Decide the year by the names; 2023 and 2024, which share theirs, by the shape of the volumes.
+    """Determine the year by the names; for 2023 and 2024, which share names, by the shape of the volumes.
 
     Raises:
-        UserError: when names are of several years, or only some are of one.
+        UserError: if names are of several years, or only some are of a year.
     """
     named: dict[tuple[str, ...], str] = {}
     for case in cases:
@@ -123,7 +123,7 @@ def decide_year(folder: Path, cases: Sequence[Case]) -> Year | None:
         raise UserError(f"{folder}: names of different data sets found: {found}; expected one (or --year)")
     possible = [YEARS[name] for name in next(iter(named))]
     if not possible:
-        logger.info("%s: names such as %s are of no BraTS year; any BraTS labels pass", folder, cases[0].case_id)
+        logger.info("%s: names such as %s are of no BraTS year; labels of any year pass", folder, cases[0].case_id)
         return None
     if len(possible) == 1:
         return possible[0]
@@ -154,10 +154,10 @@ def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
 
     Args:
         case: the case.
-        year: whose labels it must have; None for those of any BraTS.
+        year: defines the valid labels; None for those of any BraTS.
         by_name: the year was guessed from the names, and the user may know better.
     """
-    case.as_item()  # raises the case's problem
+    case.as_item()  # raises UserError if the case has a problem
     images = verify_sequences(case.files)
     if case.label is not None:
         labels = read_label_of(case.label, images.shape[:AXES], images.affine)
@@ -169,15 +169,15 @@ def check_case(case: Case, year: Year | None, by_name: bool = False) -> None:
 
 
 def read_grades(folder: Path) -> dict[str, str]:
-    """Read the grades in BraTS 2020's ``name_mapping.csv`` files, by each of the names of a case.
+    """Read the grades in BraTS 2020's ``name_mapping.csv`` files, under each name of a case.
 
     Raises:
-        UserError: when one cannot be read.
+        UserError: if a file cannot be read.
     """
     grades: dict[str, str] = {}
     for path in sorted(path for place in walk(folder) for path in place.glob("name_mapping*.csv")):
         if not path.is_file():
-            logger.warning("%s: passed over, it is no file; grades are unknown", path)
+            logger.warning("%s: skipped, it is not a file; grades are unknown", path)
             continue
         try:
             text = read_text(path, "BraTS 2020's table", "utf-8-sig", "replace")

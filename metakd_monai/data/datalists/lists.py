@@ -16,7 +16,7 @@ PARTS = ("training", "meta", "validation", "test", "testing")
 def write_datalist(path: Path, datalist: Mapping[str, Any]) -> None:
     """Write a datalist; files below the folder of ``path`` are named relative to it, as MONAI's readers expect.
 
-    Links are not resolved: their targets need not have the name of a NIfTI file.
+    Links are not resolved, because their targets may lack the name of a NIfTI file.
     """
     base = path.parent.resolve()
 
@@ -31,7 +31,7 @@ def write_datalist(path: Path, datalist: Mapping[str, Any]) -> None:
 def read_datalist(path: str | Path) -> dict[str, Any]:
     """Read a datalist, with absolute file names.
 
-    Images with named sequences (``modalities``) are returned by sequence, others as they are.
+    Images with named sequences (``modalities``) are returned by sequence, others unchanged.
 
     Raises:
         UserError: when it is missing, not JSON, or not a datalist by ``check_datalist``.

@@ -1,4 +1,4 @@
-"""Splits that depend on seed and names alone, by patient, stratified by grade; or as in published lists."""
+"""Split by patient, stratified by grade, depending on seed and names alone; or as in published lists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metakd_monai.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-META_CASES = 5  # as in the official code: the importance makes so many steps in each pass
+META_CASES = 5  # as in the official code: the number of importance updates in each pass
 PUBLISHED = {"training": "train*.txt", "validation": "val*.txt", "test": "test*.txt"}
 
 
@@ -33,7 +33,7 @@ def make_datalist(
         layout: see :func:`~metakd_monai.data.datalists.layout.read_layout`.
         folds: number of folds; training fold f is validated on the cases of fold f.
         meta_cases: patients set aside for meta-validation, see :func:`count_meta`.
-        test_fraction: share of the patients set aside for testing, may be 0.
+        test_fraction: fraction of the patients set aside for testing, may be 0.
         seed: of the split.
         splits: folder of published lists, ``train*.txt``, ``val*.txt``, ``test*.txt``. Fold 0 is then the published
             validation part, fold 1 the published training part without the cases for meta-validation.
@@ -43,7 +43,7 @@ def make_datalist(
         Without any label, all lists but ``testing`` are empty.
 
     Raises:
-        UserError: for shares out of range, too few patients, or lists that do not fit the data set.
+        UserError: for fractions out of range, too few patients, or lists that do not match the data set.
     """
     if folds < 2:
         raise UserError(f"folds: {folds} found; expected 2 or more")
@@ -55,7 +55,7 @@ def make_datalist(
     elif labelled or not layout.entries:
         parts = split_patients(labelled, folds, meta_cases, test_fraction, seed)
     else:
-        parts = {"test": [], "meta": []}  # a validation part as it is downloaded: all there is goes to "testing"
+        parts = {"test": [], "meta": []}  # an unlabelled validation set as downloaded: all cases go to "testing"
     items = {part: [entry.as_item(layout.year) for entry in entries] for part, entries in parts.items()}
     training = [{**item, "fold": n} for n in range(len(parts) - 2) for item in items[f"fold{n}"]]
     unlabelled = [entry.as_item(layout.year) for entry in layout.entries if entry.case.label is None]
@@ -79,15 +79,15 @@ def make_datalist(
 
 
 def count_meta(total: int, meta_cases: int = META_CASES) -> int:
-    """Return how many of the cases are for meta-validation: as many as asked for, but at most a third.
+    """Return the number of cases for meta-validation: the requested number, but at most a third.
 
-    Their number is fixed, so that the steps of the importance do not grow with the data set.
+    It is fixed, so that importance updates do not grow with the data set.
 
     Raises:
         UserError: for a number below 1.
     """
     if not isinstance(meta_cases, int) or meta_cases < 1:
-        raise UserError(f"meta_cases: {meta_cases!r} found; expected a whole number of at least 1")
+        raise UserError(f"meta_cases: {meta_cases!r} found; expected an integer of at least 1")
     return max(1, min(meta_cases, total // 3))
 
 
@@ -116,7 +116,7 @@ def split_patients(
 
 
 def order_patients(entries: Sequence[Entry], seed: int) -> list[str]:
-    """Shuffle patients by the hash of their names, such that any part of the order has the grades in proportion."""
+    """Shuffle patients by the hash of their names, so that any part of the order has the grades in proportion."""
     grades = {entry.patient: entry.grade or "" for entry in entries}
     shuffled = sorted(grades, key=lambda name: hash_of(seed, name))
     members = {grade: [name for name in shuffled if grades[name] == grade] for grade in set(grades.values())}
@@ -136,7 +136,7 @@ def split_as_published(entries: Sequence[Entry], folder: Path, meta_cases: int, 
     check_disjoint(folder, lists)
     named = {name for names in lists.values() for name in names}
     if len(named) < len(by_name):
-        logger.warning("%s: %d labelled cases are in no list and left out", folder, len(by_name) - len(named))
+        logger.warning("%s: %d labelled cases are in no list, left out", folder, len(by_name) - len(named))
     training = [by_name[name] for name in lists["training"]]
     patients = order_patients(training, seed)
     meta = set(patients[: count_meta(len(patients), meta_cases)])
@@ -149,7 +149,7 @@ def split_as_published(entries: Sequence[Entry], folder: Path, meta_cases: int, 
 
 
 def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]:
-    """Read lists of known cases; in a line, a path may precede the name, and an ending or columns may follow it."""
+    """Read lists of known cases; a path may precede the name in a line, an extension or columns may follow it."""
     lines = [
         line.strip()
         for path in sorted(folder.glob(pattern))
@@ -167,7 +167,7 @@ def read_lists(folder: Path, pattern: str, known: dict[str, Entry]) -> list[str]
 
 
 def find_name(line: str, known: Iterable[str]) -> str | None:
-    """Return the known case that a line names, the longest match; None for no or several matches."""
+    """Return the known case in a line, the longest match; None for no or several matches."""
     named = sorted((name for name in known if name in line), key=len)
     return named[-1] if named and all(name in named[-1] for name in named) else None
 
@@ -181,6 +181,6 @@ def check_disjoint(folder: Path, lists: dict[str, list[str]]) -> None:
                 files = [path.name for p in (seen[name], part) for path in sorted(folder.glob(PUBLISHED[p]))]
                 raise UserError(
                     f"{folder}: {name} is in the lists of {seen[name]} and {part} ({', '.join(files)}); expected it in"
-                    " one of them, and the lists of one split alone"
+                    " one of them, and the lists of a single split"
                 )
             seen[name] = part

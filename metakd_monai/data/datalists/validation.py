@@ -1,4 +1,4 @@
-"""Validation of datalists, which others may have written: every field is checked before any is used."""
+"""Validation of untrusted datalists: every field is checked before any is used."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ EXPECTED = "a datalist made by 'metakd datalist'"
 
 
 def check_datalist(content: Any, path: str | Path) -> dict[str, Any]:
-    """Return the content of a file if it is a datalist.
+    """Return the content of a file if it is a valid datalist.
 
     Args:
         content: as read from JSON.
         path: of the file, for messages; files are named relative to its folder.
 
     Raises:
-        UserError: for a missing list, or an entry with a missing field, one of another type, an invalid name of a
-            case, or a file that is a pipe, a device or a folder. It names the entry, as ``training[3].image``.
+        UserError: for a missing list, or an entry with a missing field, a field of a wrong type, an invalid case name,
+            or a file that is a pipe, a device or a folder. It names the entry, as ``training[3].image``.
     """
     absent = [part for part in LISTS if not isinstance(content, dict) or part not in content]
     if absent:
@@ -46,7 +46,7 @@ def check_datalist(content: Any, path: str | Path) -> dict[str, Any]:
 
 
 def check_item(item: Any, part: str, base: Path) -> None:
-    """Check one entry; raises UserError with what follows the entry's name in a message."""
+    """Check one entry; raises UserError, whose text follows the entry's name in a message."""
     if not isinstance(item, Mapping):
         raise UserError(f" is {show(item)}; expected an entry with image, case_id and so on")
     needed = ["image", "case_id", *(["label"] if part in LABELLED else []), *(["fold"] if part == "training" else [])]
@@ -60,7 +60,7 @@ def check_item(item: Any, part: str, base: Path) -> None:
     check_texts(item)
     fold = item.get("fold", 0)
     if isinstance(fold, bool) or not isinstance(fold, int) or fold < 0:
-        raise UserError(f".fold is {show(fold)}; expected a whole number of 0 or more")
+        raise UserError(f".fold is {show(fold)}; expected an integer of 0 or more")
 
 
 def check_texts(item: Mapping[str, Any]) -> None:
@@ -68,13 +68,13 @@ def check_texts(item: Mapping[str, Any]) -> None:
     for name in TEXTS:
         value = item.get(name)
         if value is not None and (not isinstance(value, str) or "\0" in value or not is_utf8(value)):
-            raise UserError(f".{name} is {show(value)}; expected a text")
+            raise UserError(f".{name} is {show(value)}; expected text")
     if item.get("year") not in (None, *YEARS):
         raise UserError(f".year is {show(item['year'])}; expected one of {', '.join(YEARS)}")
 
 
 def is_utf8(text: str) -> bool:
-    """Tell whether a text can be encoded: JSON may hold lone surrogates."""
+    """Tell whether text can be encoded as UTF-8: JSON may hold lone surrogates."""
     return text.encode(errors="ignore").decode() == text
 
 
@@ -96,11 +96,11 @@ def check_images(image: Any, modalities: Any, base: Path) -> None:
 
 
 def check_file(name: Any, where: str, base: Path, folder: bool = False) -> None:
-    """Check a file's name. A missing file is reported later, when its case is used, so that the others can be done.
+    """Check a file name. A missing file is reported later, when its case is used, so that other cases can be done.
 
     Args:
         name: of the file.
-        where: in the entry.
+        where: the field, for messages.
         base: folder that it is relative to.
         folder: whether it may be the folder of a case.
     """
@@ -110,32 +110,32 @@ def check_file(name: Any, where: str, base: Path, folder: bool = False) -> None:
         mode = os.stat(base / name).st_mode
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:  # too long, no UTF-8, no permission
+    except (OSError, ValueError) as error:  # too long, not UTF-8, no permission
         raise UserError(f"{where} is {show(name)} ({in_one_line(error, 60)}); expected the name of a file") from None
     if not stat.S_ISREG(mode) and not (folder and stat.S_ISDIR(mode)):
         raise UserError(f"{where} is {show(name)}, a folder, a pipe or a device; expected a file")
 
 
 def list_images(image: Any) -> list[Any]:
-    """Return the files of an entry's image, in whichever form it names them."""
+    """Return the files of an entry's image, in any of its forms."""
     if isinstance(image, Mapping):
         return list(image.values())
     return image if isinstance(image, list) else [image]
 
 
 def refuse_missing(items: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Raise UserError when files that a datalist names do not exist; it tells the first.
+    """Raise UserError if files in a datalist do not exist; it names the first.
 
     Args:
-        items: with absolute names, as :func:`~metakd_monai.data.datalists.datalist_part` returns them.
+        items: with absolute file names, as :func:`~metakd_monai.data.datalists.datalist_part` returns them.
         path: of the datalist, for the message.
     """
     files = [file for item in items for file in (*list_images(item["image"]), item.get("label")) if file is not None]
     missing = [file for file in files if not Path(file).exists()]
     if missing:
-        raise UserError(f"{path}: {len(missing)} of {len(files)} files are not there, the first is {missing[0]}")
+        raise UserError(f"{path}: {len(missing)} of {len(files)} files do not exist, the first is {missing[0]}")
 
 
 def show(value: Any) -> str:
-    """Return a value from JSON for a message, in printable characters."""
+    """Return a JSON value for a message, in printable characters."""
     return in_one_line(ascii(value), 60)

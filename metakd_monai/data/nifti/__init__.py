@@ -1,4 +1,4 @@
-"""NIfTI files: headers checked first, streams read to their end, masks written on the grid of an image."""
+"""NIfTI files: check headers first, read streams to their end, write masks on the grid of an image."""
 
 from metakd_monai.data.nifti.formats import describe_file
 from metakd_monai.data.nifti.grid import check_grid, is_on_grid, region_ml, voxel_ml

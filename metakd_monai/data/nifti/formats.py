@@ -1,4 +1,4 @@
-"""What a file is that is no NIfTI file, by its first bytes, and what to do with it."""
+"""Recognise the format of a non-NIfTI file by its first bytes, and say what to do with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from metakd_monai.data.nifti.gzip_stream import START, DamageError, read_start
 
 CONVERT = "convert it with 3D Slicer, ITK or SimpleITK"
 UNPACK = "unpack it"
-# Where the bytes stand, which they are, what the format is, and what to do.
+# Offset of the bytes, the bytes, the format, and what to do.
 SIGNS = (
     (128, b"DICM", "DICOM", "convert the series with dcm2niix, or metakd predict --raw"),
     (0, b"NRRD", "NRRD", CONVERT),
@@ -24,8 +24,8 @@ SIGNS = (
     (0, b"BZh", "bzip2", UNPACK),
     (0, b"\xfd7zXZ", "xz", UNPACK),
     (0, b"\x28\xb5\x2f\xfd", "Zstandard", UNPACK),
-    (0, b"\x89PNG", "PNG", "take the volume that it was drawn from"),
-    (0, b"\xff\xd8\xff", "JPEG", "take the volume that it was drawn from"),
+    (0, b"\x89PNG", "PNG", "use the volume that it was made from"),
+    (0, b"\xff\xd8\xff", "JPEG", "use the volume that it was made from"),
     (0, b"II*\x00", "TIFF", CONVERT),
     (0, b"MM\x00*", "TIFF", CONVERT),
     (0, b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself with git lfs pull"),
@@ -36,16 +36,16 @@ SIGNS = (
 PAIR = "one half of a pair .hdr and .img", "convert it with fslchfiletype NIFTI_GZ or nib-convert"
 ANALYZE = "Analyze 7.5", "it does not say which side is left: convert it with a program that knows how it was made"
 BY_NAME = {".hdr": PAIR, ".img": PAIR, ".mnc": SIGNS[5][2:], ".mgz": SIGNS[4][2:], ".mgh": SIGNS[4][2:]}
-ANALYZE_BYTES = 348  # of its header, as of that of NIfTI-1
+ANALYZE_BYTES = 348  # length of its header, as in NIfTI-1
 NUMBERED = {b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c"}  # sizeof_hdr
 
 
 def describe_format(path: Path, start: bytes) -> str | None:
-    """Say which format a file has and what to do, as ``NRRD found; ...``; None when it is none that is known here.
+    """Say which format a file has and what to do, as ``NRRD found; ...``; None for an unknown format.
 
     Args:
         path: of the file.
-        start: its first bytes, unpacked where it is a gzip file.
+        start: its first bytes, decompressed if it is a gzip file.
     """
     if start[:4] in NUMBERED and len(start) >= ANALYZE_BYTES:
         magics = {start[344:347], start[4:7]}
@@ -62,7 +62,7 @@ def describe_format(path: Path, start: bytes) -> str | None:
 
 
 def describe_file(path: Path) -> str | None:
-    """Say which other format a file has, as :func:`describe_format` does; None also for what cannot be read."""
+    """Say which other format a file has, as :func:`describe_format` does; None also for an unreadable file."""
     try:
         return describe_format(path, read_start(path, START))
     except (DamageError, OSError):

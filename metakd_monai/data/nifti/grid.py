@@ -1,4 +1,4 @@
-"""Grids: which two are the same, and how much a voxel holds."""
+"""Compare grids, and compute the volume of a voxel."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from metakd_monai.data.nifti.header import AXES, show
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Region, split_regions
 
-TOLERANCE = 1e-3  # mm, of each entry of an affine; below what other programs round to
-RELATIVE = 1e-5  # of an entry, for origins far away: affines are stored in 32 bits
+TOLERANCE = 1e-3  # mm, for each entry of an affine; below the rounding of other programs
+RELATIVE = 1e-5  # of an entry, for distant origins: affines are stored in 32 bits
 
 
 def check_grid(
@@ -25,18 +25,18 @@ def check_grid(
     want_affine: np.ndarray,
     of: str,
 ) -> None:
-    """Refuse a volume that is not on the grid of another one.
+    """Refuse a volume that is not on the grid of another volume.
 
     Args:
         where: for messages.
         shape: of the volume.
         affine: of the volume, ``(4, 4)``.
-        want_shape: of the other one, three axes.
-        want_affine: of the other one.
-        of: what the other one is, for messages.
+        want_shape: of the other volume, three axes.
+        want_affine: of the other volume.
+        of: name of the other volume, for messages.
 
     Raises:
-        UserError: when it has not three axes, another shape, or an affine that differs by more than 1e-3 mm.
+        UserError: if it does not have three axes, has another shape, or an affine that differs by more than 1e-3 mm.
     """
     sizes, want_sizes = tuple(map(int, shape)), tuple(map(int, want_shape))
     if len(sizes) != AXES:
@@ -53,7 +53,7 @@ def check_grid(
 
 
 def is_on_grid(shape: Sequence[int], affine: np.ndarray, want_shape: Sequence[int], want_affine: np.ndarray) -> bool:
-    """Tell whether a volume is on the grid of another one; see :func:`check_grid`."""
+    """Tell whether a volume is on the grid of another volume; see :func:`check_grid`."""
     try:
         check_grid("", shape, affine, want_shape, want_affine, "")
     except UserError:
@@ -62,7 +62,7 @@ def is_on_grid(shape: Sequence[int], affine: np.ndarray, want_shape: Sequence[in
 
 
 def region_ml(labels: Any, affine: ArrayLike) -> dict[str, float]:
-    """Return the mL of ET, TC and WT in a label map, an array or a tensor, with an affine ``(4, 4)`` in mm."""
+    """Return the volumes in mL of ET, TC and WT in a label map (array or tensor), with an affine ``(4, 4)`` in mm."""
     each = voxel_ml(affine)
     return {r.value: round(float(m.sum()) * each, 3) for r, m in zip(Region, split_regions(labels), strict=True)}
 

@@ -1,4 +1,4 @@
-"""The bytes of a file, plain or gzipped, read to the end and verified."""
+"""Read the bytes of a file, plain or gzipped, to the end and verify them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from isal.igzip_lib import IsalError
 
 GZIP = b"\x1f\x8b"
 WITH_GZIP_HEADER = 31  # wbits: header, deflate stream, CRC-32 and length
-RESERVED = 0xE0  # flags of a gzip header that mean nothing, and that isal does not look at
-CHUNK = 1 << 17  # bytes that are read at once
-MOST = 1 << 20  # bytes that are unpacked at once: a chunk of zeros unpacks to a thousand times its size
-START = 1024  # bytes in which the header of any format is
+RESERVED = 0xE0  # reserved flags of a gzip header, which isal does not check
+CHUNK = 1 << 17  # bytes read at once
+MOST = 1 << 20  # bytes decompressed at once: a chunk of zeros decompresses to a thousand times its size
+START = 1024  # bytes that contain the header of any format
 
 
 class DamageError(Exception):
-    """Why a file cannot be read, in words."""
+    """A file cannot be read; the message says why."""
 
 
 def read_start(path: Path, size: int) -> bytes:
-    """Return the first bytes of a file, unpacked where it is gzipped; fewer where there are no more.
+    """Return the first bytes of a file, decompressed if it is gzipped; fewer if it is shorter.
 
     Raises:
-        DamageError: when it is no regular file (a pipe would never end), or no sound gzip file from its start on.
-        OSError: when it cannot be opened.
+        DamageError: if it is not a regular file (a pipe would never end), or a gzip file damaged at its start.
+        OSError: if it cannot be opened.
     """
     with open_file(path) as file:
         chunk = file.read(CHUNK)
@@ -38,7 +38,7 @@ def read_start(path: Path, size: int) -> bytes:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file; raises DamageError for a folder, pipe or device, OSError when it cannot be opened."""
+    """Open a regular file; raises DamageError for a folder, pipe or device, OSError if it cannot be opened."""
     if not path.is_file():
         if not path.exists():
             raise FileNotFoundError
@@ -47,18 +47,18 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_to_end(path: Path, size: int) -> np.ndarray:
-    """Return all bytes of a file, unpacked where it is gzipped, checksum and length of every member verified.
+    """Return all bytes of a file, decompressed if it is gzipped; checksum and length of every member are verified.
 
     Args:
         path: of the file.
-        size: how many bytes it must hold when it is unpacked; no more are ever unpacked.
+        size: how many bytes it must hold after decompression; no more are ever decompressed.
 
     Returns:
         ``(size,)`` uint8.
 
     Raises:
-        DamageError: when it holds fewer or more, or is damaged.
-        OSError: when it cannot be read.
+        DamageError: if it holds fewer or more, or is damaged.
+        OSError: if it cannot be read.
     """
     content, filled = np.empty(size, np.uint8), 0
     for part in read_parts(path, size):
@@ -68,13 +68,13 @@ def read_to_end(path: Path, size: int) -> np.ndarray:
 
 
 def verify(path: Path, size: int) -> None:
-    """Read a file to its end without keeping it; otherwise as :func:`read_to_end`."""
+    """Read a file to its end without keeping it; otherwise like :func:`read_to_end`."""
     for _ in read_parts(path, size):
         pass
 
 
 def read_parts(path: Path, size: int) -> Iterator[bytes]:
-    """Yield the bytes of a file piece by piece; see :func:`read_to_end`."""
+    """Yield the bytes of a file in chunks; see :func:`read_to_end`."""
     filled = 0
     with open_file(path) as file:
         packed = file.read(CHUNK)
@@ -88,7 +88,7 @@ def read_parts(path: Path, size: int) -> Iterator[bytes]:
 
 
 def read_plain(file: BinaryIO, chunk: bytes) -> Iterator[bytes]:
-    """Yield a first chunk and the rest of a file."""
+    """Yield the given first chunk, then the rest of a file."""
     while chunk:
         yield chunk
         chunk = file.read(CHUNK)
@@ -110,14 +110,14 @@ def unpack_members(file: BinaryIO, packed: bytes) -> Iterator[bytes]:
 
 
 def begin_member(packed: bytes) -> isal_zlib.Decompress:
-    """Return what unpacks a gzip member that begins so; raises DamageError for flags that no member has."""
+    """Return a decompressor for a gzip member with this beginning; raises DamageError for invalid flags."""
     if packed[3:4] and packed[3] & RESERVED:
         raise DamageError(f"gzip: flags {packed[3]:#x}")
     return isal_zlib.decompressobj(wbits=WITH_GZIP_HEADER)
 
 
 def unpack(member: isal_zlib.Decompress, packed: bytes, most: int) -> bytes:
-    """Unpack up to so many bytes of a gzip member; raises DamageError when it is not sound."""
+    """Decompress at most ``most`` bytes of a gzip member; raises DamageError if it is damaged."""
     try:
         return member.decompress(packed, most)
     except IsalError as error:  # type: ignore[misc]  # declared as if it were an instance
@@ -126,7 +126,7 @@ def unpack(member: isal_zlib.Decompress, packed: bytes, most: int) -> bytes:
 
 
 def skip_zeros(file: BinaryIO, packed: bytes) -> bytes:
-    """Return what follows after zero bytes, with which a gzip file may be padded, of a chunk and the rest of a file."""
+    """Return what follows the zero bytes that may pad a gzip file, in a chunk and the rest of the file."""
     packed = packed or file.read(CHUNK)
     while packed and not packed.strip(b"\0"):
         packed = file.read(CHUNK)

@@ -1,4 +1,4 @@
-"""The header of a NIfTI file: checked before a voxel is read."""
+"""Read the header of a NIfTI file, and check it before any voxel is read."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from metakd_monai.data.nifti.gzip_stream import GZIP, START, DamageError, read_s
 from metakd_monai.errors import UserError, in_one_line
 
 AXES = 3
-KINDS = ((nib.Nifti1Header, 344, b"n+1\0"), (nib.Nifti2Header, 4, b"n+2\0\r\n\x1a\n"))  # and where which magic is
+KINDS = ((nib.Nifti1Header, 344, b"n+1\0"), (nib.Nifti2Header, 4, b"n+2\0\r\n\x1a\n"))  # class, offset and magic
 REAL = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 OTHER = {0: "unknown", 1: "bit", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128"}
 OTHER |= {2048: "complex256", 2304: "RGBA"}
-CODES = range(6)  # of sform and qform
-FLAT = 1e-4  # a voxel's volume over that of a brick of its edges, below which it is none
-QUIET = logging.getLogger(f"{__name__}.nibabel")  # nibabel tells of what it mends, such as a negative length
+CODES = range(6)  # valid codes of sform and qform
+FLAT = 1e-4  # smallest volume of a voxel relative to the product of its edges
+QUIET = logging.getLogger(f"{__name__}.nibabel")  # nibabel logs what it repairs, such as a negative length
 QUIET.disabled = True
 
 
@@ -37,7 +37,7 @@ class NiftiFile:
         header: nibabel's.
         shape: voxels along each axis, without axes of length 1 after the third.
         affine: ``(4, 4)``, from voxels to mm towards right, anterior, superior.
-        dtype: of the voxels in the file, an integer or floating-point one.
+        dtype: of the voxels in the file, integer or floating-point.
         offset: bytes before the first voxel.
         slope: factor of stored values.
         intercept: constant added to them.
@@ -54,7 +54,7 @@ class NiftiFile:
 
     @property
     def is_scaled(self) -> bool:
-        """Whether stored values are not the values themselves."""
+        """Whether stored values differ from the real values."""
         return (self.slope, self.intercept) != (1, 0)
 
     @property
@@ -64,17 +64,17 @@ class NiftiFile:
 
     @property
     def bytes(self) -> int:
-        """How many bytes the file must have when it is unpacked."""
+        """How many bytes the file must have after decompression."""
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_nifti(path: str | Path) -> NiftiFile:
-    """Read the header of a NIfTI-1 or NIfTI-2 file, gzipped or not, of either byte order.
+    """Read the header of a NIfTI-1 or NIfTI-2 file, gzipped or not, in either byte order.
 
     Raises:
-        UserError: when the file is missing, unreadable, of another format, or its header is impossible: axes without
-            voxels, voxels that are not real numbers, a non-finite scale, offset or affine, voxels without volume, or a
-            size that an uncompressed file does not have.
+        UserError: if the file is missing, unreadable, of another format, or its header is invalid: axes without voxels,
+            voxels that are not real numbers, a non-finite scale, offset or affine, voxels without volume, or a size
+            that differs from that of an uncompressed file.
     """
     place = Path(path)
     try:
@@ -94,11 +94,11 @@ def read_nifti(path: str | Path) -> NiftiFile:
 
 
 def parse_header(path: Path, start: bytes) -> Any:
-    """Return nibabel's header of a file's first bytes; raises UserError when they are of no NIfTI file."""
+    """Return nibabel's header from a file's first bytes; raises UserError if they are not of a NIfTI file."""
     kind = next((kind for kind, place, magic in KINDS if start[place : place + len(magic)] == magic), None)
     if kind is None:
         known = describe_format(path, start)
-        reason = "its first bytes are of no NIfTI header" if start else "empty"
+        reason = "its first bytes are not a NIfTI header" if start else "empty"
         raise UserError(
             f"{path}: {known}" if known else f"{path}: unreadable or truncated, expected a NIfTI file ({reason})"
         )
@@ -113,7 +113,7 @@ def parse_header(path: Path, start: bytes) -> Any:
 
 
 def check_header(path: Path, header: Any) -> NiftiFile:
-    """Return what a header says; raises UserError when it cannot be right, and what nibabel raises then."""
+    """Return the content of a header; raises UserError, or what nibabel raises, if it is invalid."""
     shape = check_axes(path, header)
     dtype = check_dtype(path, header)
     offset = check_offset(path, header)
@@ -132,7 +132,7 @@ def check_header(path: Path, header: Any) -> NiftiFile:
 
 
 def check_axes(path: Path, header: Any) -> tuple[int, ...]:
-    """Return the shape, without axes of length 1 after the third; raises UserError for one that holds no voxel."""
+    """Return the shape, without axes of length 1 after the third; raises UserError for an axis without voxels."""
     axes = int(header["dim"][0])
     if not 1 <= axes < len(header["dim"]):
         raise UserError(f"{path}: {axes} axes found (dim[0]); expected 1 to {len(header['dim']) - 1}")
@@ -145,10 +145,10 @@ def check_axes(path: Path, header: Any) -> tuple[int, ...]:
 
 
 def check_dtype(path: Path, header: Any) -> np.dtype:
-    """Return the data type of the voxels; raises UserError when they are no real numbers."""
+    """Return the data type of the voxels; raises UserError if they are not real numbers."""
     code = int(header["datatype"])
     if code not in REAL:
-        name = OTHER.get(code, "which is not known")
+        name = OTHER.get(code, "unknown")
         raise UserError(
             f"{path}: voxels of data type {code} ({name}) found; expected integers or floats, up to 64 bits"
         )
@@ -156,7 +156,7 @@ def check_dtype(path: Path, header: Any) -> np.dtype:
 
 
 def check_offset(path: Path, header: Any) -> int:
-    """Return where the voxels begin; raises UserError when that is within the header, or nowhere."""
+    """Return where the voxels begin; raises UserError if that is within the header, or not finite."""
     found = float(header["vox_offset"])
     least = header.sizeof_hdr + 4
     if not (math.isfinite(found) and found >= least and found == int(found)):
@@ -165,9 +165,9 @@ def check_offset(path: Path, header: Any) -> int:
 
 
 def check_scale(path: Path, header: Any) -> tuple[float, float]:
-    """Return slope and intercept, 1 and 0 where the slope is 0, as NIfTI has it; raises UserError for NaN or infinity.
+    """Return slope and intercept, 1 and 0 if the slope is 0, as in NIfTI; raises UserError for NaN or infinity.
 
-    A file on disk has numbers there; only in nibabel's memory does NaN stand for no scale.
+    NaN stands for no scale only in nibabel's memory, not in a file.
     """
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if not (math.isfinite(slope) and math.isfinite(intercept)):
@@ -176,7 +176,7 @@ def check_scale(path: Path, header: Any) -> tuple[float, float]:
 
 
 def check_affine(path: Path, affine: np.ndarray) -> np.ndarray:
-    """Return an affine; raises UserError when it is not finite, or its voxels have no volume."""
+    """Return an affine; raises UserError if it is not finite, or its voxels have no volume."""
     if not np.isfinite(affine).all():
         raise UserError(f"{path}: affine {show(affine[:AXES])} found; expected finite numbers")
     brick = math.prod(nib.affines.voxel_sizes(affine))
@@ -186,7 +186,7 @@ def check_affine(path: Path, affine: np.ndarray) -> np.ndarray:
 
 
 def check_size(file: NiftiFile) -> None:
-    """Raise UserError when a file that is not packed has another size than its header says."""
+    """Raise UserError if the size of an uncompressed file differs from its header."""
     with file.path.open("rb") as content:
         packed = content.read(len(GZIP)) == GZIP
     found = file.path.stat().st_size
@@ -198,6 +198,6 @@ def check_size(file: NiftiFile) -> None:
 
 
 def show(numbers: Sequence[Any] | np.ndarray) -> list[Any]:
-    """Return numbers for a message, in few digits."""
+    """Return numbers for a message, with few digits."""
     rounded: list[Any] = np.round(np.asarray(numbers, dtype=float), 3).tolist()
     return rounded

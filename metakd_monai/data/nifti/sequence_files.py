@@ -1,4 +1,4 @@
-"""The sequences of one case, on one grid, and its label map."""
+"""Read the sequences of one case, on one grid, and its label map."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from metakd_monai.vocabulary import Modality
 
 @dataclass(frozen=True)
 class Sequences:
-    """What was read of a case.
+    """The sequences read of a case.
 
     Attributes:
-        stack: ``(N, *S)`` float32, a channel for each modality, 0 outside the brain; that of an absent one is 0.
-        present: the modalities that are there.
+        stack: ``(N, *S)`` float32, a channel for each modality, 0 outside the brain and in absent modalities.
+        present: the available modalities.
         affine: ``(4, 4)``.
-        where: the file whose grid it is, or what the caller calls it.
+        where: the file that defines the grid, or a name given by the caller.
         note: a line for the user on what was changed; empty if nothing was.
     """
 
@@ -50,7 +50,7 @@ class Sequences:
 
 
 ORDER = tuple(Modality)
-AHEAD: dict[Hashable, Future[Sequences]] = {}  # what is being read, by name_reading
+AHEAD: dict[Hashable, Future[Sequences]] = {}  # reading in progress, by name_reading
 
 
 def read_sequences(
@@ -58,16 +58,16 @@ def read_sequences(
     modalities: Collection[Modality] = tuple(Modality),
     memory_limit: float | None = None,
 ) -> Sequences:
-    """Read the sequences of a case, a file for each at the same time; all must be on one grid.
+    """Read the sequences of a case, all files in parallel; all must be on one grid.
 
     Args:
         files: by modality; or one 4-D file with a channel for each modality, see :func:`split_channels`.
         modalities: use only these.
-        memory_limit: GiB of the process, which the case must fit into; None for what is free.
+        memory_limit: GiB for the process, which must suffice for the case; None for the free memory.
 
     Raises:
         UserError: for a missing, damaged, constant or non-finite file, for sequences on different grids, a 4-D file
-            with another number of channels, a volume that does not fit, and when no modality is left.
+            with a wrong number of channels, too large a volume, and if no modality is left.
     """
     ahead = AHEAD.pop(name_reading(files, modalities), None)
     if ahead is None:
@@ -78,9 +78,9 @@ def read_sequences(
 
 
 def read_ahead(files: Mapping[Modality, Path] | Path, modalities: Collection[Modality] = tuple(Modality)) -> None:
-    """Begin to read a case that :func:`read_sequences` will be asked for, which then raises what is wrong with it.
+    """Start reading a case that :func:`read_sequences` will return later, or raise its error.
 
-    It is read by a thread, while this one is busy with something else, such as importing PyTorch.
+    A thread reads it while this one is busy, for example importing PyTorch.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
     AHEAD[name_reading(files, modalities)] = pool.submit(read_now, files, modalities)
@@ -88,7 +88,7 @@ def read_ahead(files: Mapping[Modality, Path] | Path, modalities: Collection[Mod
 
 
 def name_reading(files: Mapping[Modality, Path] | Path, modalities: Collection[Modality]) -> Hashable:
-    """Return what tells readings apart."""
+    """Return a key that identifies a reading."""
     return frozenset(files.items()) if isinstance(files, Mapping) else files, frozenset(modalities)
 
 
@@ -122,7 +122,7 @@ def verify_sequences(files: Mapping[Modality, Path] | Path) -> NiftiFile:
         The header of the first file.
 
     Raises:
-        UserError: for a missing or damaged file, and sequences on different grids; values are not looked at.
+        UserError: for a missing or damaged file, and sequences on different grids; values are not checked.
     """
     headers = list(read_headers(files).values()) if isinstance(files, Mapping) else [check_stack(read_nifti(files))]
     at_once(verify_voxels, headers)
@@ -150,7 +150,7 @@ def read_headers(
 
 
 def check_stack(file: NiftiFile) -> NiftiFile:
-    """Return the header of a 4-D file; raises UserError when it has not a channel for each modality."""
+    """Return the header of a 4-D file; raises UserError unless it has a channel for each modality."""
     if len(file.shape) != AXES + 1 or file.shape[-1] != len(Modality):
         names = ", ".join(m.value for m in Modality)
         raise UserError(
@@ -168,7 +168,7 @@ def read_stack(file: NiftiFile, modalities: Collection[Modality], memory_limit: 
 
 
 def at_once(function: Callable[[Any], Any], files: Iterable[Any]) -> list[Any]:
-    """Return what a function gives for each of a case's files, read at the same time: unpacking lets others run."""
+    """Apply a function to each of a case's files in parallel: decompression lets other threads run."""
     with ThreadPoolExecutor(len(Modality)) as pool:
         return list(pool.map(function, files))
 
@@ -185,7 +185,7 @@ def split_channels(
         modalities: use only these.
 
     Raises:
-        UserError: for another number of channels, one that is constant or not finite, and when none is left.
+        UserError: for a wrong number of channels, a constant or non-finite channel, and if no channel is left.
     """
     if len(voxels) != len(Modality):
         names = ", ".join(m.value for m in Modality)
@@ -202,12 +202,12 @@ def split_channels(
 
 
 def new_stack(shape: Sequence[int]) -> np.ndarray:
-    """Return zeros ``(N, *S)`` float32, the first spatial axis fastest in memory, as in a NIfTI file."""
+    """Return zeros ``(N, *S)`` float32, with the first spatial axis contiguous in memory, as in a NIfTI file."""
     return np.zeros((len(Modality), *reversed(shape)), np.float32).transpose(0, *range(len(shape), 0, -1))
 
 
 def prepare(where: str | Path, voxels: np.ndarray, what: str) -> str | None:
-    """Check a sequence ``(*S)`` and set its background to 0 in place; return what it was if not 0."""
+    """Check a sequence ``(*S)`` and set its background to 0 in place; return the old background if not 0."""
     cleared, background = clear_background(voxels)
     check_image(where, cleared, what)
     if background is not None:
@@ -216,14 +216,14 @@ def prepare(where: str | Path, voxels: np.ndarray, what: str) -> str | None:
 
 
 def collect(stack: np.ndarray, backgrounds: Mapping[Modality, str | None], affine: Any, where: str) -> Sequences:
-    """Return the sequences, given what :func:`prepare` returned for each one that is present."""
+    """Combine the sequences and their backgrounds, as :func:`prepare` returned them."""
     found = ", ".join(f"{modality.value} {background}" for modality, background in backgrounds.items() if background)
     note = f"background of {found} found; taken for the outside of the brain and set to 0" if found else ""
     return Sequences(stack, tuple(backgrounds), affine, where, note)
 
 
 def none_left(where: str | Path, modalities: Collection[Modality]) -> UserError:
-    """Return the error of a case that has none of the modalities that are asked for."""
+    """Return the error for a case without any of the requested modalities."""
     return UserError(f"{where}: no modality left; expected at least one of {', '.join(m.value for m in modalities)}")
 
 

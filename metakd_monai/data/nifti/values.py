@@ -1,4 +1,4 @@
-"""What voxels may hold: intensities of a brain on a background of 0, or labels."""
+"""Check voxel values: intensities of a brain on a background of 0, or labels."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import ET_LABELS, Label, LabelConvention
 
-TINY = np.finfo(np.float32).tiny  # an intensity of 0 that is not background
-SAMPLE = 500_000  # voxels in which the commonest value is looked for
-STRAY = 0.01  # NaN within the brain for each finite voxel, as where an image had a 0
-QUANTISED = 0.1  # zeros for each voxel that is no background, above which they are another background
+TINY = np.finfo(np.float32).tiny  # replaces an intensity of 0 that is not background
+SAMPLE = 500_000  # voxels sampled for the most common value
+STRAY = 0.01  # most NaN within the brain per finite voxel, as where an image had a 0
+QUANTISED = 0.1  # number of zeros per foreground voxel above which they are background too
 
 
 def check_image(path: str | Path, voxels: np.ndarray, what: str) -> None:
-    """Refuse a sequence that cannot be one: raises UserError for values that are not finite or all the same.
+    """Refuse an invalid sequence: raises UserError for values that are not finite or all equal.
 
     Zeros are not brain: an image of 0 and one other value would be all 0 after normalisation.
     """
-    low, high = voxels.min(), voxels.max()  # NaN where there is one
+    low, high = voxels.min(), voxels.max()  # NaN if there is any
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int(voxels.size - np.isfinite(voxels).sum())
         raise UserError(f"{path}: {what} has {bad} voxels that are NaN or infinite; expected finite intensities")
@@ -31,16 +31,16 @@ def check_image(path: str | Path, voxels: np.ndarray, what: str) -> None:
 
 
 def clear_background(voxels: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """Set a background that is not 0 to 0, as what reads an image takes it.
+    """Set a nonzero background to 0, as readers of an image expect.
 
     Args:
         voxels: ``(*S)``, float32. Background is NaN that reaches the faces of the volume and is more common there than
-            0 (with the few NaN within the brain where the image had a 0); and the value of all eight corners, where no
-            other is more common. Then an intensity of exactly 0 is brain, and becomes the smallest number above 0; but
-            where there are many, as around a brain in a larger field of view, they are left as background.
+            0 (with the few NaN within the brain where the image had a 0); and the value of all eight corners, if no
+            other is more common. Then an intensity of exactly 0 is brain, and becomes the smallest number above 0. But
+            many zeros, as around a brain in a larger field of view, stay background.
 
     Returns:
-        The voxels, a copy where they are changed, and what the background was, for the user; None where it was 0.
+        The voxels, a copy if they are changed, and the old background, for the user; None if it was 0.
     """
     if np.isnan(voxels.min()):
         return clear_nan(voxels)
@@ -55,7 +55,7 @@ def clear_background(voxels: np.ndarray) -> tuple[np.ndarray, str | None]:
 
 
 def clear_nan(voxels: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """Do what :func:`clear_background` does for NaN; where NaN is no background, leave it."""
+    """Clear the background as :func:`clear_background` does for NaN; other NaN are kept."""
     from scipy import ndimage  # takes a tenth of a second, and few images need it
 
     missing = np.isnan(voxels)
@@ -70,28 +70,28 @@ def clear_nan(voxels: np.ndarray) -> tuple[np.ndarray, str | None]:
 
 
 def on_faces(volume: np.ndarray) -> np.ndarray:
-    """Return the voxels of a volume ``(*S)`` on its faces, those on edges more than once, ``(V,)``."""
+    """Return the voxels of a volume ``(*S)`` on its faces, those on edges repeatedly, ``(V,)``."""
     ends = [np.take(volume, end, axis).ravel() for axis in range(volume.ndim) for end in (0, -1)]
     return np.concatenate(ends)
 
 
 def commonest(voxels: np.ndarray) -> float:
-    """Return the value that most voxels have, of a sample of them."""
+    """Return the most common value in a sample of the voxels."""
     sample = voxels.ravel(order="K")[:: max(1, voxels.size // SAMPLE)]
     values, counts = np.unique(sample, return_counts=True)
     return float(values[counts.argmax()])
 
 
 def check_labels(values: np.ndarray, where: str, convention: LabelConvention | None = None) -> int | None:
-    """Check the values of a label map; return that of enhancing tumour, or None when it has none.
+    """Check the values of a label map; return the value of enhancing tumour, or None if there is none.
 
     Args:
         values: of the label map, of any shape.
         where: for messages.
-        convention: what values are allowed; None for those of any BraTS, but not both 3 and 4.
+        convention: the allowed values; None for those of any BraTS, but not both 3 and 4.
 
     Raises:
-        UserError: for values outside the allowed ones.
+        UserError: for values that are not allowed.
     """
     known = convention.values if convention else {int(label) for label in Label}
     found = {float(value) for value in distinct(values)}
@@ -107,7 +107,7 @@ def check_labels(values: np.ndarray, where: str, convention: LabelConvention | N
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
-    """Return the values that occur; of bytes, each is looked for, which is faster than sorting or counting."""
+    """Return the distinct values; for bytes, each value is tested, which is faster than sorting or counting."""
     if values.dtype != np.uint8 or not values.size:
         return np.unique(values)
     return np.array([value for value in range(int(values.max()) + 1) if (values == value).any()])

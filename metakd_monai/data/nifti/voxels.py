@@ -1,4 +1,4 @@
-"""Voxels in and out: read to the end of their file, written on the very grid of another one."""
+"""Read voxels to the end of their file; write them on the exact grid of another file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from metakd_monai.data.nifti.gzip_stream import DamageError, read_to_end, verify
 from metakd_monai.data.nifti.header import NiftiFile, read_nifti
 from metakd_monai.errors import UserError
 
-WHOLE = 1e-3  # how far from a whole number a label may be
-LABELS = 256  # values that a label may have, from 0 on
-FEW = 8  # values that a message shows
+WHOLE = 1e-3  # largest distance of a label from an integer
+LABELS = 256  # number of label values, from 0
+FEW = 8  # values shown in a message
 
 
 def read_voxels(path: str | Path, file: NiftiFile | None = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -27,16 +27,16 @@ def read_voxels(path: str | Path, file: NiftiFile | None = None, out: np.ndarray
 
     Args:
         path: of the file.
-        file: its header, where it has been read.
+        file: its header, if it has been read.
         out: float32 array of the file's shape to read into; None for a new one.
 
     Raises:
-        UserError: for what :func:`read_nifti` refuses, when the volume does not fit into memory, and when the file does
-            not hold what its header declares: cut short, with more at its end, or with a wrong checksum.
+        UserError: as in :func:`read_nifti`; if the volume does not fit into memory; and if the file does not match its
+            header: truncated, with extra bytes at its end, or with a wrong checksum.
     """
     file = read_nifti(path) if file is None else file
     stored = read_stored(file)
-    with np.errstate(over="ignore"):  # infinity, which is then refused
+    with np.errstate(over="ignore"):  # gives infinity, which is then refused
         if file.is_scaled:
             stored = apply_read_scaling(stored, np.float64(file.slope), np.float64(file.intercept))
         if out is None:
@@ -46,14 +46,14 @@ def read_voxels(path: str | Path, file: NiftiFile | None = None, out: np.ndarray
 
 
 def read_labels(path: str | Path, file: NiftiFile | None = None) -> np.ndarray:
-    """Read a label map as uint8; values within 0.001 of a whole number are rounded.
+    """Read a label map as uint8; values within 0.001 of an integer are rounded.
 
     Args:
         path: of the file.
-        file: its header, where it has been read.
+        file: its header, if it has been read.
 
     Raises:
-        UserError: for what :func:`read_voxels` refuses, and for values that are no whole numbers from 0 to 255.
+        UserError: as in :func:`read_voxels`, and for values that are not integers from 0 to 255.
     """
     file = read_nifti(path) if file is None else file
     values = read_voxels(path, file) if file.is_scaled or file.dtype.kind == "f" else read_stored(file)
@@ -74,7 +74,7 @@ def read_labels(path: str | Path, file: NiftiFile | None = None) -> np.ndarray:
 
 
 def read_stored(file: NiftiFile) -> np.ndarray:
-    """Return the voxels as they are stored, not scaled, first axis fastest; see :func:`read_voxels`."""
+    """Return the stored voxels, not scaled, first axis fastest; see :func:`read_voxels`."""
     sizes = file.dtype.itemsize + (12 if file.is_scaled else 4)  # as stored, and as read
     check_memory(file.path, file.offset + math.prod(file.shape) * sizes)
     content = run_to_end(read_to_end, file)
@@ -98,21 +98,21 @@ def run_to_end(read: Callable[[Path, int], Any], file: NiftiFile) -> Any:
 
 
 def write_like(path: Path, voxels: np.ndarray, reference: str | Path) -> None:
-    """Write voxels with affine and header of a reference file, so that ITK finds the grids equal.
+    """Write voxels with affine and header of a reference file, so that ITK considers the grids equal.
 
     Args:
-        path: where to; written under a temporary name, then renamed.
+        path: output file; written under a temporary name, then renamed.
         voxels: ``(*S)`` or ``(*S, C)``, in the dtype to write.
-        reference: the file whose grid it is.
+        reference: the file that defines the grid.
     """
     source = read_nifti(reference)
     is_old = not isinstance(source.header, nib.Nifti2Header)
-    header = source.header.copy() if is_old else nib.Nifti1Header()  # which ITK reads, as it does not NIfTI-2
+    header = source.header.copy() if is_old else nib.Nifti1Header()  # ITK reads NIfTI-1, but not NIfTI-2
     header.set_data_dtype(voxels.dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
     image = nib.Nifti1Image(voxels, source.affine, header)
-    # set_sform and set_qform went through floats in the constructor; the bytes of the reference are the grid.
+    # The constructor rounds sform and qform; copy the reference's bytes, which define the grid.
     for field in ("xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
         image.header[field] = source.header[field]
     for field in ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"):

@@ -1,4 +1,4 @@
-"""The networks of other methods, for comparison: docs/explanation/methods.md says what each is and where it differs."""
+"""The networks of other methods, for comparison: docs/explanation/methods.md describes each and its differences."""
 
 from metakd_monai.networks.methods.baseline import ARCHITECTURE, BaselineNetwork, Extra, read_note
 from metakd_monai.networks.methods.correlation import CorrelationUNet

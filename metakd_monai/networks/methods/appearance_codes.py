@@ -12,12 +12,12 @@ from monai.networks.layers import Conv
 from torch import Tensor, nn
 from torch.nn import functional
 
-CODE = 8  # numbers of an appearance
-HIDDEN = 128  # width between code and scales
+CODE = 8  # length of an appearance code
+HIDDEN = 128  # width of the layer between code and scales
 
 
 class AppearanceEncoder(nn.Module):
-    """Convolutions with ReLU and without norm, and the mean over space, to a code of 8 numbers.
+    """Convolutions with ReLU and without norm, then the spatial mean, to a code of 8 numbers.
 
     Args:
         channels: widths of the content encoders, finest first; the first convolution has twice the first of them.
@@ -30,11 +30,11 @@ class AppearanceEncoder(nn.Module):
         for before, width in pairwise(widths):
             layers.append(Convolution(3, before, width, 2, kernel_size=4, padding=1, adn_ordering="A", act="relu"))
         self.layers, self.code = nn.Sequential(*layers), nn.Linear(widths[-1], CODE)
-        self.smallest = 2 ** len(widths)  # voxels along an axis of which the strides leave one
+        self.smallest = 2 ** len(widths)  # voxels along an axis that the strides reduce to one
 
     @torch.jit.unused
     def forward(self, x: Tensor) -> Tensor:
-        """Return codes ``(P, 8)`` of images ``(P, 1, *S)``; small images are padded with zeros at the far ends."""
+        """Return codes ``(P, 8)`` of images ``(P, 1, *S)``; small images are padded with zeros at axis ends."""
         far = [part for length in reversed(x.shape[2:]) for part in (0, max(0, self.smallest - length))]
         code: Tensor = self.code(self.layers(functional.pad(x, far)).flatten(2).mean(2))
         return code
@@ -63,7 +63,7 @@ class AdaptiveBlock(nn.Module):
 
 
 class ImageDecoder(nn.Module):
-    """Make an image of content and appearance.
+    """Make an image from content and appearance.
 
     Args:
         channels: widths of the content encoders, finest first.
@@ -101,8 +101,8 @@ class ImageDecoder(nn.Module):
             code: ``(1, 8)``.
 
         Returns:
-            The image ``(1, 1, *S)`` of the finest scale; the divergence of Gaussians with the norms' shifts and scales
-            as mean and deviation from standard normal ones, mean over them.
+            The image ``(1, 1, *S)`` of the finest scale; the mean divergence from a standard normal of Gaussians with
+            the norms' shifts and scales as means and standard deviations.
         """
         parameters = self.scales(code).reshape(len(self.blocks), 2, 2, -1)
         shift, scale = parameters.unbind(2)

@@ -13,17 +13,17 @@ from metakd_monai.networks.availability import check_input, settle_available
 from metakd_monai.networks.geometry import average, crop, interpolate, pad_to_multiple
 from metakd_monai.networks.segmentation_network import SegmentationNetwork
 
-ARCHITECTURE = "architecture"  # in the state dict: JSON, a byte in each number
-LONGEST, LARGEST = 1000, 4096  # bytes of it; the largest number in it
+ARCHITECTURE = "architecture"  # key in the state dict: JSON, one byte per number
+LONGEST, LARGEST = 1000, 4096  # bytes of the JSON; the largest number in it
 
 
 class Extra(NamedTuple):
-    """An output for training beside the prediction.
+    """A training output beside the prediction.
 
     Attributes:
         name: selects its weight.
         value: a loss, or logits ``(P, R, *S)`` to which the task loss is applied.
-        rows: the sample of the batch that each of P logits belongs to, ``(P,)``; None for a loss.
+        rows: index in the batch of each of P logits, ``(P,)``; None for a loss.
     """
 
     name: str
@@ -43,10 +43,10 @@ class BaselineNetwork(SegmentationNetwork):
         in_channels: number of modalities N; each is one input channel.
         out_channels: number of regions.
         channels: width at each scale, finest first.
-        factor: voxels of an image for one of the bottleneck.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        factor: image voxels per bottleneck voxel, along each axis.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
-        arguments: other arguments of the subclass that shape the network.
+        arguments: further arguments of the subclass that determine the network.
 
     Raises:
         ValueError: for fewer than three scales, an input_stride below 1, or an invalid window.
@@ -56,7 +56,7 @@ class BaselineNetwork(SegmentationNetwork):
         encoders: Any
         head: Any
 
-    auxiliary_of_all = False  # of (B, 2, N) the first subset is for auxiliary losses alone
+    auxiliary_of_all = False  # in (B, 2, N) the first subset is for auxiliary losses alone
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class BaselineNetwork(SegmentationNetwork):
             raise ValueError(f"input_stride must be 1 or more, got {input_stride!r}.")
         self.in_channels, self.out_channels, self.channels = in_channels, out_channels, tuple(channels)
         self.factor, self.pooling = factor * input_stride, input_stride
-        self.streams = in_channels  # kept in memory with the features, for the estimate of memory
+        self.streams = in_channels  # sets of features kept in memory, for the memory estimate
         self.arguments = {
             **{"in_channels": in_channels, "out_channels": out_channels, "channels": list(channels)},
             **{"input_stride": input_stride, **arguments},
@@ -94,7 +94,7 @@ class BaselineNetwork(SegmentationNetwork):
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
         """Encode prepared images ``(B, N, *S)`` into what :meth:`segment` reads, each ``(B, N, C, *S)``.
 
-        By default each modality by itself, by ``encoders`` (:mod:`~metakd_monai.networks.methods.modality_encoders`).
+        By default each modality separately, by ``encoders`` (:mod:`~metakd_monai.networks.methods.modality_encoders`).
         """
         encoded: list[Tensor] = self.encoders.each(images, available)
         return encoded
@@ -119,7 +119,7 @@ class BaselineNetwork(SegmentationNetwork):
         """Encode images ``(B, N, *S)`` of any size; see :meth:`encode_images`.
 
         Raises:
-            ValueError: when x has another number of channels, or when no modality is present at all.
+            ValueError: if x has a different number of channels, or if no modality is present.
         """
         return self.encode_images(self.prepare(x, available), available)
 
@@ -135,7 +135,7 @@ class BaselineNetwork(SegmentationNetwork):
         return self.finish(self.segment(features, available), size)
 
     def finish(self, logits: Tensor, size: list[int] | None) -> Tensor:
-        """Bring logits ``(B, R, *S)`` of prepared images to the voxels and the size of the images."""
+        """Interpolate and crop logits ``(B, R, *S)`` of prepared images to the size of the images."""
         return crop(interpolate(logits, self.pooling), size)
 
     def forward(self, x: Tensor, available: Tensor | None = None) -> Tensor:
@@ -154,10 +154,10 @@ class BaselineNetwork(SegmentationNetwork):
 
         Args:
             x: images, ``(B, N, *S)``.
-            available: ``(B, N)`` or K subsets of each, ``(B, K, N)``; each modality is encoded once.
+            available: ``(B, N)``, or K subsets per sample, ``(B, K, N)``; each modality is encoded once.
 
         Returns:
-            Logits of ``K * B`` samples, the first subset of all, then the second; no features, because there is no
+            Logits of ``K * B`` samples, first subsets before second ones; no features, because there is no
             distillation; which modalities were encoded, ``(B, N)``; and the extras for auxiliary losses.
         """
         subsets = available.to(device=x.device, dtype=torch.bool)
@@ -195,7 +195,7 @@ class BaselineNetwork(SegmentationNetwork):
         every_scale = 0.0
         for scale, width in enumerate(self.channels):
             every_scale += width / 8**scale
-        kept = (self.streams + 2) * every_scale  # features of each modality, and of the decoder
+        kept = (self.streams + 2) * every_scale  # features of every modality and of the decoder
         passing = 5 * self.channels[0] * self.streams  # concatenations at full size
         return 4 * ((kept + passing) / self.pooling**3 + 2 * self.in_channels + 2 * self.out_channels)
 

@@ -33,7 +33,7 @@ def post_activated(in_channels: int, out_channels: int, kernel_size: int = 3, st
 
 
 def three(unit: Unit, in_channels: int, width: int, out_channels: int) -> nn.Sequential:
-    """Make convolutions of 1, 3 and 1 voxels."""
+    """Make three convolutions with kernel sizes 1, 3 and 1."""
     return nn.Sequential(unit(in_channels, width, 1), unit(width, width, 3), unit(width, out_channels, 1))
 
 
@@ -48,7 +48,7 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
 
 
 class ResidualStage(nn.Module):
-    """A convolution, and two more whose result is added to its own.
+    """A convolution, then two more with a residual connection around them.
 
     Args:
         first: the first convolution.
@@ -66,7 +66,7 @@ class ResidualStage(nn.Module):
 
 
 def twice(unit: Unit, width: int) -> nn.Sequential:
-    """Make two convolutions of 3 voxels and one width."""
+    """Make two convolutions of kernel size 3 and equal width."""
     return nn.Sequential(unit(width, width), unit(width, width))
 
 
@@ -80,7 +80,7 @@ def make_residual_encoder(
 
     Args:
         channels: width at each scale, finest first.
-        second: makes the convolutions, of one width, whose result is added.
+        second: makes the convolutions of the residual branch, of one width.
     """
     widths = [1, *channels]
     return nn.ModuleList(
@@ -93,7 +93,7 @@ class UpDecoder(nn.Module):
     """A U-Net's decoder: interpolate, convolve, concatenate, convolve twice.
 
     Args:
-        channels: width at each scale, finest first, of both its input and its own features.
+        channels: width at each scale, finest first, of its input and of its features.
         unit: makes its convolutions.
     """
 
@@ -115,7 +115,7 @@ class UpDecoder(nn.Module):
 
 
 class SingleDecoder(nn.Module):
-    """A U-Net's decoder that every modality shares, for predictions of each by itself in training.
+    """A U-Net's decoder shared by all modalities, which predicts from each modality alone in training.
 
     Args:
         channels: width at each scale, finest first.

@@ -1,4 +1,4 @@
-"""LMCR: each modality's features at the bottleneck as a learned linear combination of the others'."""
+"""LMCR: each modality's bottleneck features are a learned linear combination of the others'."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ class CorrelationUNet(BaselineNetwork):
         in_channels: number of modalities N.
         out_channels: number of regions.
         channels: width at each scale.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
     Source: Zhou et al. 2021, "Latent Correlation Representation Learning for Brain Tumor Segmentation With Missing MRI
@@ -50,7 +50,7 @@ class CorrelationUNet(BaselineNetwork):
         self.image_decoders = nn.ModuleList(ImagePath(channels) for _ in range(in_channels))
 
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Return the images unchanged: the input of the encoders depends on what is missing."""
+        """Return the images unchanged: the encoders' input depends on which modalities are missing."""
         return [images]
 
     def encode_filled(self, images: Tensor, available: Tensor) -> list[Tensor]:
@@ -65,14 +65,14 @@ class CorrelationUNet(BaselineNetwork):
         pooled = features.flatten(3).mean(3)  # (B, N, C)
         found: list[Tensor] = []
         for n, tell in enumerate(self.correlation):
-            told = tell(pooled[:, n])  # (B, N): a weight for each other modality; in its own place the constant
+            told = tell(pooled[:, n])  # (B, N): a weight for each other modality; at index n the constant
             weights = told.index_fill(1, torch.tensor([n], device=told.device), 0.0)
             total = (features * weights[:, :, None, None, None, None]).sum(dim=1)
             found.append(total + told[:, n, None, None, None, None])
         return torch.stack(found, dim=1)
 
     def decode_filled(self, encoded: list[Tensor]) -> Tensor:
-        """Return logits ``(B, R, *S)`` of what :meth:`encode_filled` returned."""
+        """Return logits ``(B, R, *S)`` for the features of :meth:`encode_filled`."""
         fused: list[Tensor] = []
         for scale, fuse in enumerate(self.fusion):
             fused.append(fuse(encoded[scale].flatten(1, 2)))
@@ -103,7 +103,7 @@ def dilated(width: int) -> nn.Sequential:
 
 
 class GatedFusion(nn.Module):
-    """Weigh channels by one gate and places by another, and convolve the sum of both 1x1x1.
+    """Gate channels and voxels separately, and convolve the sum of both 1x1x1.
 
     Args:
         in_channels: of all modalities together.
@@ -124,7 +124,7 @@ class GatedFusion(nn.Module):
 
 
 class ImagePath(nn.Module):
-    """Make an image of the deepest features alone, interpolating and convolving.
+    """Make an image from the deepest features alone, by interpolation and convolution.
 
     Args:
         channels: width at each scale, finest first.

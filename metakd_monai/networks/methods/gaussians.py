@@ -9,7 +9,7 @@ from metakd_monai.equations import spread
 
 
 def fuse_gaussians(features: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
-    """Multiply the Gaussians of the available modalities and a standard normal one.
+    """Multiply the Gaussians of the available modalities with a standard normal.
 
     Args:
         features: means and log-variances, ``(B, N, 2C, *S)``; the latter are clipped to +-50, and 1e-7 is added to
@@ -27,7 +27,7 @@ def fuse_gaussians(features: Tensor, available: Tensor) -> tuple[Tensor, Tensor]
 
 
 def divergence(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the Kullback-Leibler divergence of Gaussians (mean, variance) from others, mean over their elements."""
+    """Return the mean Kullback-Leibler divergence of Gaussians (mean, variance) from others."""
     (mean, variance), (mean_there, variance_there) = one, other
     ratio = variance / variance_there
     return 0.5 * (ratio - 1 - ratio.log() + (mean - mean_there).square() / variance_there).mean()
@@ -36,8 +36,8 @@ def divergence(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tens
 def subset_divergence(features: Tensor, available: Tensor, every: Tensor) -> Tensor:
     """Return the divergence of the drawn subset from other subsets, and of these from the prior.
 
-    With S non-empty subsets of a sample's modalities: the sum of the divergences of the drawn one from each, over
-    S - 1 (its own is 0), and the mean of their divergences from a standard normal Gaussian; mean over samples.
+    For S non-empty subsets of a sample's modalities: the sum of the drawn subset's divergences from each, divided by
+    S - 1 (from itself it is 0), and the mean of their divergences from a standard normal; mean over samples.
 
     Args:
         features: see :func:`fuse_gaussians`.

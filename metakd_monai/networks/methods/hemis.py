@@ -15,23 +15,23 @@ from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 
 
 class HeMISUNet(BaselineNetwork):
-    """A U-Net with an encoder for each modality; mean and variance over the present ones are decoded.
+    """A U-Net with an encoder for each modality; it decodes mean and variance over the present ones.
 
     Args:
         in_channels: number of modalities N.
         out_channels: number of regions.
         channels: width at each scale; the decoder reads half as many channels of each modality.
         fusion: ``"moments"``, U-HeMIS: mean and variance (0 for a single modality); ``"gaussians"``, U-HVED: each
-            modality gives mean and log-variance of a Gaussian, and their product with a standard normal one is decoded
-            (:mod:`~metakd_monai.networks.methods.gaussians`), sampled in training, its mean in evaluation.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+            modality gives mean and log-variance of a Gaussian. Their product with a standard normal is decoded
+            (:mod:`~metakd_monai.networks.methods.gaussians`): a sample in training, its mean in evaluation.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
     U-HVED's auxiliary losses are ``divergence``, and ``reconstruction``: the mean squared error of the images that
     separate decoders make from the fused features.
 
     Raises:
-        ValueError: for another fusion.
+        ValueError: for an unknown fusion.
 
     Source: Havaei et al. 2016, "HeMIS"; Dorent et al. 2019, "Hetero-Modal Variational Encoder-Decoder".
     """
@@ -95,7 +95,7 @@ class HeMISUNet(BaselineNetwork):
 
 
 def moments(features: Tensor, available: Tensor) -> Tensor:
-    """Return mean and population variance over the available of ``(B, N, C, *S)``, concatenated ``(B, 2C, *S)``."""
+    """Return mean and population variance of ``(B, N, C, *S)`` over available modalities, as ``(B, 2C, *S)``."""
     there = spread(available, features).to(features)
     number = there.sum(dim=1).clamp(min=1)
     mean = (features * there).sum(dim=1) / number
@@ -104,7 +104,7 @@ def moments(features: Tensor, available: Tensor) -> Tensor:
 
 
 def make_encoder(channels: Sequence[int], halve: bool) -> nn.ModuleList:
-    """Make an encoder: at each scale two convolutions, the second of half the width if asked; poolings between."""
+    """Make an encoder: two convolutions per scale, the second of half the width if asked; pooling between scales."""
     given = [channels[0], *(width // 2 if halve else width for width in channels)]
     blocks = []
     for scale, width in enumerate(channels):

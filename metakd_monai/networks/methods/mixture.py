@@ -14,7 +14,7 @@ ROUTER = (4, 4, 4, 4, 4)  # widths of its convolutions
 
 
 class ExpertMixture(BaselineNetwork):
-    """A whole U-Net for each modality; their logits are averaged with weights that a router makes of the images.
+    """A whole U-Net for each modality; a router computes from the images the weights that average their logits.
 
     The weights of each region sum to 1 over the present modalities; experts of absent ones are not run. ``experts``
     are auxiliary losses of each expert's own prediction.
@@ -23,7 +23,7 @@ class ExpertMixture(BaselineNetwork):
         in_channels: number of modalities N.
         out_channels: number of regions R.
         channels: width of each expert at each scale.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
     Source: Li et al. 2025, "SimMLM"; its ranking loss is :class:`~metakd_monai.losses.RankingLoss`.
@@ -61,7 +61,7 @@ class ExpertMixture(BaselineNetwork):
 
     @torch.jit.unused
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
-        """Return the prediction of each expert whose modality is there."""
+        """Return the prediction of each expert whose modality is present."""
         rows = every.nonzero()[:, 0]
         return [Extra("experts", features[0][every], rows)]
 
@@ -72,7 +72,7 @@ class ExpertMixture(BaselineNetwork):
 
 
 class Expert(nn.Module):
-    """nnU-Net of one image.
+    """nnU-Net with one input image.
 
     Args:
         out_channels: number of regions.

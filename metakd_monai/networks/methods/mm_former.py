@@ -21,14 +21,14 @@ from metakd_monai.networks.methods.convolutions import (
 )
 from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 
-GRID = (8, 8, 8)  # of learned positions: the bottleneck of 128x128x128 voxels
+GRID = (8, 8, 8)  # of learned positions: the bottleneck of a 128x128x128 image
 
 
 class MMFormer(BaselineNetwork):
     """An encoder and a transformer for each modality, a transformer over all tokens, and one decoder.
 
-    In training ``scales`` are predictions of the decoder's coarser scales, and ``single`` those of a decoder that all
-    modalities share, of each present modality's convolutional features by themselves.
+    In training ``scales`` are predictions of the decoder's coarser scales. ``single`` are predictions from each present
+    modality's convolutional features alone, by a decoder that all modalities share.
 
     Args:
         in_channels: number of modalities N.
@@ -38,8 +38,8 @@ class MMFormer(BaselineNetwork):
         mlp_dim: width within a transformer.
         num_heads: of its attention.
         scrambled: arrange tokens in space as the official code does, which mistakes N neighbours of one modality for
-            the N modalities of one place; else each returns to its own place.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+            the N modalities of one position; else each returns to its own position.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
     Source: Zhang et al. 2022, "mmFormer".
@@ -106,7 +106,7 @@ class MMFormer(BaselineNetwork):
 
     @torch.jit.unused
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
-        """Return the predictions of each present modality by itself."""
+        """Return the predictions from each present modality alone."""
         return [Extra("single", self.single([part[every] for part in features[:-1]]), every.nonzero()[:, 0])]
 
     @torch.jit.unused
@@ -135,7 +135,7 @@ def make_stages(channels: Sequence[int]) -> list[nn.Module]:
 
 
 def make_transformer(hidden_size: int, mlp_dim: int, num_heads: int) -> nn.Module:
-    """Make a pre-norm block with GELU: PyTorch's, as MONAI's needs einops."""
+    """Make a pre-norm block with GELU: PyTorch's, because MONAI's needs einops."""
     return nn.TransformerEncoderLayer(
         hidden_size, num_heads, mlp_dim, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
     )
@@ -165,7 +165,7 @@ class TokenTransformer(nn.Module):
         self.block = make_transformer(hidden_size, mlp_dim, num_heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return tokens in their places ``(P, hidden_size, *S)`` of ``(P, C, *S)``."""
+        """Return tokens at their positions ``(P, hidden_size, *S)`` of ``(P, C, *S)``."""
         size = list(x.shape[2:])
         placed = self.conv(x) + place(self.position, size)
         seen = self.block(placed.flatten(2).transpose(1, 2))

@@ -8,13 +8,13 @@ from metakd_monai.networks.unet_parts import OwnEncoders
 
 
 def take_rows(images: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the present ones of images ``(B, N, *S)`` as rows ``(P, 1, *S)``, and which modality each is, ``(P,)``."""
+    """Return the present images of ``(B, N, *S)`` as rows ``(P, 1, *S)``, and their modalities, ``(P,)``."""
     index = available.flatten().nonzero().squeeze(1)
     return images.flatten(0, 1).index_select(0, index).unsqueeze(1), index % available.shape[1]
 
 
 class ModalityEncoders(OwnEncoders):
-    """An encoder for each of N modalities, each a list of blocks, one for each scale."""
+    """An encoder for each of N modalities: a list of blocks, one per scale."""
 
     @torch.jit.export
     def each(self, images: Tensor, available: Tensor) -> list[Tensor]:
@@ -28,7 +28,7 @@ class SharedEncoder(nn.ModuleList):
 
     @torch.jit.export
     def each(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Encode as :meth:`ModalityEncoders.each` does."""
+        """Encode as in :meth:`ModalityEncoders.each`."""
         part = take_rows(images, available)[0]
         features: list[Tensor] = []
         for block in self:

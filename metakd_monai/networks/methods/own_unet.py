@@ -15,10 +15,10 @@ NORM = (VOLUME_NORM, {"affine": True, "inplace": True})  # of MetaKDUNet
 
 
 class OwnUNet(BaselineNetwork):
-    """A network with MetaKDUNet's decoder; arguments as of :class:`BaselineNetwork`."""
+    """A network with MetaKDUNet's decoder; arguments as in :class:`BaselineNetwork`."""
 
     def add_decoder(self, channels: Sequence[int], out_channels: int) -> None:
-        """Make decoder and head."""
+        """Add decoder and head."""
         self.decoder = make_decoder(3, channels, NORM)
         self.heads = make_heads(3, channels, out_channels, deep_supervision=False)
 

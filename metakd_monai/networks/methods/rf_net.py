@@ -1,4 +1,4 @@
-"""RFNet: its own estimate of the regions decides how much each modality counts at each place."""
+"""RFNet: an estimate of the regions decides how much each modality counts at each voxel."""
 
 from collections.abc import Sequence
 
@@ -22,14 +22,14 @@ from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
 class RFNet(BaselineNetwork):
     """An encoder for each modality, whose features are fused region by region at every scale of one decoder.
 
-    In training ``maps`` are the region maps of each scale as predictions, and ``single`` those of a decoder that all
-    modalities share, of each present modality by itself.
+    In training ``maps`` are the region maps of each scale as predictions. ``single`` are predictions from each present
+    modality alone, by a decoder that all modalities share.
 
     Args:
         in_channels: number of modalities N.
         out_channels: number of regions R.
         channels: width at each scale.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
     Source: Ding et al. 2021, "RFNet: Region-aware Fusion Network".
@@ -82,7 +82,7 @@ class RFNet(BaselineNetwork):
 
     @torch.jit.unused
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
-        """Return the predictions of each present modality by itself."""
+        """Return the predictions from each present modality alone."""
         return [Extra("single", self.single([part[every] for part in features]), every.nonzero()[:, 0])]
 
     @torch.jit.unused
@@ -102,7 +102,7 @@ class RegionMap(nn.Module):
         modalities: N.
         width: C of each modality's features.
         out_channels: number of regions.
-        with_decoder: it gets the decoder's features of this scale too.
+        with_decoder: whether it reads the decoder's features of this scale too.
     """
 
     def __init__(self, modalities: int, width: int, out_channels: int, with_decoder: bool) -> None:

@@ -14,17 +14,17 @@ from metakd_monai.networks.methods.modality_encoders import ModalityEncoders, ta
 
 
 class RobustMSeg(BaselineNetwork):
-    """A content encoder for each modality, whose features a gate weighs place by place, and one decoder.
+    """A content encoder for each modality, whose features a gate weights voxel by voxel, and one decoder.
 
-    In training each present modality also has a code of its appearance, and its image is decoded from that and the
-    fused content: ``reconstruction`` is the mean absolute error, ``divergence`` that of
+    In training each present modality also has an appearance code, and its image is decoded from this code and the
+    fused content: ``reconstruction`` is the mean absolute error, ``divergence`` is that of
     :class:`~metakd_monai.networks.methods.appearance_codes.ImageDecoder`.
 
     Args:
         in_channels: number of modalities N.
         out_channels: number of regions.
         channels: width at each scale.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
     Source: Chen et al. 2019, "Robust Multimodal Brain Tumor Segmentation via Feature Disentanglement and Gated Fusion".
@@ -70,7 +70,7 @@ class RobustMSeg(BaselineNetwork):
     def learn(
         self, images: Tensor, features: list[Tensor], available: Tensor, every: Tensor
     ) -> tuple[Tensor, list[Extra]]:
-        """Return the logits, and how well this subset's content reproduces the images of all encoded modalities."""
+        """Return the logits, and the losses of images of all encoded modalities decoded from this subset's content."""
         fused = self.fuse(features, available)
         rows, modalities = take_rows(images, every)
         codes = self.appearance(rows, modalities)[0]

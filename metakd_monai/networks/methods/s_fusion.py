@@ -23,7 +23,7 @@ class SFusionUNet(OwnUNet):
         channels: width at each scale, a multiple of ``num_heads``.
         num_layers: of each block's transformer.
         num_heads: of their attention.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
     Source: Liu et al. 2023, "SFusion: Self-attention based N-to-One Multimodal Fusion Block".
@@ -57,10 +57,10 @@ class SFusionUNet(OwnUNet):
 
 
 class SFusionBlock(nn.Module):
-    """Fuse any number of modalities to one; a single one is left as it is.
+    """Fuse any number of modalities to one; a single one is returned unchanged.
 
-    Averages over ``stride`` voxels are tokens; a transformer over those of all present modalities gives, brought back
-    to full size, a weight for each modality, voxel and channel, and these sum to 1 over the present modalities.
+    Tokens are averages over ``stride`` voxels. A transformer over the tokens of all present modalities gives, resized
+    to full size, a weight for each modality, voxel and channel; these sum to 1 over the present modalities.
 
     Args:
         width: C of each modality's features and of the fused ones.
@@ -99,7 +99,7 @@ class SFusionBlock(nn.Module):
 
 
 def sinusoids(tokens: Tensor) -> Tensor:
-    """Return sines and cosines of the place of each token ``(B, T, C)`` in its row, ``(T, C)``."""
+    """Return sines and cosines of each token's position, ``(T, C)``, for tokens ``(B, T, C)``."""
     place = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32).unsqueeze(1)
     half = (tokens.shape[2] + 1) // 2
     rates = torch.exp(-math.log(10000.0) * torch.arange(half, device=tokens.device, dtype=torch.float32) / half)

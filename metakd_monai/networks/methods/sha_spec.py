@@ -16,17 +16,17 @@ from metakd_monai.networks.unet_parts import make_encoder
 
 
 class ShaSpecUNet(OwnUNet):
-    """MetaKDUNet's encoder and decoder, and at the bottleneck a residual from an encoder of each modality's own.
+    """MetaKDUNet's encoder and decoder; at the bottleneck, each modality's own encoder adds a residual.
 
     An absent modality gets the mean of the present ones' shared features. Auxiliary losses: ``alignment``, the mean
     absolute difference of the shared features of neighbouring present modalities, and ``modality``, the cross-entropy
-    of telling the modality from its specific features.
+    of classifying the modality from its specific features.
 
     Args:
         in_channels: number of modalities N.
         out_channels: number of regions.
         channels: width at each scale.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
     Source: Wang et al. 2023, "Multi-modal Learning with Missing Modality via Shared-Specific Feature Modelling".
@@ -74,13 +74,13 @@ class ShaSpecUNet(OwnUNet):
 
     @torch.jit.unused
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
-        """Return the distance of shared features, and how badly specific features tell their modality."""
+        """Return the losses of shared and specific features, see :func:`measure_sharing`."""
         shared, specific = features[-2], features[-1]
         return measure_sharing(shared, self.classify(specific.flatten(3).mean(3)[every]), every)
 
 
 def measure_sharing(shared: Tensor, told: Tensor, every: Tensor) -> list[Extra]:
-    """Return how far shared features are apart, and whether specific ones tell their modality.
+    """Return the distance between shared features, and the cross-entropy of the modality from specific ones.
 
     Args:
         shared: features ``(B, N, C, *S)``.

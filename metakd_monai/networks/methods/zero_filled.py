@@ -1,4 +1,4 @@
-"""nnU-Net with zero images, or the mean of the present images, for absent sequences: baselines of dropping alone."""
+"""Baselines that only drop inputs: nnU-Net with zeros, or the mean of the present images, for absent ones."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra, keep
 
 
 class ZeroFilledDynUNet(BaselineNetwork):
-    """nnU-Net, of MONAI's DynUNet, with one input channel for each modality, zero where that is absent.
+    """nnU-Net (MONAI's DynUNet) with one input channel per modality, zero if the modality is absent.
 
     Args:
         in_channels: number of modalities N.
         out_channels: number of regions.
         channels: width at each scale; strides of 2 between them.
-        deep_supervision: in training, predict at all scales of the decoder but the two coarsest too; these are the
-            auxiliary losses ``scale_1``, ``scale_2`` ..., finest first.
-        input_stride: as of :class:`~metakd_monai.networks.MetaKDUNet`.
+        deep_supervision: in training, predict at all decoder scales but the two coarsest; these are the auxiliary
+            losses ``scale_1``, ``scale_2`` ..., finest first.
+        input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
-    Source: Isensee et al. 2021, "nnU-Net"; its widths in DeMoSeg, of which input dropping is what remains without its
-    first block.
+    Source: Isensee et al. 2021, "nnU-Net"; its widths in DeMoSeg, which without its first block is input dropping
+    alone.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class ZeroFilledDynUNet(BaselineNetwork):
         self.unet = NnUNet(in_channels, out_channels, channels, deep_supervision)
 
     def encode_images(self, images: Tensor, available: Tensor) -> list[Tensor]:
-        """Return the images unchanged: the whole computation depends on what is missing."""
+        """Return the images unchanged: the whole computation depends on which modalities are missing."""
         return [images]
 
     def fill(self, images: Tensor, available: Tensor) -> Tensor:
-        """Return the images ``(B, N, *S)`` with something in place of those that are absent."""
+        """Return the images ``(B, N, *S)`` with the absent ones filled."""
         return keep(images, available)
 
     def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
@@ -72,27 +72,27 @@ class ZeroFilledDynUNet(BaselineNetwork):
 
 
 class MeanFilledDynUNet(ZeroFilledDynUNet):
-    """The same with the mean of the present images in place of each absent one: the plainest imputation.
+    """The same with the mean of the present images in place of each absent one: the simplest imputation.
 
-    It represents systems that impute images, such as MGP-VAE (Hamghalam et al. 2021), which is not published in enough
+    It stands for systems that impute images, such as MGP-VAE (Hamghalam et al. 2021), which is not published in enough
     detail to rebuild. It is not that system.
     """
 
     def fill(self, images: Tensor, available: Tensor) -> Tensor:
-        """Return the images ``(B, N, *S)`` with the mean of the present ones in place of those that are absent."""
+        """Return the images ``(B, N, *S)`` with the mean of the present ones in place of each absent one."""
         return fill_missing(images, available)
 
 
 class NnUNet(nn.Module):
     """The blocks of MONAI's DynUNet, run one after the other.
 
-    DynUNet itself keeps them twice in its state dict, and with deep supervision it cannot be scripted.
+    DynUNet stores them twice in its state dict, and with deep supervision it cannot be scripted.
 
     Args:
         in_channels: of the images.
         out_channels: of the logits.
         channels: width at each scale, three or more.
-        deep_supervision: in training, give logits of coarser scales too.
+        deep_supervision: in training, return logits of coarser scales too.
     """
 
     def __init__(self, in_channels: int, out_channels: int, channels: Sequence[int], deep_supervision: bool) -> None:

@@ -1,4 +1,4 @@
-"""The network in formats that other programs run: TorchScript, ONNX, torch.export, TensorRT."""
+"""The network in formats for other programs: TorchScript, ONNX, torch.export, TensorRT."""
 
 from metakd_monai.weights.exports.read_export import check_shareable, load_any, settle_precision, weights_checksum
 

@@ -22,10 +22,10 @@ class Origin:
     """Where an exported network comes from, and what is needed to run it.
 
     Attributes:
-        weights_sha256: of the weights that were exported.
+        weights_sha256: of the exported weights.
         bytes_per_voxel: see :meth:`~metakd_monai.networks.MetaKDUNet.bytes_per_voxel`.
         stride: each axis of an image is a multiple of it, in graph formats.
-        window: that goes with the weights, see :class:`~metakd_monai.networks.MetaKDUNet`.
+        window: the one that goes with the weights, see :class:`~metakd_monai.networks.MetaKDUNet`.
         version: of this package.
 
     Raises:
@@ -40,13 +40,13 @@ class Origin:
 
     def __post_init__(self) -> None:
         if not isinstance(self.weights_sha256, str) or not SHA256.fullmatch(self.weights_sha256):
-            raise ValueError("its weights_sha256 is no SHA-256")
+            raise ValueError("its weights_sha256 is not a SHA-256")
         if not is_number(self.bytes_per_voxel) or not 0 < self.bytes_per_voxel < math.inf:
-            raise ValueError("its bytes_per_voxel is no number above 0")
+            raise ValueError("its bytes_per_voxel is not a number above 0")
         if not is_number(self.stride) or self.stride != int(self.stride) or not 1 <= self.stride <= LARGEST_STRIDE:
-            raise ValueError(f"its stride is no whole number from 1 to {LARGEST_STRIDE}")
+            raise ValueError(f"its stride is not a whole number from 1 to {LARGEST_STRIDE}")
         if not isinstance(self.version, str):
-            raise ValueError("its version is no text")
+            raise ValueError("its version is not text")
         if self.window is not None and not (
             isinstance(self.window, (list, tuple)) and all(map(is_number, self.window))
         ):
@@ -62,7 +62,7 @@ class Origin:
     def of(cls, noted: Any) -> Origin:
         """Make one from an untrusted JSON object; raises ValueError if it is not one."""
         if not isinstance(noted, Mapping):
-            raise ValueError(f"its note {ORIGIN} is no object")
+            raise ValueError(f"its note {ORIGIN} is not an object")
         known = {field.name for field in fields(cls)}
         needed = known - {"window", "version"}
         odd = sorted(str(name) for name in {*noted} - known) or sorted(needed - {*noted})
@@ -72,18 +72,18 @@ class Origin:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value of JSON is a finite number."""
+    """Tell whether a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return isinstance(value, int) or math.isfinite(value)  # an int can be larger than any float
 
 
 def load_object(text: str | bytes) -> dict[str, Any]:
-    """Read a JSON object; raises ValueError for anything else, nested however deeply."""
+    """Read a JSON object; raises ValueError for anything else, at any depth of nesting."""
     try:
         content = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"its metadata is no JSON: {error}") from None
+        raise ValueError(f"its metadata is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError("its metadata is no JSON object")
+        raise ValueError("its metadata is not a JSON object")
     return content

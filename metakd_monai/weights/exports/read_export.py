@@ -26,16 +26,17 @@ PROGRAM = ".pt2"
 
 
 def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str = "auto") -> Network:
-    """Load weights or an exported network, by the end of the file's name: ``.ts``, ``.onnx``, else weights.
+    """Load weights or an exported network, by the file's extension: ``.ts``, ``.onnx``, else weights.
 
-    Weights and ONNX are data. **TorchScript is a program**: give ``.ts`` files of sources that you trust. A ``.pt2`` is
-    a program too, and PyTorch runs parts of it on reading (pickles, sympy expressions), so it is refused.
+    Weights and ONNX are data. **TorchScript is a program**: use ``.ts`` files only from sources that you trust. A
+    ``.pt2`` is a program too, and PyTorch runs parts of it when it reads the file (pickles, sympy expressions), so it
+    is refused.
 
     Args:
         path: of the file.
         device: where to run.
-        optimize: see :func:`~metakd_monai.weights.load.optimize_network`; among exported networks only TorchScript can
-            be changed, and none can be compiled.
+        optimize: see :func:`~metakd_monai.weights.load.optimize_network`; of exported networks only TorchScript can be
+            optimised, and none can be compiled.
 
     Returns:
         A callable that takes images ``(1, N, *S)`` and availability ``(1, N)``, returns logits ``(1, R, *S)``, and has
@@ -43,7 +44,7 @@ def load_any(path: str | Path, device: str | torch.device = "cpu", optimize: str
 
     Raises:
         UserError: for a file that ``metakd export`` did not write, weights that are not finite, a device or
-            ``optimize`` that its format does not have, a ``.pt2``, and missing packages.
+            ``optimize`` that its format does not support, a ``.pt2``, and missing packages.
     """
     end = Path(path).suffix.lower()
     if end == PROGRAM:
@@ -65,7 +66,7 @@ def refuse(path: Path, reason: object) -> UserError:
 
 
 def read_torchscript(path: Path, device: torch.device, optimize: str) -> Network:
-    """Load TorchScript; absent modalities cost nothing, as in the network itself."""
+    """Load TorchScript; absent modalities cost no time, as in the network itself."""
     extra = {METADATA: ""}
     try:
         network = torch.jit.load(str(path), map_location=device, _extra_files=extra)
@@ -75,7 +76,7 @@ def read_torchscript(path: Path, device: torch.device, optimize: str) -> Network
         check_finite(network.state_dict(), path)
     except UserError:
         raise
-    except Exception as error:  # of an archive of something else, PyTorch raises all kinds
+    except Exception as error:  # for another archive PyTorch raises errors of many types
         raise refuse(path, error) from None
     if optimize == "auto":
         network.to(memory_format=torch.channels_last_3d)
@@ -83,13 +84,13 @@ def read_torchscript(path: Path, device: torch.device, optimize: str) -> Network
 
 
 def read_origin(metadata: str | bytes) -> Origin | None:
-    """Read what ``metakd export`` noted in the metadata of TorchScript; MONAI's ckpt_export notes nothing."""
+    """Read the note of ``metakd export`` in TorchScript's metadata; None for MONAI's ckpt_export, which has none."""
     noted = load_object(metadata)
     return Origin.of(noted[ORIGIN]) if ORIGIN in noted else None
 
 
 def weights_checksum(network: Network, path: str | Path) -> str:
-    """Return the SHA-256 of a network's weights, see :func:`load_any`: of the file, or of those exported into it."""
+    """Return the SHA-256 of a network's weights, see :func:`load_any`: of the file or of those exported into it."""
     origin = getattr(network, "origin", None)
     return checksum(path) if origin is None else str(origin.weights_sha256)
 
@@ -99,7 +100,7 @@ class Graph:
 
     Args:
         run: takes an image ``(1, N, *S)``, each axis of S a multiple of the network's stride, and availability.
-        origin: what ``metakd export`` noted.
+        origin: the note of ``metakd export``.
     """
 
     def __init__(self, run: Callable[[Tensor, Tensor], Tensor], origin: Origin) -> None:
@@ -122,12 +123,12 @@ class Graph:
         return crop(logits, size)
 
     def bytes_per_voxel(self) -> float:
-        """Return the memory needed for each voxel of a window."""
+        """Return the memory needed per voxel of a window."""
         return self.origin.bytes_per_voxel
 
 
 def settle_precision(network: Network, wanted: str, device: torch.device) -> str:
-    """Return ``"fp32"`` or ``"bf16"``, see :func:`~metakd_monai.inferers.choose_precision`; a graph is fp32 as written.
+    """Return ``"fp32"`` or ``"bf16"``, see :func:`~metakd_monai.inferers.choose_precision`; a graph is always fp32.
 
     Raises:
         UserError: for bf16 with a graph.
@@ -141,7 +142,7 @@ def settle_precision(network: Network, wanted: str, device: torch.device) -> str
 
 
 def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
-    """Load ONNX into ONNX Runtime, on a CPU, or on a GPU where its GPU package is installed."""
+    """Load ONNX into ONNX Runtime, on a CPU, or on a GPU if its GPU package is installed."""
     for name in ("onnxruntime", "onnx"):
         if not optional_import(name)[1]:
             raise UserError(f"{path}: needs {name}; install it with pip install 'metakd-monai[export]'")
@@ -151,7 +152,7 @@ def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
         raise UserError(f"device: {device} found; expected one of this onnxruntime, which has {providers(onnxruntime)}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest window so far
+    options.enable_cpu_mem_arena = False  # it would never free the memory of the largest window
     try:
         check_finite(initial_values(path), path)
         session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
@@ -172,7 +173,7 @@ def read_onnx(path: Path, device: torch.device, optimize: str) -> Network:
 
 
 def initial_values(path: Path) -> dict[str, Tensor]:
-    """Return the numbers that ONNX holds, by name; raises ValueError if they are in another file."""
+    """Return ONNX's tensors by name; raises ValueError if they are in another file."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
@@ -188,7 +189,7 @@ def initial_values(path: Path) -> dict[str, Tensor]:
 
 
 def providers(onnxruntime: Any) -> str:
-    """Name the devices of an installed ONNX Runtime."""
+    """List the devices of the installed ONNX Runtime."""
     names = [name.removesuffix("ExecutionProvider").lower() for name in onnxruntime.get_available_providers()]
     return ", ".join(names)
 
@@ -200,6 +201,6 @@ READERS: dict[str, Callable[[Path, torch.device, str], Network]] = {
 
 
 def check_shareable(path: str | Path) -> None:
-    """Raise UserError for an exported network: its features cannot be shared among subsets."""
+    """Raise UserError for an exported network, whose features cannot be reused for several subsets."""
     if Path(path).suffix.lower() in (*READERS, PROGRAM):
         raise UserError(f"{path}: exported network found; expected weights such as model.pt for an uncertainty map")

@@ -36,13 +36,13 @@ def export_network(weights: str | Path, output: str | Path, format: str, bundle:
 
     Args:
         weights: see :func:`~metakd_monai.weights.load.load_network`.
-        output: file to write, whole or not at all.
+        output: file to write, completely or not at all.
         format: ``"torchscript"``, ``"onnx"``, ``"torch-export"`` or ``"tensorrt"``.
-        bundle: folder whose metadata and inference configuration go into TorchScript, as MONAI's ckpt_export does it.
+        bundle: folder whose metadata and inference configuration go into TorchScript, as with MONAI's ckpt_export.
 
     Raises:
-        UserError: for an unknown format, one that the network does not have, unusable weights, a folder that is no
-            bundle, missing packages, and for TensorRT without a GPU.
+        UserError: for an unknown format, one that the network does not support, unusable weights, a folder without a
+            bundle, missing packages, and TensorRT without a GPU.
     """
     if format not in FORMATS:
         raise UserError(f"format: {format!r} found; expected one of {', '.join(FORMATS)}")
@@ -66,7 +66,7 @@ def read_config(bundle: Path, name: str) -> dict[str, Any]:
 
 
 def make_torchscript(network: SegmentationNetwork, origin: Origin, bundle: Path) -> bytes:
-    """Script the network with its control flow, so that it still skips absent modalities."""
+    """Script the network with its control flow, so that absent modalities are still skipped."""
     metadata = {**read_config(bundle, "metadata.json"), ORIGIN: asdict(origin)}
     inference = read_config(bundle, "inference.json")
     inference["network_def"] = definition_of(network)
@@ -82,7 +82,7 @@ def definition_of(network: SegmentationNetwork) -> dict[str, Any]:
 
 
 def graph_of(network: MetaKDUNet, norm: str) -> GraphMetaKDUNet:
-    """Return the network as one graph with its weights, and a norm that computes the same."""
+    """Return the network as one graph with its weights and an equivalent norm."""
     arguments = cast(dict[str, Any], infer_architecture(network.state_dict()))
     graph = GraphMetaKDUNet(**arguments, norm=(norm, {"affine": True}))
     graph.load_state_dict(network.state_dict())
@@ -90,7 +90,7 @@ def graph_of(network: MetaKDUNet, norm: str) -> GraphMetaKDUNet:
 
 
 def trace_program(network: MetaKDUNet, norm: str) -> torch.export.ExportedProgram:
-    """Return the program of an image ``(1, N, *S)``, each axis 2 or more strides long, and availability ``(1, N)``."""
+    """Return the program for an image ``(1, N, *S)``, each axis 2 or more strides long, and availability ``(1, N)``."""
     graph, stride = graph_of(network, norm), network.factor
     image = torch.zeros(1, network.in_channels, 3 * stride, 2 * stride, 4 * stride)
     axes = {2 + axis: stride * Dim(name, min=2) for axis, name in enumerate(("depth", "height", "width"))}
@@ -125,7 +125,7 @@ def make_onnx(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes:
 
 
 def make_tensorrt(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes:
-    """Let MONAI's trt_export make a TensorRT engine of a fixed window, in TorchScript, for an image alone."""
+    """Make a TensorRT engine for an image of a fixed window, in TorchScript, with MONAI's trt_export."""
     if not torch.cuda.is_available():
         raise UserError("tensorrt: no CUDA GPU found; expected one, as an engine is built for the GPU that it runs on")
     if not optional_import("torch_tensorrt")[1]:
@@ -152,7 +152,7 @@ def make_tensorrt(network: MetaKDUNet, origin: Origin, bundle: Path) -> bytes:
 
 
 def trt_window(network: MetaKDUNet) -> list[int]:
-    """Return the window of an engine: the weights' own, in whole strides."""
+    """Return the window of an engine: the weights' own, rounded to whole strides."""
     stride = network.factor
     return [stride * math.ceil(length / stride) for length in network.window or TRT_WINDOW]
 
