@@ -63,6 +63,7 @@ RAW_CODE = (
     "data/files",
     "data/memory_limit",
     "data/nifti",
+    "inferers/precision",
     "metrics/distances",
     "metrics/region_scores",
     "vocabulary",

@@ -157,12 +157,12 @@ def find_tumours(labels: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray
 def keep_tumours(
     labels: np.ndarray, neighbours: np.ndarray, is_kept: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Return a label map ``(X, Y, Z)`` with only some of its connected components; only their bounding box is processed.
+    """Return a label map ``(X, Y, Z)`` with only some of its connected components, found in their bounding box.
 
     Args:
         labels: the label map, not changed.
         neighbours: structuring element of the connectivity.
-        is_kept: takes sizes in voxels and highest slices, both ``(T,)``; returns which components to keep, ``(T,)`` bool.
+        is_kept: takes sizes in voxels and highest slices, both ``(T,)``; returns which to keep, ``(T,)`` bool.
     """
     if not labels.any():
         return labels

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from metakd_monai.inferers.precision import autocast
+
 BASE = 21  # channels at the finest scale
 SCALES = 4  # halvings of the grid, so that sizes are multiples of 16
 SLOPE, OUTER_SLOPE = 0.01, 0.1  # slopes of leaky rectifications: in the blocks, and between them
@@ -97,7 +99,12 @@ class BetNetwork(nn.Module):
         self.seg_layer = nn.Conv3d(2 * BASE, 2, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the probability of brain, ``(*S)``."""
+        """Return the probability of brain, ``(*S)`` float32; computed in bf16 where the device has it in hardware."""
+        with autocast("auto", x.device):
+            return torch.softmax(self.logits(x).float(), dim=1)[0, 1]
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of background and brain, ``(1, 2, *S)``."""
         parts = dict(self.named_children())
         x, skips = self.init_conv(x), []
         for number in range(1, SCALES + 1):
@@ -110,4 +117,5 @@ class BetNetwork(nn.Module):
                 x = parts[f"loc{number}"](x)
         x = activate(self.end_conv_1_bn(self.end_conv_1(x)), OUTER_SLOPE)
         x = activate(self.end_conv_2_bn(self.end_conv_2(x)), OUTER_SLOPE)
-        return torch.softmax(self.seg_layer(x), dim=1)[0, 1]
+        logits: torch.Tensor = self.seg_layer(x)
+        return logits

@@ -160,13 +160,11 @@ def find_with_bet(networks: Networks, voxels: np.ndarray) -> np.ndarray:
     """Return the probability of brain ``(*S)`` by HD-BET's network, with axes bottom-top, back-front, right-left."""
     import torch
 
-    from metakd_monai.inferers import autocast
-
     turned = voxels[::-1].transpose(2, 1, 0)
     normal = (turned - turned.mean()) / max(float(turned.std()), 1e-6)
     padded = np.pad(normal, [(0, -n % MULTIPLE) for n in normal.shape], constant_values=float(normal[0, 0, 0]))
-    with torch.inference_mode(), autocast("auto", torch.device("cpu")):
-        share = networks[0](torch.from_numpy(np.ascontiguousarray(padded, np.float32))[None, None]).float().numpy()
+    with torch.inference_mode():
+        share = networks[0](torch.from_numpy(np.ascontiguousarray(padded, np.float32))[None, None]).numpy()
     kept = share[tuple(slice(0, n) for n in normal.shape)]
     return np.asarray(kept.transpose(2, 1, 0)[::-1])
 
