@@ -20,6 +20,7 @@ from metakd_monai.apps.raw.volumes import Volume
 from metakd_monai.data.files import checksum, read_record, write_json
 from metakd_monai.data.fingerprint import RAW_CODE, code_fingerprint
 from metakd_monai.data.nifti import write_volume
+from metakd_monai.data.nifti.sequence_files import at_once
 from metakd_monai.data.temporaries import remove_temporaries, temporary_of
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality
@@ -141,10 +142,10 @@ def write_folder(
     temporary = temporary_of(folder)
     temporary.mkdir(parents=True)
     try:
-        for modality, image in prepared.images.items():
-            write_volume(temporary / f"{case.case_id}_{modality.value}.nii.gz", image, 1.0)
         (temporary / "check").mkdir()
-        write_volume(temporary / "check" / MASK, prepared.brain.astype("uint8"), 1.0)
+        volumes = {f"{case.case_id}_{modality.value}.nii.gz": image for modality, image in prepared.images.items()}
+        volumes[f"check/{MASK}"] = prepared.brain.astype("uint8")
+        at_once(lambda name: write_volume(temporary / name, volumes[name], 1.0), volumes)
         title = "\n".join([case.case_id, *prepared.warnings[:4]])
         draw_check(temporary / PICTURE, prepared, series, template, title)
         write_json(temporary / FILE, describe(case, prepared, series, settings))

@@ -16,7 +16,6 @@ from metakd_monai.apps.raw.registration import (
     centre_of_mass,
     middle_of_mask,
     refine,
-    register,
     rigid,
     similarity,
 )
@@ -162,8 +161,8 @@ def fits_better_mirrored(fixed: Volume, moving: Volume, fit: Fit, brain: np.ndar
     start = fit.matrix.copy()
     start[:3, :3] = np.diag([-1.0, 1, 1]) @ fit.matrix[:3, :3] @ np.diag([-1.0, 1, 1])
     start[:3, 3] = image - start[:3, :3] @ middle
-    other = register(fixed, mirrored, [start], brain, resolutions=2)
-    return other.inner_nmi > fit.inner_nmi + MIRRORED
+    matrix = refine(fixed, mirrored, start, 2, brain)
+    return similarity(fixed, mirrored, matrix, brain) > fit.inner_nmi + MIRRORED
 
 
 def compare_fluid(flair: np.ndarray, t2: np.ndarray, atlas: np.ndarray) -> str | None:

@@ -28,7 +28,7 @@ SETTINGS = {
     "FixedImagePyramid": ["FixedSmoothingImagePyramid"],
     "MovingImagePyramid": ["MovingSmoothingImagePyramid"],
     "ImageSampler": ["RandomCoordinate"],
-    "NumberOfSpatialSamples": ["2000"],
+    "NumberOfSpatialSamples": ["4000"],
     "NewSamplesEveryIteration": ["true"],
     "NumberOfHistogramBins": ["32"],
     "AutomaticScalesEstimation": ["true"],
@@ -93,7 +93,6 @@ def register(
     moving: Volume,
     starts: Iterable[np.ndarray],
     within: np.ndarray | None = None,
-    resolutions: int = 3,
 ) -> Fit:
     """Find the rigid motion that registers a moving image to a fixed one.
 
@@ -105,12 +104,11 @@ def register(
         starts: matrices ``(4, 4)`` from the fixed image's world to the moving one's.
         within: the part of the fixed image that counts, ``(*S)`` bool; None for all of it. Jaw, neck and eyes move
             relative to the brain, and with thick slices the best position of the head can be wrong for the brain.
-        resolutions: from coarse to fine.
     """
     header = np.eye(AXES + 1)
     found = [(header, similarity(fixed, moving, header, within))]
     for start in starts:
-        matrix = refine(fixed, moving, start, resolutions, within)
+        matrix = refine(fixed, moving, start, 3, within)
         agreed = any(distance(fixed, matrix, other) < AGREE_MM for other, _ in found[1:])
         found.append((matrix, similarity(fixed, moving, matrix, within)))
         if agreed:

@@ -167,10 +167,10 @@ def read_stack(file: NiftiFile, modalities: Collection[Modality], memory_limit: 
     return split_channels(voxels, file.affine, str(file.path), modalities)
 
 
-def at_once(function: Callable[[Any], Any], files: Iterable[Any]) -> list[Any]:
-    """Apply a function to each of a case's files in parallel: decompression lets other threads run."""
+def at_once(function: Callable[[Any], Any], sequences: Iterable[Any]) -> list[Any]:
+    """Apply a function to each of a case's sequences in parallel threads, for work that releases the GIL."""
     with ThreadPoolExecutor(len(Modality)) as pool:
-        return list(pool.map(function, files))
+        return list(pool.map(function, sequences))
 
 
 def split_channels(
