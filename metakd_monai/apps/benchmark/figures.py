@@ -48,7 +48,7 @@ def draw_curves(path: Path, table: ScoreTable, metric: str, title: str) -> None:
     panel.set_xticks(range(len(SUBSET_NAMES)), SUBSET_NAMES, rotation=45, ha="right")
     panel.set(ylim=(-2, 102), ylabel="%")
     panel.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=3)  # must not hide a curve
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)  # must not hide a curve
     save(figure, path, title)
 
 
