@@ -1,6 +1,6 @@
 """The blocks of MetaKDUNet, which are nnU-Net's as in MONAI's DynUNet, and the memory they need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -60,6 +60,9 @@ class OwnEncoders(nn.ModuleList):
     """The finest scales of each modality's own encoder: N encoders, or none at all."""
 
     __iter__: Any  # yields encoders
+
+    def __init__(self, encoders: Iterable[Iterable[nn.Module]]) -> None:
+        super().__init__(Encoder(blocks) for blocks in encoders)
 
     def forward(self, x: Tensor, modalities: Tensor, recomputed: bool = False) -> list[Tensor]:
         """Encode images ``(P, 1, *S)`` of given modalities ``(P,)``; see :class:`Encoder`."""

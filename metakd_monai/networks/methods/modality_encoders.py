@@ -20,7 +20,7 @@ class ModalityEncoders(OwnEncoders):
     def each(self, images: Tensor, available: Tensor) -> list[Tensor]:
         """Encode the present modalities of images ``(B, N, *S)``; for each scale ``(B, N, C, *S)``, 0 where absent."""
         rows, modalities = take_rows(images, available)
-        return [scatter_rows([part], available) for part in self.forward(rows, modalities)]
+        return [scatter_rows([part], available) for part in self.forward(rows, modalities, False)]
 
 
 class SharedEncoder(nn.ModuleList):
