@@ -371,6 +371,15 @@ def test_the_command_trains_another_network_on_real_cases(cohort, tmp_path):
     assert type(load_network(tmp_path / "model.pt")) is class_of("u_hemis")
 
 
+def test_the_router_is_computed_in_fp32():
+    network = make("sim_mlm")
+    seen = []
+    network.router[0].register_forward_hook(lambda _, given, found: seen.extend([given[0].dtype, found.dtype]))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.randn(1, 4, 16, 16, 16))
+    assert seen == [torch.float32] * 2
+
+
 # Documentation
 
 

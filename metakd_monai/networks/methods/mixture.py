@@ -55,9 +55,22 @@ class ExpertMixture(BaselineNetwork):
 
     def segment(self, features: list[Tensor], available: Tensor) -> Tensor:
         """Return logits ``(B, R, *S)``."""
-        told = self.router(keep(features[1], available)).unflatten(1, [self.in_channels, self.out_channels])
+        given = keep(features[1], available)
+        told = self.router(given) if torch.jit.is_scripting() else self.route(given)
+        told = told.unflatten(1, [self.in_channels, self.out_channels])
         weights = told.masked_fill(~available.unsqueeze(-1), float("-inf")).softmax(dim=1)  # (B, N, R)
         return (keep(features[0], available) * weights[..., None, None, None]).sum(dim=1)
+
+    @torch.jit.unused
+    def route(self, images: Tensor) -> Tensor:
+        """Run the router in fp32.
+
+        In bf16 on a CPU, PyTorch's gradient for the weights of a strided convolution depends on uninitialised memory
+        if an axis of its input is one voxel long, as here for images shorter than 32 voxels.
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            told: Tensor = self.router(images.float())
+        return told
 
     @torch.jit.unused
     def learn_encoded(self, images: Tensor, features: list[Tensor], every: Tensor) -> list[Extra]:
