@@ -84,7 +84,11 @@ def prepare_examinations(
     Raises:
         UserError: when nothing can be prepared, for example without the extra ``raw`` or the template.
     """
-    found = examine(cases, output, make_plan, jobs, progress, keep_ready)
+
+    def prepare(rest: list[RawCase], plan: Plan) -> list[Outcome]:
+        return prepare_cases(rest, plan, jobs, progress)
+
+    found = examine(cases, output, make_plan, prepare, keep_ready)
     return [one for one in found if isinstance(one, Examination)]
 
 
@@ -94,7 +98,7 @@ def prepare_examination(raw: RawCase, output: Path, make_plan: Callable[[Path], 
     Raises:
         UserError: when it cannot be made.
     """
-    (made,) = examine([raw], output, make_plan, keep_ready=True)
+    (made,) = examine([raw], output, make_plan, prepare_cases, keep_ready=True)
     if isinstance(made, Outcome):
         raise UserError(f"{made.case_id}: {made.line}")
     return made
@@ -104,9 +108,8 @@ def examine(
     cases: Sequence[RawCase],
     output: Path,
     make_plan: Callable[[Path], Plan],
-    jobs: int = 1,
-    progress: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
-    keep_ready: bool = False,
+    prepare: Callable[[list[RawCase], Plan], list[Outcome]],
+    keep_ready: bool,
 ) -> list[Examination | Outcome]:
     """Return what :func:`prepare_examinations` makes of each case, or why there is nothing."""
     made: dict[str, Examination | Outcome] = {}
@@ -130,7 +133,7 @@ def examine(
         plan = make_plan(folder) if rest else None
     except UserError as error:
         raise UserError(f"{reasons[0] if reasons else ''}{error}") from None
-    for outcome in prepare_cases(list(rest.values()), plan, jobs, progress) if plan else []:
+    for outcome in prepare(list(rest.values()), plan) if plan else []:
         raw, place = rest[outcome.case_id], folder / outcome.case_id
         if outcome.failed:
             made[outcome.case_id] = outcome

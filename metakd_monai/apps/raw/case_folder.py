@@ -19,8 +19,7 @@ from metakd_monai.apps.raw.transforms_file import FILE
 from metakd_monai.apps.raw.volumes import Volume
 from metakd_monai.data.files import checksum, read_record, write_json
 from metakd_monai.data.fingerprint import RAW_CODE, code_fingerprint
-from metakd_monai.data.nifti import write_volume
-from metakd_monai.data.nifti.sequence_files import at_once
+from metakd_monai.data.nifti import at_once, write_volume
 from metakd_monai.data.temporaries import remove_temporaries, temporary_of
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import Modality

@@ -114,7 +114,7 @@ def fits_better_turned(atlas: Volume, brain: Volume, nmi: float) -> bool:
     for axis in (1, 2):
         turned = Volume(np.ascontiguousarray(np.flip(brain.voxels, axis)), brain.affine)
         start = rigid(shift=middle_of_mask(turned) - middle_of_mask(atlas))
-        if brain_similarity(atlas, turned, refine(atlas, turned, start, 3)) > nmi + TURNED:
+        if brain_similarity(atlas, turned, refine(atlas, turned, start)) > nmi + TURNED:
             return True
     return False
 

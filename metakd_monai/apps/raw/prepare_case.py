@@ -22,8 +22,7 @@ from metakd_monai.apps.raw.registration import Fit, centre_of_mass, middle_of_ma
 from metakd_monai.apps.raw.strippers import NONE, choose_stripper, find_brain
 from metakd_monai.apps.raw.template import AFFINE, SHAPE, Template
 from metakd_monai.apps.raw.volumes import Volume, coarse, resample
-from metakd_monai.data.nifti import AXES, voxel_ml
-from metakd_monai.data.nifti.sequence_files import at_once
+from metakd_monai.data.nifti import AXES, at_once, voxel_ml
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.region_scores import count_overlap
 from metakd_monai.vocabulary import Modality
@@ -126,7 +125,7 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
     middle, about = middle_of_mask(brain), middle_of_mask(atlas)
     best: tuple[float, float, np.ndarray] = (0.0, 0.0, rigid(shift=middle - about))
     for pitch in PITCHES:
-        matrix = refine(atlas, brain, rigid((pitch, 0, 0), middle - about, about), 3)
+        matrix = refine(atlas, brain, rigid((pitch, 0, 0), middle - about, about))
         nmi = similarity(atlas, brain, matrix)
         if nmi > best[1]:
             laid = resample(done.mask, atlas.voxels.shape, atlas.affine, matrix) > 0.5

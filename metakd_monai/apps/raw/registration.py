@@ -108,7 +108,7 @@ def register(
     header = np.eye(AXES + 1)
     found = [(header, similarity(fixed, moving, header, within))]
     for start in starts:
-        matrix = refine(fixed, moving, start, 3, within)
+        matrix = refine(fixed, moving, start, within=within)
         agreed = any(distance(fixed, matrix, other) < AGREE_MM for other, _ in found[1:])
         found.append((matrix, similarity(fixed, moving, matrix, within)))
         if agreed:
@@ -124,7 +124,7 @@ def distance(volume: Volume, one: np.ndarray, other: np.ndarray) -> float:
 
 
 def refine(
-    fixed: Volume, moving: Volume, start: np.ndarray, resolutions: int, within: np.ndarray | None = None
+    fixed: Volume, moving: Volume, start: np.ndarray, resolutions: int = 3, within: np.ndarray | None = None
 ) -> np.ndarray:
     """Return the rigid matrix ``(4, 4)`` that elastix finds from a start, using only the voxels of ``within``.
 

@@ -5,6 +5,7 @@ from metakd_monai.data.nifti.grid import check_grid, is_on_grid, region_ml, voxe
 from metakd_monai.data.nifti.header import AXES, NiftiFile, read_nifti
 from metakd_monai.data.nifti.sequence_files import (
     Sequences,
+    at_once,
     read_ahead,
     read_label_of,
     read_sequences,
@@ -18,6 +19,7 @@ __all__ = [
     "AXES",
     "NiftiFile",
     "Sequences",
+    "at_once",
     "check_grid",
     "check_image",
     "check_labels",

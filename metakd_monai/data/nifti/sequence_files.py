@@ -46,10 +46,9 @@ class Sequences:
     @property
     def channels(self) -> dict[Modality, np.ndarray]:
         """The present modalities' images, each ``(*S)``."""
-        return {m: self.stack[number] for number, m in enumerate(Modality) if m in self.present}
+        return {m: image for m, image in zip(Modality, self.stack, strict=True) if m in self.present}
 
 
-ORDER = tuple(Modality)
 AHEAD: dict[Hashable, Future[Sequences]] = {}  # reading in progress, by name_reading
 
 
@@ -103,9 +102,10 @@ def read_now(
     check_volume(first.path, math.prod(first.shape), memory_limit)
 
     stack = new_stack(first.shape)
+    channels = dict(zip(Modality, stack, strict=True))
 
     def read(modality: Modality) -> str | None:
-        file, channel = headers[modality], stack[ORDER.index(modality)]
+        file, channel = headers[modality], channels[modality]
         read_voxels(file.path, file, channel)
         return prepare(file.path, channel, modality.value)
 
