@@ -98,9 +98,6 @@ MODALITY_TOKENS: dict[str, Modality] = {
 }
 
 
-# What PyTorch, oneDNN, C++ and the loader of libraries say when memory runs out, lower case.
-
-
 def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Modality, ...]]:
     """Return every non-empty set of sequences, fewest first: the 15 rows of the paper's Table 1, in its order."""
     return subsets_of([m for m in Modality if m in set(modalities)])

@@ -20,7 +20,7 @@ import numpy as np
 from nibabel.affines import apply_affine
 from scipy.ndimage import affine_transform
 
-from metakd_monai.apps.raw.registration import refine, register
+from metakd_monai.apps.raw.registration import FINISH, refine, register
 from metakd_monai.apps.raw.template import AFFINE, SHAPE
 from metakd_monai.apps.raw.volumes import coarse, read_raw
 from metakd_monai.data.nifti import read_labels, read_nifti
@@ -64,9 +64,8 @@ def score(results: Path, reference: Path, by_others: Path, sequence: str) -> dic
     ours = read_raw(prepared / f"{CASE}_{sequence}.nii.gz")
     theirs = read_raw(by_others / f"{CASE}_{sequence}.nii.gz")
     fit = register(coarse(theirs), coarse(ours), [np.eye(4)])
-    matrix = refine(
-        coarse(theirs, 1.0), coarse(ours, 1.0), fit.matrix, 2
-    )  # half a millimetre matters to a small tumour
+    # Half a millimetre matters to a small tumour.
+    matrix = refine(coarse(theirs, 1.0), coarse(ours, 1.0), fit.matrix, FINISH)
     inside = np.argwhere(theirs.voxels > 0)[::501].astype(float)
     pose = np.linalg.norm(apply_affine(matrix, apply_affine(AFFINE, inside)) - apply_affine(AFFINE, inside), axis=1)
     place = np.linalg.inv(AFFINE) @ matrix @ AFFINE

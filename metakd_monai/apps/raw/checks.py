@@ -12,6 +12,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from metakd_monai.apps.raw.registration import (
+    FIND,
     Fit,
     centre_of_mass,
     middle_of_mask,
@@ -114,7 +115,7 @@ def fits_better_turned(atlas: Volume, brain: Volume, nmi: float) -> bool:
     for axis in (1, 2):
         turned = Volume(np.ascontiguousarray(np.flip(brain.voxels, axis)), brain.affine)
         start = rigid(shift=middle_of_mask(turned) - middle_of_mask(atlas))
-        if brain_similarity(atlas, turned, refine(atlas, turned, start)) > nmi + TURNED:
+        if brain_similarity(atlas, turned, refine(atlas, turned, start, FIND)) > nmi + TURNED:
             return True
     return False
 
@@ -161,7 +162,7 @@ def fits_better_mirrored(fixed: Volume, moving: Volume, fit: Fit, brain: np.ndar
     start = fit.matrix.copy()
     start[:3, :3] = np.diag([-1.0, 1, 1]) @ fit.matrix[:3, :3] @ np.diag([-1.0, 1, 1])
     start[:3, 3] = image - start[:3, :3] @ middle
-    matrix = refine(fixed, mirrored, start, 2, brain)
+    matrix = refine(fixed, mirrored, start, FIND, brain)
     return similarity(fixed, mirrored, matrix, brain) > fit.inner_nmi + MIRRORED
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from nibabel.affines import apply_affine
 
 from metakd_monai.apps.predict.preview import cut, printable
 from metakd_monai.apps.raw.prepared import Prepared
 from metakd_monai.apps.raw.template import Template
-from metakd_monai.apps.raw.volumes import Volume, coarse, resample
+from metakd_monai.apps.raw.volumes import COARSE_MM, Volume, resample, upright_grid
 from metakd_monai.data.files import write_safely
+from metakd_monai.data.nifti import AXES
 from metakd_monai.vocabulary import Modality
 
 ATLAS, BRAIN = "#e69f00", "#56b4e9"  # outlines; Okabe and Ito
@@ -60,10 +62,12 @@ def draw_check(
 
 def raw_slice(volume: Volume, mask: Volume, from_centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the axial slice of a raw series through the middle of the brain, in cubes of 2 mm, and the brain there."""
-    small = coarse(volume)
-    brain = resample(mask, small.voxels.shape, small.affine, np.linalg.inv(from_centre)) > 0.5
-    middle = int(np.median(np.argwhere(brain)[:, 2])) if brain.any() else brain.shape[2] // 2
-    return small.voxels[::-1, ::-1, middle].T, brain[::-1, ::-1, middle].T
+    shape, affine = upright_grid(volume, COARSE_MM)
+    brain = resample(mask, shape, affine, np.linalg.inv(from_centre)) > 0.5
+    middle = int(np.median(np.argwhere(brain)[:, 2])) if brain.any() else shape[2] // 2
+    affine[:AXES, AXES] = apply_affine(affine, (0, 0, middle))
+    grey = resample(volume, (*shape[:2], 1), affine, outside=float(volume.voxels.min()))
+    return grey[::-1, ::-1, 0].T, brain[::-1, ::-1, middle].T
 
 
 def show(panel: Any, grey: np.ndarray, brain: np.ndarray, atlas: np.ndarray | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 
 import numpy as np
 from nibabel.affines import apply_affine
@@ -18,10 +19,21 @@ from metakd_monai.apps.raw.checks import (
     judge_series,
 )
 from metakd_monai.apps.raw.prepared import Clock, PreparationError, Prepared
-from metakd_monai.apps.raw.registration import Fit, centre_of_mass, middle_of_mask, refine, register, rigid, similarity
+from metakd_monai.apps.raw.registration import (
+    FIND,
+    FINISH,
+    Fit,
+    centre_of_mass,
+    middle_of_mask,
+    refine,
+    register,
+    rigid,
+    similarity,
+)
 from metakd_monai.apps.raw.strippers import NONE, choose_stripper, find_brain
 from metakd_monai.apps.raw.template import AFFINE, SHAPE, Template
 from metakd_monai.apps.raw.volumes import Volume, coarse, resample
+from metakd_monai.data.boxes import bounding_box
 from metakd_monai.data.nifti import AXES, at_once, voxel_ml
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.region_scores import count_overlap
@@ -30,6 +42,7 @@ from metakd_monai.vocabulary import Modality
 CENTRES = (Modality.T1CE, Modality.T1, Modality.FLAIR, Modality.T2)  # the first that is present
 PITCHES = (0.0, 20.0, -20.0, 40.0, -40.0)  # degrees around the left-right axis at which the atlas is tried
 ENOUGH_DICE = 0.9  # of the brain with the atlas, from which on no more pitches are tried
+SPARSE = 4  # voxels of SRI24 between those that tell how much of the brain a series shows
 LEAST_VALUE, MOST_VALUE = 1, 32000  # inside the brain
 FINE, COARSE = 500.0, 4000.0  # largest intensity up to which the range is stretched, and its new maximum
 
@@ -67,10 +80,15 @@ def prepare_case(
     lay_on_centre(done, small)
     clock.lap("register")
 
+    box, brain = cut_brain(done.brain)
+
     def carry(modality: Modality) -> np.ndarray:
         matrix = done.fits[modality].matrix @ done.to_centre
-        seen = done.brain & covered(series[modality], matrix)
-        return write_values(resample(series[modality], SHAPE, AFFINE, matrix, outside=None), seen)
+        volume, grid = series[modality], (brain.voxels.shape, brain.affine)
+        image = np.zeros(SHAPE, np.int16)
+        seen = brain.voxels & covered(volume, matrix, *grid)
+        image[box] = write_values(resample(volume, *grid, matrix, outside=None), seen)
+        return image
 
     done.images = dict(zip(done.fits, at_once(carry, done.fits), strict=True))
     clock.lap("resample")
@@ -125,21 +143,22 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
     middle, about = middle_of_mask(brain), middle_of_mask(atlas)
     best: tuple[float, float, np.ndarray] = (0.0, 0.0, rigid(shift=middle - about))
     for pitch in PITCHES:
-        matrix = refine(atlas, brain, rigid((pitch, 0, 0), middle - about, about))
+        matrix = refine(atlas, brain, rigid((pitch, 0, 0), middle - about, about), FIND)
         nmi = similarity(atlas, brain, matrix)
         if nmi > best[1]:
             laid = resample(done.mask, atlas.voxels.shape, atlas.affine, matrix) > 0.5
             best = (count_overlap(laid, atlas.voxels > 0).dice, nmi, matrix)
         if best[0] >= ENOUGH_DICE:
             break
-    done.to_centre = best[2]
+    finished = refine(atlas, brain, best[2], FINISH)
+    nmi, done.to_centre = max((best[1:], (similarity(atlas, brain, finished), finished)), key=itemgetter(0))
     done.brain = resample(done.mask, SHAPE, AFFINE, done.to_centre) > 0.5
     brain_ml = float((done.mask.voxels > 0.5).sum()) * voxel_ml(done.mask.affine)
-    cover = float(covered(image, done.to_centre)[template.brain].mean())
+    cover = share_covered(image, done.to_centre, template.brain)
     overlap = count_overlap(done.brain, template.brain).dice
     inner_nmi = brain_similarity(atlas, brain, done.to_centre)
     done.figures = {"brain_ml": round(brain_ml, 1), "brain_ml_in_case": round(float(done.brain.sum()) / 1000, 1)}
-    done.figures |= {"atlas_dice": round(overlap, 4), "atlas_nmi": round(best[1], 4)}
+    done.figures |= {"atlas_dice": round(overlap, 4), "atlas_nmi": round(nmi, 4)}
     done.figures |= {"atlas_brain_nmi": round(inner_nmi, 4), "atlas_cover": round(cover, 4)}
     turned = inner_nmi < DOUBTFUL_NMI and fits_better_turned(atlas, brain, inner_nmi)
     found = check_atlas(brain_ml, overlap, inner_nmi, cover, turned, done.centre)
@@ -148,11 +167,26 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
         raise PreparationError(found.failure, done)
 
 
-def covered(volume: Volume, matrix: np.ndarray) -> np.ndarray:
-    """Return the voxels of SRI24 that a volume, moved by a matrix, covers: ``(240, 240, 155)`` bool."""
-    place = np.linalg.inv(volume.affine) @ matrix @ AFFINE
-    axes = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in SHAPE), indexing="ij", sparse=True)
-    inside = np.ones(SHAPE, bool)
+def cut_brain(brain: np.ndarray) -> tuple[tuple[slice, ...], Volume]:
+    """Return the box of a brain in SRI24, and the brain in it, bool, with its affine; all of SRI24 if it is empty."""
+    box = bounding_box(brain) if brain.any() else tuple(slice(0, n) for n in SHAPE)
+    affine = AFFINE.copy()
+    affine[:AXES, AXES] = apply_affine(AFFINE, [part.start for part in box])
+    return box, Volume(brain[box], affine)
+
+
+def share_covered(volume: Volume, matrix: np.ndarray, brain: np.ndarray) -> float:
+    """Return the share of a brain in SRI24 that a volume, moved by a matrix, covers; 0 if the brain is empty."""
+    some = brain[::SPARSE, ::SPARSE, ::SPARSE]
+    inside = covered(volume, matrix, some.shape, AFFINE @ np.diag([SPARSE, SPARSE, SPARSE, 1.0]))
+    return float(inside[some].mean()) if some.any() else 0.0
+
+
+def covered(volume: Volume, matrix: np.ndarray, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Return the voxels of a grid in SRI24 that a volume, moved by a matrix, covers: ``(*shape)`` bool."""
+    place = np.linalg.inv(volume.affine) @ matrix @ affine
+    axes = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij", sparse=True)
+    inside = np.ones(shape, bool)
     for axis, size in enumerate(volume.voxels.shape):
         x = sum((np.float32(place[axis, n]) * axes[n] for n in range(AXES)), np.float32(place[axis, AXES]))
         inside &= (x >= -0.5) & (x <= size - 0.5)
@@ -172,7 +206,7 @@ def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
         shift = centre_of_mass(moving) - centre_of_mass(fixed)
         starts = [np.eye(AXES + 1), rigid(shift=shift), *(rigid((p, 0, 0), shift, middle) for p in PITCHES[1:])]
         fit = register(fixed, moving, starts, brain)
-        cover = float(covered(moving, fit.matrix @ done.to_centre)[done.brain].mean())
+        cover = share_covered(moving, fit.matrix @ done.to_centre, done.brain)
         moved = fit.shift(middle)
         done.figures[modality.value] = {
             "nmi": round(fit.nmi, 4),

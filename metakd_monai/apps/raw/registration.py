@@ -16,7 +16,6 @@ from metakd_monai.data.nifti import AXES
 
 BINS = 48  # bins of the joint histogram
 FEWEST_SHARED = 1000  # fewest common voxels for comparing two images
-ITERATIONS = "200"  # of each resolution
 BRAIN_MM = 100.0  # mm, edge of the cube whose corners measure the distance of two positions
 AGREE_MM = 1.0  # mm up to which the results of two starts are the same
 SETTINGS = {
@@ -28,8 +27,8 @@ SETTINGS = {
     "FixedImagePyramid": ["FixedSmoothingImagePyramid"],
     "MovingImagePyramid": ["MovingSmoothingImagePyramid"],
     "ImageSampler": ["RandomCoordinate"],
-    "NumberOfSpatialSamples": ["4000"],
     "NewSamplesEveryIteration": ["true"],
+    "NumberOfSamplesForExactGradient": ["10000"],  # to find the step size; the default takes longer than the search
     "NumberOfHistogramBins": ["32"],
     "AutomaticScalesEstimation": ["true"],
     "AutomaticParameterEstimation": ["true"],
@@ -38,6 +37,25 @@ SETTINGS = {
     "ResampleInterpolator": ["FinalLinearInterpolator"],
     "RequiredRatioOfValidSamples": ["0.05"],
 }
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How thoroughly elastix searches.
+
+    Attributes:
+        edges: of the smoothing at each resolution, in voxels.
+        samples: points compared in each iteration.
+        iterations: of each resolution.
+    """
+
+    edges: tuple[int, ...]
+    samples: int
+    iterations: int
+
+
+FIND = Effort((4, 2), 2000, 100)  # to about half a millimetre, to compare starts
+FINISH = Effort((2, 1), 4000, 200)  # from such a position
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,8 @@ def register(
 ) -> Fit:
     """Find the rigid motion that registers a moving image to a fixed one.
 
-    Starts are tried until two of them give the same result. The best fit wins; the headers' own position also counts.
+    Starts are tried until two of them give the same result. The best fit is refined; the headers' own position also
+    counts.
 
     Args:
         fixed: along the world's axes, in cubes.
@@ -108,12 +127,13 @@ def register(
     header = np.eye(AXES + 1)
     found = [(header, similarity(fixed, moving, header, within))]
     for start in starts:
-        matrix = refine(fixed, moving, start, within=within)
+        matrix = refine(fixed, moving, start, FIND, within)
         agreed = any(distance(fixed, matrix, other) < AGREE_MM for other, _ in found[1:])
         found.append((matrix, similarity(fixed, moving, matrix, within)))
         if agreed:
             break
-    best, inner_nmi = max(found, key=lambda fit: fit[1])
+    matrix = refine(fixed, moving, max(found, key=lambda fit: fit[1])[0], FINISH, within)
+    best, inner_nmi = max([*found, (matrix, similarity(fixed, moving, matrix, within))], key=lambda fit: fit[1])
     return Fit(best, similarity(fixed, moving, best), similarity(fixed, moving, header), inner_nmi)
 
 
@@ -124,7 +144,7 @@ def distance(volume: Volume, one: np.ndarray, other: np.ndarray) -> float:
 
 
 def refine(
-    fixed: Volume, moving: Volume, start: np.ndarray, resolutions: int = 3, within: np.ndarray | None = None
+    fixed: Volume, moving: Volume, start: np.ndarray, effort: Effort, within: np.ndarray | None = None
 ) -> np.ndarray:
     """Return the rigid matrix ``(4, 4)`` that elastix finds from a start, using only the voxels of ``within``.
 
@@ -135,13 +155,13 @@ def refine(
     back = np.linalg.inv(start)
     still, moved = to_itk(fixed, np.eye(AXES + 1)), to_itk(moving, back)
     parameters = itk.ParameterObject.New()
-    schedule = [str(2**level) for level in reversed(range(resolutions)) for _ in range(AXES)]
     parameters.AddParameterMap(
         {
             **SETTINGS,
-            "NumberOfResolutions": [str(resolutions)],
-            "MaximumNumberOfIterations": [ITERATIONS],
-            "ImagePyramidSchedule": schedule,
+            "NumberOfResolutions": [str(len(effort.edges))],
+            "ImagePyramidSchedule": [str(edge) for edge in effort.edges for _ in range(AXES)],
+            "NumberOfSpatialSamples": [str(effort.samples)],
+            "MaximumNumberOfIterations": [str(effort.iterations)],
         }
     )
     method = itk.ElastixRegistrationMethod.New(still, moved)
@@ -183,15 +203,16 @@ def similarity(fixed: Volume, moving: Volume, matrix: np.ndarray, within: np.nda
     both = np.isfinite(moved) if within is None else np.isfinite(moved) & within
     if both.sum() < FEWEST_SHARED:
         return 1.0
-    joint, _, _ = np.histogram2d(squeeze(fixed.voxels[both]), squeeze(moved[both]), bins=BINS)
-    share = joint / joint.sum()
+    pairs = BINS * bins_of(fixed.voxels[both]) + bins_of(moved[both])
+    share = np.bincount(pairs, minlength=BINS**2).reshape(BINS, BINS) / pairs.size
     return float((entropy(share.sum(axis=0)) + entropy(share.sum(axis=1))) / max(entropy(share.ravel()), 1e-9))
 
 
-def squeeze(values: np.ndarray) -> np.ndarray:
-    """Return values ``(V,)`` clipped to their first and last percentile."""
+def bins_of(values: np.ndarray) -> np.ndarray:
+    """Return the bin of each value ``(V,)``; bins are of equal width between the 0.5th and the 99.5th percentile."""
     low, high = np.quantile(values[:: max(1, values.size // 100_000)], (0.005, 0.995))
-    return np.clip(values, low, high)
+    scaled = (np.clip(values, low, high) - low) * (BINS / max(high - low, 1e-9))
+    return np.minimum(scaled.astype(np.intp), BINS - 1)
 
 
 def entropy(share: np.ndarray) -> float:
