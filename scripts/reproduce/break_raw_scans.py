@@ -75,8 +75,7 @@ WAYS = {
 
 def prepare_centre(series: Series, centre: Modality, template: Template, strip: str) -> Prepared:
     """Return a case whose centre lies on the atlas; raises PreparationError."""
-    brain, stripper, _ = find_mask(series, centre, strip, None)
-    done = Prepared(centre, {}, np.eye(4), {}, np.zeros(SHAPE, bool), brain, stripper)
+    done = Prepared(centre, {}, np.eye(4), {}, np.zeros(SHAPE, bool), *find_mask(series, centre, strip))
     lay_on_atlas(done, coarse(series[centre]), template)
     return done
 

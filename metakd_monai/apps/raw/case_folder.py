@@ -38,6 +38,7 @@ class Plan:
         strip: see :func:`~metakd_monai.apps.raw.strippers.choose_stripper`.
         centre: the sequence that the others are registered to; None for the best.
         overwrite: replace cases that were prepared in another way.
+        memory_limit: GiB for each process; None for none.
     """
 
     output: Path
@@ -45,6 +46,7 @@ class Plan:
     strip: str = "auto"
     centre: Modality | None = None
     overwrite: bool = False
+    memory_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def prepare_folder(case: RawCase, plan: Plan, template: Template) -> Outcome:
         raise UserError(f"--centre: {plan.centre.value} given, and the brain mask is of {mask[0].value}")
     centre = mask[0] if mask else plan.centre
     try:
-        prepared = prepare_case(series, template, plan.strip, mask and mask[1], centre)
+        prepared = prepare_case(series, template, plan.strip, mask and mask[1], centre, plan.memory_limit)
     except PreparationError as error:
         from metakd_monai.apps.raw.picture import draw_check  # a lean process starts without matplotlib
 

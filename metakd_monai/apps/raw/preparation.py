@@ -68,6 +68,7 @@ def plan_preparation(
     strip: str = "auto",
     centre: Modality | None = None,
     overwrite: bool = False,
+    memory_limit: float | None = None,
 ) -> Plan:
     """Return the plan of a preparation into a folder, see :class:`Plan`; looks for the template if none is given.
 
@@ -77,7 +78,7 @@ def plan_preparation(
     check_elastix()
     found = find_template(template).absolute()
     check_writable(output)
-    return Plan(output.absolute(), found, strip, centre, overwrite)
+    return Plan(output.absolute(), found, strip, centre, overwrite, memory_limit)
 
 
 def prepare_cases(

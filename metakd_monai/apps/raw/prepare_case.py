@@ -18,6 +18,7 @@ from metakd_monai.apps.raw.checks import (
     is_stripped,
     judge_series,
 )
+from metakd_monai.apps.raw.coverage import covered, cut_brain, share_covered
 from metakd_monai.apps.raw.prepared import Clock, PreparationError, Prepared
 from metakd_monai.apps.raw.registration import (
     FIND,
@@ -33,7 +34,7 @@ from metakd_monai.apps.raw.registration import (
 from metakd_monai.apps.raw.strippers import NONE, choose_stripper, find_brain
 from metakd_monai.apps.raw.template import AFFINE, SHAPE, Template
 from metakd_monai.apps.raw.volumes import Volume, coarse, resample
-from metakd_monai.data.boxes import bounding_box
+from metakd_monai.data.memory_limit import GIB
 from metakd_monai.data.nifti import AXES, at_once, voxel_ml
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.region_scores import count_overlap
@@ -42,7 +43,6 @@ from metakd_monai.vocabulary import Modality
 CENTRES = (Modality.T1CE, Modality.T1, Modality.FLAIR, Modality.T2)  # the first that is present
 PITCHES = (0.0, 20.0, -20.0, 40.0, -40.0)  # degrees around the left-right axis at which the atlas is tried
 ENOUGH_DICE = 0.9  # of the brain with the atlas, from which on no more pitches are tried
-SPARSE = 4  # voxels of SRI24 between those that tell how much of the brain a series shows
 LEAST_VALUE, MOST_VALUE = 1, 32000  # inside the brain
 FINE, COARSE = 500.0, 4000.0  # largest intensity up to which the range is stretched, and its new maximum
 
@@ -53,6 +53,7 @@ def prepare_case(
     strip: str = "auto",
     mask: Volume | None = None,
     centre: Modality | None = None,
+    memory_limit: float | None = None,
 ) -> Prepared:
     """Bring the series of one case into SRI24.
 
@@ -63,6 +64,7 @@ def prepare_case(
             skull has been removed.
         mask: the brain in the world of one of the series, if known; that series is then the centre.
         centre: the sequence that the others are registered to; None for the best one present.
+        memory_limit: GiB for the process, which the skull stripper should fit into; None for none.
 
     Raises:
         UserError: when there is no skull stripper.
@@ -72,14 +74,13 @@ def prepare_case(
     chosen = choose_centre(series, centre)
     small = {modality: coarse(volume) for modality, volume in series.items()}
     clock.lap("read")
-    brain, stripper, rough = find_mask(series, chosen, strip, mask)
+    found = find_mask(series, chosen, strip, mask, memory_limit)
     clock.lap("strip")
-    done = Prepared(chosen, {}, np.eye(AXES + 1), {}, np.zeros(SHAPE, bool), brain, stripper)
+    done = Prepared(chosen, {}, np.eye(AXES + 1), {}, np.zeros(SHAPE, bool), *found)
     lay_on_atlas(done, small[chosen], template)
     clock.lap("atlas")
     lay_on_centre(done, small)
     clock.lap("register")
-
     box, brain = cut_brain(done.brain)
 
     def carry(modality: Modality) -> np.ndarray:
@@ -94,10 +95,6 @@ def prepare_case(
     clock.lap("resample")
     done.warnings += look_alike(done, template)
     done.seconds = clock.seconds
-    if rough:
-        done.warnings.append(
-            f"{stripper}'s mask of {chosen.value} is rough; HD-BET is made for it (metakd-monai[raw-hdbet])"
-        )
     return done
 
 
@@ -122,17 +119,31 @@ def choose_centre(series: Mapping[Modality, Volume], centre: Modality | None) ->
 
 
 def find_mask(
-    series: Mapping[Modality, Volume], centre: Modality, strip: str, mask: Volume | None
-) -> tuple[Volume, str, bool]:
-    """Return the probability of brain in the centre's world, its source, and whether that is rough for the sequence."""
+    series: Mapping[Modality, Volume],
+    centre: Modality,
+    strip: str,
+    mask: Volume | None = None,
+    memory_limit: float | None = None,
+) -> tuple[Volume, str, list[str]]:
+    """Return the probability of brain in the centre's world, its source, and warnings; see :func:`prepare_case`."""
     volume = series[centre]
     if mask is not None:
-        return mask, "given", False
+        return mask, "given", []
     if strip == NONE or is_stripped(volume):
         corner = volume.voxels.flat[0]
-        return Volume((volume.voxels != corner).astype(np.float32), volume.affine), "stripped before", False
-    stripper = choose_stripper(strip)
-    return find_brain(volume, stripper), stripper.name, centre in stripper.rough
+        return Volume((volume.voxels != corner).astype(np.float32), volume.affine), "stripped before", []
+    held = sum(each.voxels.nbytes for each in series.values()) / GIB
+    room = None if memory_limit is None else memory_limit - held
+    best, stripper, warnings = choose_stripper(strip), choose_stripper(strip, room), []
+    if stripper is not best:
+        warnings.append(f"{best.name} needs more memory than {memory_limit:g} GiB; {stripper.name} used")
+    if centre in stripper.rough:
+        warnings.append(
+            f"{stripper.name}'s mask of {centre.value} is rough; HD-BET is made for it (metakd-monai[raw-hdbet])"
+        )
+    if room is not None and stripper.gib > room:
+        warnings.append(f"{stripper.name} needs {stripper.gib + held:.1f} GiB, the limit is {memory_limit:g} GiB")
+    return find_brain(volume, stripper), stripper.name, warnings
 
 
 def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
@@ -165,32 +176,6 @@ def lay_on_atlas(done: Prepared, image: Volume, template: Template) -> None:
     done.warnings += found.warnings
     if found.failure:
         raise PreparationError(found.failure, done)
-
-
-def cut_brain(brain: np.ndarray) -> tuple[tuple[slice, ...], Volume]:
-    """Return the box of a brain in SRI24, and the brain in it, bool, with its affine; all of SRI24 if it is empty."""
-    box = bounding_box(brain) if brain.any() else tuple(slice(0, n) for n in SHAPE)
-    affine = AFFINE.copy()
-    affine[:AXES, AXES] = apply_affine(AFFINE, [part.start for part in box])
-    return box, Volume(brain[box], affine)
-
-
-def share_covered(volume: Volume, matrix: np.ndarray, brain: np.ndarray) -> float:
-    """Return the share of a brain in SRI24 that a volume, moved by a matrix, covers; 0 if the brain is empty."""
-    some = brain[::SPARSE, ::SPARSE, ::SPARSE]
-    inside = covered(volume, matrix, some.shape, AFFINE @ np.diag([SPARSE, SPARSE, SPARSE, 1.0]))
-    return float(inside[some].mean()) if some.any() else 0.0
-
-
-def covered(volume: Volume, matrix: np.ndarray, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Return the voxels of a grid in SRI24 that a volume, moved by a matrix, covers: ``(*shape)`` bool."""
-    place = np.linalg.inv(volume.affine) @ matrix @ affine
-    axes = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij", sparse=True)
-    inside = np.ones(shape, bool)
-    for axis, size in enumerate(volume.voxels.shape):
-        x = sum((np.float32(place[axis, n]) * axes[n] for n in range(AXES)), np.float32(place[axis, AXES]))
-        inside &= (x >= -0.5) & (x <= size - 0.5)
-    return inside
 
 
 def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:

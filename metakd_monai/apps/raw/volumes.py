@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
-from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.ndimage import affine_transform, gaussian_filter, label
 
 from metakd_monai.data.nifti import AXES, read_nifti, read_voxels
 from metakd_monai.errors import UserError
@@ -139,3 +139,9 @@ def coarse(volume: Volume, edge: float = COARSE_MM) -> Volume:
     """Return a volume for registration: along the world's axes, in cubes of ``edge`` mm."""
     shape, affine = upright_grid(volume, edge)
     return Volume(resample(volume, shape, affine, outside=float(volume.voxels.min())), affine)
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected part of a mask ``(*S)`` that is not empty."""
+    parts, _ = label(mask)
+    return np.asarray(parts == 1 + np.bincount(parts.ravel())[1:].argmax())
