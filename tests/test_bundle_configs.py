@@ -58,6 +58,7 @@ OTHER_NETWORKS = {  # of configs/methods, and what each adds
     "rf_net": BESIDE | {"train#dropping#pair"},
     "robust_mseg": BESIDE | {"train#dropping#pair"},
     "s_fusion": set(),
+    "s_fusion_u_hemis": set(),
     "sha_spec": BESIDE | {"train#dropping#pair"},
     "sim_mlm": BESIDE | PAIR,
     "u_hemis": set(),

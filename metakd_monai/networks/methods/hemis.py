@@ -1,4 +1,4 @@
-"""U-HeMIS and U-HVED: present modalities are fused by moments or by a product of Gaussians."""
+"""U-HeMIS and U-HVED: present modalities are fused by moments, by a product of Gaussians, or by SFusion's attention."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,13 @@ from metakd_monai.networks.methods.baseline import BaselineNetwork, Extra
 from metakd_monai.networks.methods.convolutions import enlarge, pre_activated
 from metakd_monai.networks.methods.gaussians import fuse_gaussians, subset_divergence
 from metakd_monai.networks.methods.modality_encoders import ModalityEncoders
+from metakd_monai.networks.methods.s_fusion import SFusionBlock
+
+FUSIONS = ("moments", "gaussians", "attention")
 
 
 class HeMISUNet(BaselineNetwork):
-    """A U-Net with an encoder for each modality; it decodes mean and variance over the present ones.
+    """A U-Net with an encoder for each modality; it decodes mean and variance over the present ones, or other fusions.
 
     Args:
         in_channels: number of modalities N.
@@ -23,7 +26,8 @@ class HeMISUNet(BaselineNetwork):
         channels: width at each scale; the decoder reads half as many channels of each modality.
         fusion: ``"moments"``, U-HeMIS: mean and variance (0 for a single modality); ``"gaussians"``, U-HVED: each
             modality gives mean and log-variance of a Gaussian. Their product with a standard normal is decoded
-            (:mod:`~metakd_monai.networks.methods.gaussians`): a sample in training, its mean in evaluation.
+            (:mod:`~metakd_monai.networks.methods.gaussians`): a sample in training, its mean in evaluation;
+            ``"attention"``: an :class:`~metakd_monai.networks.methods.s_fusion.SFusionBlock` at each scale.
         input_stride: as in :class:`~metakd_monai.networks.MetaKDUNet`.
         window: likewise.
 
@@ -33,7 +37,8 @@ class HeMISUNet(BaselineNetwork):
     Raises:
         ValueError: for an unknown fusion.
 
-    Source: Havaei et al. 2016, "HeMIS"; Dorent et al. 2019, "Hetero-Modal Variational Encoder-Decoder".
+    Source: Havaei et al. 2016, "HeMIS"; Dorent et al. 2019, "Hetero-Modal Variational Encoder-Decoder";
+    Liu et al. 2023, "SFusion".
     """
 
     def __init__(
@@ -45,22 +50,28 @@ class HeMISUNet(BaselineNetwork):
         input_stride: int = 1,
         window: Sequence[int] | None = None,
     ) -> None:
-        if fusion not in ("moments", "gaussians"):
-            raise ValueError(f"fusion must be 'moments' or 'gaussians', got {fusion!r}.")
+        if fusion not in FUSIONS:
+            raise ValueError(f"fusion must be {', '.join(map(repr, FUSIONS[:-1]))} or {FUSIONS[-1]!r}, got {fusion!r}.")
         super().__init__(
             in_channels, out_channels, channels, 2 ** (len(channels) - 1), input_stride, window, fusion=fusion
         )
         self.variational = self.auxiliary_of_all = fusion == "gaussians"
         self.encoders = ModalityEncoders(make_encoder(channels, halve=not self.variational) for _ in range(in_channels))
-        read = [width // 2 for width in channels] if self.variational else list(channels)
-        self.decoder = UpPath(read, [width // 2 for width in channels], out_channels)
+        half = [width // 2 for width in channels]
+        read = list(channels) if fusion == "moments" else half
+        strides = [2 ** (len(channels) - 1 - scale) for scale in range(len(channels))]
+        blocks = zip(half, strides, strict=True) if fusion == "attention" else ()
+        self.attention = nn.ModuleList(SFusionBlock(width, stride, num_heads=min(4, width)) for width, stride in blocks)
+        self.decoder = UpPath(read, half, out_channels)
         images = range(in_channels if self.variational else 0)
-        self.image_decoders = nn.ModuleList(UpPath(read, [width // 2 for width in channels], 1) for _ in images)
+        self.image_decoders = nn.ModuleList(UpPath(read, half, 1) for _ in images)
 
     def fuse(self, features: list[Tensor], available: Tensor) -> list[Tensor]:
         """Fuse each scale ``(B, N, C, *S)``; a product of Gaussians is sampled in training."""
         fused: list[Tensor] = []
-        for part in features:
+        for scale, block in enumerate(self.attention):
+            fused.append(block(features[scale], available))
+        for part in features[len(fused) :]:
             if self.variational:
                 mean, variance = fuse_gaussians(part, available)
                 noise = torch.randn_like(mean) if self.training else torch.zeros_like(mean)
