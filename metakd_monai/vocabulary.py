@@ -103,6 +103,11 @@ def modality_subsets(modalities: Iterable[Modality] = Modality) -> list[tuple[Mo
     return subsets_of([m for m in Modality if m in set(modalities)])
 
 
+def name_subset(subset: Sequence[Modality]) -> str:
+    """Name a subset, as ``flair+t1ce``."""
+    return "+".join(m.value for m in subset)
+
+
 def subsets_of(members: Sequence[Member]) -> list[tuple[Member, ...]]:
     """Return every non-empty subset, fewest first, in the order of the members."""
     return [subset for size in range(1, len(members) + 1) for subset in combinations(members, size)]

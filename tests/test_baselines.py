@@ -12,8 +12,8 @@ from test_methods import SMALL, prepare, rows
 from test_predict import predict
 from torch import nn
 
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import SubsetPredictor
 from metakd_monai.data.cases import find_cases
 from metakd_monai.errors import UserError
 from metakd_monai.inferers.subset_decoding import mask_of

@@ -15,17 +15,17 @@ from PIL import Image
 from metakd_monai.apps.benchmark import SubsetPredictor, choose_items, read_scores, run_benchmark, tune_postprocessing
 from metakd_monai.apps.benchmark.case_record import choose_scoring, read_reference
 from metakd_monai.apps.benchmark.comparison import read_reference as read_table
-from metakd_monai.apps.benchmark.subset_predictor import case_of, name_subset
 from metakd_monai.apps.benchmark.subset_tables import MEAN, SUBSET_NAMES
 from metakd_monai.apps.benchmark.tuning import Enhancing, curve_of
 from metakd_monai.apps.predict.predictor import Compute, Predictor, to_volume
+from metakd_monai.apps.predict.subset_predictor import case_of
 from metakd_monai.cli import main
 from metakd_monai.data.datalists import make_datalist, read_layout, write_datalist
 from metakd_monai.errors import UserError
 from metakd_monai.metrics import CONVENTIONS, score_case
 from metakd_monai.metrics.conventions import find_convention
 from metakd_monai.transforms import regions_to_labels
-from metakd_monai.vocabulary import REGION_NAMES, Modality, modality_subsets
+from metakd_monai.vocabulary import REGION_NAMES, Modality, modality_subsets, name_subset
 
 
 @pytest.fixture

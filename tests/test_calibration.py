@@ -13,7 +13,6 @@ import torch
 from conftest import REPOSITORY
 from test_predict import predict
 
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
 from metakd_monai.apps.calibration.calibration_curve import curve_points, draw_curves, expected_error
 from metakd_monai.apps.calibration.cross_validated import measure_case, measure_parts
 from metakd_monai.apps.calibration.input_trials import try_checks
@@ -27,6 +26,7 @@ from metakd_monai.apps.predict.expectations_file import publish_expectations
 from metakd_monai.apps.predict.mask_quality import FEATURES
 from metakd_monai.apps.predict.postprocessing import PostProcessing
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import SubsetPredictor
 from metakd_monai.apps.simulation.toy import simulate_cohort
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.files import checksum

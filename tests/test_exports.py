@@ -11,8 +11,8 @@ from monai.bundle import ConfigComponent
 from monai.data import load_net_with_metadata
 from test_predict import mask, predict, run
 
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import SubsetPredictor
 from metakd_monai.errors import UserError
 from metakd_monai.inferers import ModalityInferer
 from metakd_monai.networks import GraphMetaKDUNet, MetaKDUNet

@@ -5,7 +5,7 @@ import torch
 from conftest import CHANNELS
 from torch.nn import functional
 
-from metakd_monai.apps.benchmark.subset_predictor import DecodeAll
+from metakd_monai.apps.predict.subset_predictor import DecodeAll
 from metakd_monai.data.memory_limit import BASE_BYTES, GIB, VOLUME_BYTES
 from metakd_monai.errors import UserError
 from metakd_monai.inferers import ModalityInferer

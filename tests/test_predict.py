@@ -133,6 +133,27 @@ def test_probabilities_and_no_preview(tmp_path, case, weights):
     assert np.array_equal(maps[..., 0] > 0.5, mask(tmp_path / "out") == 4)
 
 
+def test_masks_of_all_subsets_are_those_of_predictions_with_fewer_sequences(tmp_path, case, weights):
+    out, subsets = tmp_path / "out", tmp_path / "out" / "Simulated_000_subsets"
+    (case / "Simulated_000_t2.nii.gz").unlink()
+    assert predict(case, out, weights, "--no-preview", "--all-subsets").exit_code == 0
+    record = json.loads((subsets / "subsets.json").read_text())
+    assert {f.name for f in subsets.iterdir()} == {"subsets.json", *(f"{name}.nii.gz" for name in record)}
+    assert len(record) == 7
+    whole = record["flair+t1+t1ce"]
+    assert whole["dice_with_all"] == {"ET": 1, "TC": 1, "WT": 1}
+    assert whole["volumes_ml"] == json.loads((out / "Simulated_000.json").read_text())["volumes_ml"]
+    for name in ("flair", "t1+t1ce", "flair+t1+t1ce"):
+        assert predict(case, tmp_path / name, weights, "--modalities", name.replace("+", ",")).exit_code == 0
+        found = np.asarray(nib.load(subsets / f"{name}.nii.gz").dataobj)
+        assert np.array_equal(found, mask(tmp_path / name)), name
+    assert "left as it is" in predict(case, out, weights, "--no-preview", "--all-subsets").output
+    assert predict(case, out, weights, "--no-preview").exit_code == 0
+    assert len(list(subsets.iterdir())) == 8  # still of these settings
+    assert predict(case, out, weights, "--no-preview", "--margin", "3", "--overwrite").exit_code == 0
+    assert not subsets.exists()
+
+
 def test_finished_cases_are_left_and_others_not_overwritten_unasked(tmp_path, case, weights):
     assert predict(case, tmp_path / "out", weights).exit_code == 0
     written = (tmp_path / "out" / "Simulated_000.nii.gz").stat().st_mtime_ns

@@ -60,6 +60,12 @@ def file_option(modality: Modality) -> Any:
 )
 @click.option("--save-probabilities", is_flag=True, help="Also write ET, TC and WT probabilities (4-D NIfTI).")
 @click.option("--save-uncertainty", is_flag=True, help="Also write a map of uncertainty in bits, 0 to 1 (NIfTI).")
+@click.option(
+    "--all-subsets",
+    is_flag=True,
+    help="Also write the mask that each subset of the sequences gives, and its Dice with that of all, into"
+    " OUTPUT/CASE_subsets.",
+)
 @click.option("--no-preview", is_flag=True, help="Write no PNG.")
 @click.option("--report", is_flag=True, help="Write a page with a viewer for each case (metakd report).")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
@@ -219,7 +225,7 @@ def choose_outputs(options: Mapping[str, Any], weights: Path) -> Any:
     from metakd_monai.weights.exports import check_shareable
 
     check_writable(options["output"])
-    if options["save_uncertainty"]:
+    if options["save_uncertainty"] or options["all_subsets"]:
         check_shareable(weights)
     return Outputs(
         options["output"],
@@ -227,4 +233,5 @@ def choose_outputs(options: Mapping[str, Any], weights: Path) -> Any:
         options["save_probabilities"],
         options["overwrite"],
         options["save_uncertainty"],
+        options["all_subsets"],
     )

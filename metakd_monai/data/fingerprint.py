@@ -23,6 +23,8 @@ MASK_CODE = (
     "data/years",
     "equations",
     "inferers",
+    "metrics/distances",
+    "metrics/region_scores",
     "networks",
     "transforms",
     "vocabulary",

@@ -39,6 +39,7 @@ OUR_MEMORY = {  # as our commands set it
     "MALLOC_MMAP_THRESHOLD_": str(LARGEST_KEPT),
     "MALLOC_TRIM_THRESHOLD_": str(10**12),
 }
+ALL_SUBSETS = "--all-subsets"
 FIRST_BYTE = """
 import os, runpy, sys, time
 start, case = float(sys.argv[1]), sys.argv[2]
@@ -49,26 +50,6 @@ def look(event, arguments):
 sys.addaudithook(look)
 sys.argv = ["metakd", *sys.argv[3:]]
 runpy.run_module("metakd_monai", run_name="__main__")
-"""
-SUBSETS = """
-import sys
-from pathlib import Path
-from metakd_monai.processes.startup import keep_memory, lean_imports
-keep_memory()
-with lean_imports():
-    import monai
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
-from metakd_monai.apps.predict.outputs import to_native, write_like
-from metakd_monai.apps.predict.predictor import Predictor, to_volume
-from metakd_monai.data.cases import find_cases
-from metakd_monai.data.nifti import read_nifti
-from metakd_monai.weights.locate import find_weights
-predictor, case = Predictor(find_weights(None)), find_cases(Path(sys.argv[1]))[0]
-item = predictor.read(case)
-reference = item["image"].meta["reference"]
-for number, (subset, logits) in enumerate(SubsetPredictor(predictor).logits(item)):
-    mask = to_native(to_volume(predictor.label(item, logits, 4), item), read_nifti(reference).affine)[..., 0]
-    write_like(Path(sys.argv[2]) / f"{number}.nii.gz", mask, reference)
 """
 
 
@@ -131,13 +112,12 @@ class Measure:
 
     def prediction(self) -> dict[str, float]:
         """Return one measurement of each row of predicting."""
-        masks = self.output / "subsets"
-        masks.mkdir(exist_ok=True)
-        calls = [self.predict(self.case), self.predict(self.case, "--modalities", "t1")]
-        subsets = ["-c", SUBSETS, str(self.case), str(masks)]
-        all_four, alone, fifteen = (self.time(words) for words in (*calls, subsets))
-        values = (all_four, alone, self.further(), fifteen, self.first_byte())
-        return {**dict(zip(AIMS, values, strict=False)), "peak GiB, four sequences": self.peak()}
+        all_four, alone = (self.time(self.predict(self.case, *more)) for more in ((), ("--modalities", "t1")))
+        knows = ALL_SUBSETS in (self.tree / "metakd_monai" / "cli" / "predict.py").read_text()
+        fifteen = self.time(self.predict(self.case, "--no-preview", ALL_SUBSETS)) if knows else None
+        values = (all_four, alone, self.further(), fifteen, self.first_byte(), self.peak())
+        rows = dict(zip([name for name in AIMS if "training" not in name], values, strict=True))
+        return {name: value for name, value in rows.items() if value is not None}
 
     def training(self, precision: str) -> dict[str, float]:
         """Return one measurement of each row of training."""

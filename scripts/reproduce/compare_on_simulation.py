@@ -22,8 +22,8 @@ import torch
 from monai.metrics import compute_dice
 from tqdm import tqdm
 
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import SubsetPredictor
 from metakd_monai.apps.simulation.toy import simulate_cohort
 from metakd_monai.data.cases import find_cases
 from metakd_monai.data.files import write_json, write_safely

@@ -23,7 +23,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
 from metakd_monai.apps.calibration.calibration_curve import CurvePoint, curve_points, draw_curves
 from metakd_monai.apps.calibration.cross_validated import measure_once
 from metakd_monai.apps.calibration.measured_expectations import expectations_of
@@ -31,6 +30,7 @@ from metakd_monai.apps.calibration.measurement_report import report_lines
 from metakd_monai.apps.calibration.quality_fit import rows_of
 from metakd_monai.apps.predict.mask_quality import FEATURES
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import SubsetPredictor
 from metakd_monai.data.cases import find_labelled
 from metakd_monai.data.files import check_writable, write_json, write_text
 from metakd_monai.errors import UserError

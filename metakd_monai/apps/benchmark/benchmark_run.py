@@ -27,10 +27,10 @@ from metakd_monai.apps.benchmark.case_record import (
 )
 from metakd_monai.apps.benchmark.comparison import Comparison, ReferenceTable, read_reference, write_comparison
 from metakd_monai.apps.benchmark.figures import draw_curves, draw_heatmap
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor
 from metakd_monai.apps.benchmark.subset_tables import MEAN, Score, ScoreTable, make_markdown, write_scores, write_wide
 from metakd_monai.apps.predict.postprocessing import PostProcessing
 from metakd_monai.apps.predict.predictor import Compute, Predictor
+from metakd_monai.apps.predict.subset_predictor import SubsetPredictor
 from metakd_monai.data.files import check_writable, write_json, write_text
 from metakd_monai.data.temporaries import refuse_folders, remove
 from metakd_monai.errors import explain

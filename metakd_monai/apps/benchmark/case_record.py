@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor, case_of, name_subset
 from metakd_monai.apps.predict.outputs import to_native
 from metakd_monai.apps.predict.postprocessing import PostProcessing
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import SubsetPredictor, case_of
 from metakd_monai.data.files import read_record as read_json_record
 from metakd_monai.data.fingerprint import SCORE_CODE, code_fingerprint
 from metakd_monai.data.nifti import AXES, check_grid, check_labels, read_labels, read_nifti
@@ -28,7 +28,7 @@ from metakd_monai.errors import UserError
 from metakd_monai.metrics.case_scores import measure
 from metakd_monai.metrics.conventions import Convention, choose_hd95, convention_of, find_convention
 from metakd_monai.transforms import REFERENCE, labels_to_regions
-from metakd_monai.vocabulary import Modality
+from metakd_monai.vocabulary import Modality, name_subset
 
 logger = logging.getLogger(__name__)
 

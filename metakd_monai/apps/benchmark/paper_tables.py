@@ -9,10 +9,9 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES, Means
 from metakd_monai.errors import UserError
-from metakd_monai.vocabulary import REGION_NAMES, parse_modalities
+from metakd_monai.vocabulary import REGION_NAMES, name_subset, parse_modalities
 
 PAPER = "paper:"  # before the name of a table
 FOLDER = Path(__file__).parent / "paper"

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metakd_monai.apps.benchmark.case_record import SCORABLE
-from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.data.spreadsheets import read_csv, write_csv
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.means import mean, show
-from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, modality_subsets
+from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, modality_subsets, name_subset
 
 SUBSET_NAMES = tuple(name_subset(subset) for subset in modality_subsets())
 MEAN = "mean"  # over the subsets' means

@@ -16,16 +16,16 @@ from metakd_monai import __version__
 from metakd_monai.apps.benchmark.benchmark_items import Items, check_items
 from metakd_monai.apps.benchmark.case_record import choose_scoring, read_reference
 from metakd_monai.apps.benchmark.figures import draw_thresholds
-from metakd_monai.apps.benchmark.subset_predictor import Subset, SubsetPredictor, case_of, name_subset
 from metakd_monai.apps.predict.outputs import to_native
 from metakd_monai.apps.predict.postprocessing import PostProcessing
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import Subset, SubsetPredictor, case_of
 from metakd_monai.data.files import check_writable, write_json
 from metakd_monai.data.temporaries import refuse_folders
 from metakd_monai.errors import UserError, explain
 from metakd_monai.metrics.region_scores import count_overlap
 from metakd_monai.transforms import REFERENCE
-from metakd_monai.vocabulary import Region
+from metakd_monai.vocabulary import Region, name_subset
 
 logger = logging.getLogger(__name__)
 

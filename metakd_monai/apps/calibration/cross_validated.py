@@ -15,11 +15,11 @@ import torch
 from nibabel.affines import voxel_sizes
 from torch import Tensor
 
-from metakd_monai.apps.benchmark.subset_predictor import SubsetPredictor, name_subset
 from metakd_monai.apps.calibration.voxelwise import Reliability, score_voxels
 from metakd_monai.apps.predict.appearance import measure_appearance
 from metakd_monai.apps.predict.mask_quality import FAINT, sum_masks
 from metakd_monai.apps.predict.postprocessing import CORNERS, find_tumours
+from metakd_monai.apps.predict.subset_predictor import SubsetPredictor
 from metakd_monai.apps.predict.uncertainty import entropy
 from metakd_monai.apps.study.pictures import read_upright
 from metakd_monai.data.boxes import bounding_box
@@ -27,7 +27,7 @@ from metakd_monai.data.cases import Case
 from metakd_monai.data.files import read_record, write_json
 from metakd_monai.errors import UserError
 from metakd_monai.transforms import labels_to_regions, regions_to_labels
-from metakd_monai.vocabulary import REGION_NAMES, Label, Modality
+from metakd_monai.vocabulary import REGION_NAMES, Label, Modality, name_subset
 
 Record = dict[str, Any]
 ET_LABEL = int(Label.ET)

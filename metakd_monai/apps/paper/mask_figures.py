@@ -12,7 +12,6 @@ import torch
 
 from metakd_monai.apps.benchmark import SubsetPredictor
 from metakd_monai.apps.benchmark.figures import new_figure
-from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.apps.paper.captions import describe_run, save_figure
 from metakd_monai.apps.paper.run_curves import IMPORTANCE, read_columns
 from metakd_monai.apps.predict.predictor import Predictor
@@ -22,7 +21,7 @@ from metakd_monai.data.cases import Case
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.region_scores import count_overlap
 from metakd_monai.transforms import labels_to_regions
-from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Modality, parse_modalities
+from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Modality, name_subset, parse_modalities
 
 SIZE = 2.1  # inches of a panel
 

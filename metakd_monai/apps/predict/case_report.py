@@ -15,6 +15,7 @@ from nibabel.affines import voxel_sizes
 from metakd_monai.apps.predict.mask_quality import describe_predicted, predict_dice, warn_of
 from metakd_monai.apps.predict.outputs import Outputs, is_done, mask_path, write_outputs
 from metakd_monai.apps.predict.predictor import Predictor, Settings
+from metakd_monai.apps.predict.subset_masks import RECORD, remove_subsets, segment_subsets, write_subsets
 from metakd_monai.apps.predict.uncertainty import describe_uncertainty
 from metakd_monai.data.cases import Case
 from metakd_monai.data.files import mark_unfinished, write_json
@@ -33,6 +34,7 @@ class Segmented:
         logits: ``(R, *S)`` on the item's box.
         labels: ``(1, *S)`` on the case's grid.
         entropy: ``(1, *S)`` in bits on the case's grid; None if not requested.
+        subsets: label maps of the subsets of its sequences; None if not requested.
         window: size of the sliding window in voxels.
         smaller: why the window was smaller than the weights' own, if it was.
         seconds: time for reading and segmenting.
@@ -42,6 +44,7 @@ class Segmented:
     logits: torch.Tensor
     labels: torch.Tensor
     entropy: torch.Tensor | None
+    subsets: dict[str, torch.Tensor] | None
     window: Any
     smaller: str | None
     seconds: dict[str, float]
@@ -59,7 +62,9 @@ def predict_case(
     mask, report_path = mask_path(outputs, case), outputs.directory / f"{case.case_id}.json"
     refuse_folders(*outputs.files(case.case_id))
     done = not outputs.overwrite and is_done(mask, report_path, settings)
-    if done and all(path.exists() for path, asked in outputs.maps(case.case_id).items() if asked):
+    wanted = [path for path, asked in outputs.maps(case.case_id).items() if asked]
+    wanted += [outputs.subset_folder(case.case_id) / RECORD] if outputs.subsets else []
+    if done and all(path.exists() for path in wanted):
         return lambda: f"done before with the same settings, left as it is ({report_path})"
     found = segment_case(predictor, case, outputs, settings, read or predictor.read)
     return partial(write_case, predictor, case, outputs, settings, found, done)
@@ -76,6 +81,11 @@ def write_case(
     for path, asked in outputs.maps(case.case_id).items():
         if not (asked or done):  # left by an earlier mask; it would be mistaken for this one's
             remove(path)
+    folder = outputs.subset_folder(case.case_id)
+    if not (outputs.subsets or done):
+        remove_subsets(folder)
+    if found.subsets is not None:
+        write_subsets(folder, predictor, found.item, found.subsets, found.labels, settings.et_label)
     title = f"{case.case_id}\n{title_of(report)}"
     write_outputs(outputs, case.case_id, found.item, found.logits, found.labels, title, found.entropy)
     report["seconds"]["write"] = time.perf_counter() - start
@@ -99,8 +109,9 @@ def segment_case(
     window, smaller = predictor.inferer.used, predictor.inferer.describe_window()
     labels = predictor.label(item, logits, settings.et_label)
     entropy = predictor.uncertainty(item, logits) if outputs.uncertainty else None
+    subsets = segment_subsets(predictor, item, settings.et_label) if outputs.subsets else None
     seconds = {"read": was_read - start, "segment": time.perf_counter() - was_read}
-    return Segmented(item, logits, labels, entropy, window, smaller, seconds)
+    return Segmented(item, logits, labels, entropy, subsets, window, smaller, seconds)
 
 
 def make_report(predictor: Predictor, case: Case, found: Segmented, settings: Settings) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Outputs:
     probabilities: bool = False
     overwrite: bool = False
     uncertainty: bool = False
+    subsets: bool = False
 
     def files(self, case_id: str) -> list[Path]:
         """Return all files of a case that may be in the folder."""
@@ -39,6 +40,10 @@ class Outputs:
         """Return the maps that may lie beside a case's mask, and whether each is requested."""
         wanted = {"probabilities": self.probabilities, "uncertainty": self.uncertainty}
         return {self.directory / f"{case_id}_{name}.nii.gz": asked for name, asked in wanted.items()}
+
+    def subset_folder(self, case_id: str) -> Path:
+        """Return the folder of the masks that subsets of the sequences give."""
+        return self.directory / f"{case_id}_subsets"
 
 
 def mask_path(outputs: Outputs, case: Case) -> Path:

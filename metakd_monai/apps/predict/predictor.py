@@ -145,8 +145,11 @@ class Predictor:
 
     def label(self, item: Mapping[str, Any], logits: torch.Tensor, et_label: int) -> torch.Tensor:
         """Return the label map of logits ``(R, *box)``, post-processed in the whole volume, ``(1, *box)`` uint8."""
-        labels = to_volume(regions_to_labels(logits > 0, et_label), item)
-        volume = self.postprocessing(labels[0].numpy(), et_label)
+        return self.clean(item, regions_to_labels(logits > 0, et_label), et_label)
+
+    def clean(self, item: Mapping[str, Any], labels: torch.Tensor, et_label: int) -> torch.Tensor:
+        """Return a label map ``(1, *box)`` post-processed in the whole volume."""
+        volume = self.postprocessing(to_volume(labels, item)[0].numpy(), et_label)
         return torch.from_numpy(volume)[None][inside(item["box"])[1:]].contiguous()
 
     def uncertainty(self, item: dict[str, Any], logits: torch.Tensor, method: str | None = None) -> torch.Tensor:

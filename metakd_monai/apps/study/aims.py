@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.apps.study.evidence import ALL, Evidence, summarise
-from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, modality_subsets
+from metakd_monai.vocabulary import REGION_NAMES, Modality, Region, modality_subsets, name_subset
 
 AIMS = {Region.WT: (0.85, 0.80), Region.TC: (0.70, 0.65), Region.ET: (0.65, 0.60)}  # aim, and the floor below it
 RIGHT = {Region.WT: Modality.FLAIR, Region.ET: Modality.T1CE}  # the single sequence that shows a region best

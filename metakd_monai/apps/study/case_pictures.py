@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from metakd_monai.apps.benchmark.benchmark_items import Items
-from metakd_monai.apps.benchmark.subset_predictor import case_of
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import case_of
 from metakd_monai.apps.study.evidence import Evidence
 from metakd_monai.apps.study.pictures import (
     Scene,

@@ -13,16 +13,16 @@ import torch
 from metakd_monai.apps.benchmark import SubsetPredictor
 from metakd_monai.apps.benchmark.benchmark_items import Items, check_items, labelled_items
 from metakd_monai.apps.benchmark.case_record import Scoring, read_reference
-from metakd_monai.apps.benchmark.subset_predictor import Subset, name_subset
 from metakd_monai.apps.predict.outputs import to_native
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import Subset
 from metakd_monai.apps.study.evidence import Source
 from metakd_monai.data.nifti import read_nifti, write_like
 from metakd_monai.data.stream import files_in
 from metakd_monai.errors import UserError
 from metakd_monai.transforms import REFERENCE
 from metakd_monai.transforms.images import CASE_ID
-from metakd_monai.vocabulary import REGION_NAMES
+from metakd_monai.vocabulary import REGION_NAMES, name_subset
 
 UNKNOWN = "not said"
 

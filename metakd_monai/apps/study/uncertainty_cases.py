@@ -9,8 +9,8 @@ from typing import Any
 from tqdm import tqdm
 
 from metakd_monai.apps.benchmark.benchmark_items import Items
-from metakd_monai.apps.benchmark.subset_predictor import case_of
 from metakd_monai.apps.predict.predictor import Predictor
+from metakd_monai.apps.predict.subset_predictor import case_of
 from metakd_monai.apps.study.evidence import Evidence
 from metakd_monai.apps.study.uncertainty_score import (
     UncertaintyRow,

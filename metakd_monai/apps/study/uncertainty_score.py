@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from metakd_monai.apps.benchmark.subset_predictor import name_subset
 from metakd_monai.apps.predict.predictor import Predictor
 from metakd_monai.apps.predict.uncertainty import MIRRORING, describe_uncertainty, entropy
 from metakd_monai.apps.study.pictures import draw_uncertainty, make_scene, read_upright
@@ -24,7 +23,7 @@ from metakd_monai.data.files import read_json, write_json
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.means import mean
 from metakd_monai.transforms import labels_to_regions, regions_to_labels
-from metakd_monai.vocabulary import Modality
+from metakd_monai.vocabulary import Modality, name_subset
 
 
 class UncertaintyRow(NamedTuple):

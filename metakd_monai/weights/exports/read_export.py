@@ -203,4 +203,4 @@ READERS: dict[str, Callable[[Path, torch.device, str], Network]] = {
 def check_shareable(path: str | Path) -> None:
     """Raise UserError for an exported network, whose features cannot be reused for several subsets."""
     if Path(path).suffix.lower() in (*READERS, PROGRAM):
-        raise UserError(f"{path}: exported network found; expected weights such as model.pt for an uncertainty map")
+        raise UserError(f"{path}: exported network found; expected weights such as model.pt for uncertainty or subsets")

@@ -94,11 +94,6 @@ class SubsetPredictor:
         return {subset: maps[subset] for subset in modality_subsets() if subset in maps}
 
 
-def name_subset(subset: Sequence[Modality]) -> str:
-    """Name a subset, as ``flair+t1ce``."""
-    return "+".join(m.value for m in subset)
-
-
 def case_of(item: Mapping[str, Any]) -> Case:
     """Turn an entry of a datalist into a case; raises UserError for unrecognised files, or for its ``problem``."""
     if item.get("problem"):
