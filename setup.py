@@ -29,7 +29,7 @@ OTHERS = {
             for name in (
                 *("alpha_0", "equal_importance", "lckd", "no_dropping", "ranking", "self_distillation"),
                 *("dynunet", "dynunet_no_dropping", "lmcr", "mean_image", "mm_former", "rf_net", "robust_mseg"),
-                *("s_fusion", "s_fusion_u_hemis", "sha_spec", "sim_mlm", "u_hemis", "u_hved"),
+                *("s_fusion", "s_fusion_u_hemis", "sha_spec", "sim_mlm", "u_hemis", "u_hved", "with_metakd"),
             )
         ),
         *("docs/weights_license.txt", "models/model.pt", "models/expected.json"),

@@ -23,7 +23,7 @@ from metakd_monai.networks.methods import NETWORKS, BaselineNetwork, Extra
 from metakd_monai.networks.methods.gaussians import fuse_gaussians, subset_divergence
 from metakd_monai.networks.methods.hemis import moments
 from metakd_monai.networks.methods.s_fusion import SFusionBlock
-from metakd_monai.vocabulary import modality_subsets
+from metakd_monai.vocabulary import MODALITY_NAMES, modality_subsets
 from metakd_monai.weights.exports import load_any
 from metakd_monai.weights.exports.write_export import export_network
 from metakd_monai.weights.load import load_network, start_from
@@ -347,6 +347,25 @@ def test_each_method_trains(method, cohort, tmp_path):
     network = load_network(tmp_path / "model.pt")
     assert type(network) is class_of(method)
     assert predict(cohort / "Simulated_000", tmp_path / "out", tmp_path / "model.pt", "--no-preview").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in OTHER_NETWORKS if class_of(name).deepest is not None], ids=lambda name: name
+)
+def test_metakd_distils_between_the_sequences_of_another_network(method, cohort, tmp_path):
+    prepare(f"{method}+with_metakd", cohort, tmp_path, batch_size=2, max_iterations=3, meta_interval=1).run()
+    training, meta = rows(tmp_path / "training.csv"), rows(tmp_path / "meta.csv")
+    assert any(float(row["distillation_loss"]) > 0 for row in training)
+    learned = [[float(row[f"importance_{name}"]) for name in MODALITY_NAMES] for row in meta]
+    assert len(learned) == 3
+    assert learned[0] != learned[-1]
+    assert all(float(row["fill_l2_t1"]) > 0 for row in meta)
+
+
+def test_metakd_needs_features_of_single_sequences(cohort, tmp_path):
+    training = prepare("dynunet+with_metakd", cohort, tmp_path, max_iterations=2)
+    with pytest.raises(UserError, match="ZeroFilledDynUNet: no features of single modalities"):
+        training.parser.get_parsed_content("train#trainer").run()
 
 
 def test_a_run_goes_on_to_the_last_bit(cohort, tmp_path):

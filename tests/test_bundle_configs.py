@@ -48,6 +48,7 @@ METHODS = {  # of configs/methods, and what each adds
     "ranking": PAIR,
     "self_distillation": PAIR,
 }
+PLUG_INS = {"with_metakd": set()}  # given after the overlay of another network
 BESIDE = {"train#trainer#auxiliary_loss", "settings#auxiliary_weights"}
 OTHER_NETWORKS = {  # of configs/methods, and what each adds
     "dynunet": BESIDE,
@@ -64,7 +65,7 @@ OTHER_NETWORKS = {  # of configs/methods, and what each adds
     "u_hemis": set(),
     "u_hved": BESIDE | {"train#dropping#pair"},
 }
-ADDITIONS |= {f"methods/{name}.json": added for name, added in (METHODS | OTHER_NETWORKS).items()}
+ADDITIONS |= {f"methods/{name}.json": added for name, added in (METHODS | OTHER_NETWORKS | PLUG_INS).items()}
 MOST_KNOBS = 25
 
 

@@ -10,7 +10,7 @@ import torch
 from conftest import BUNDLE, CHANNELS
 from ignite.engine import Engine, Events, State
 from monai.bundle import ConfigWorkflow
-from test_bundle_configs import METHODS, OTHER_NETWORKS
+from test_bundle_configs import METHODS, OTHER_NETWORKS, PLUG_INS
 from test_bundle_run import train
 from test_training import KilledError, Run, Toy
 from torch import distributed as dist
@@ -273,8 +273,9 @@ def test_teachers_are_the_same_on_all_ranks_when_one_has_fewer_meta_cases(tmp_pa
 
 
 def prepare(name, cohort, output, **options):
-    """Return the training of a method on a tiny cohort, as MONAI runs it."""
-    files = [str(BUNDLE / "configs" / file) for file in ("train.json", f"methods/{name}.json")]
+    """Return the training of a method, or of several overlays ``a+b``, on a tiny cohort, as MONAI runs it."""
+    overlays = [f"methods/{one}.json" for one in name.split("+")]
+    files = [str(BUNDLE / "configs" / file) for file in ("train.json", *overlays)]
     settings = {**SMALL, "dataset_dir": str(cohort), "output_dir": str(output), "bundle_root": str(BUNDLE), **options}
     workflow = ConfigWorkflow(files, workflow_type="train", logging_file=False, run_id="training", **settings)
     workflow.initialize()
@@ -282,7 +283,7 @@ def prepare(name, cohort, output, **options):
 
 
 def test_every_method_has_its_overlay():
-    assert {path.stem for path in (BUNDLE / "configs" / "methods").iterdir()} == {*METHODS, *OTHER_NETWORKS}
+    assert {path.stem for path in (BUNDLE / "configs" / "methods").iterdir()} == {*METHODS, *OTHER_NETWORKS, *PLUG_INS}
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -25,13 +25,13 @@ class Method:
 
     Attributes:
         name: in tables, and of its folder.
-        overlay: the last configuration, such as ``methods/lckd.json``; None for MetaKD itself.
+        overlays: the last configurations, such as ``methods/lckd.json``; none for MetaKD itself.
         options: of its training only; they override those of the plan.
         faithful: further options for the losses and laws of its source, used if the plan is ``faithful``.
     """
 
     name: str
-    overlay: str | None = None
+    overlays: tuple[str, ...] = ()
     options: Mapping[str, Any] | None = None
     faithful: Mapping[str, Any] | None = None
 
@@ -92,7 +92,7 @@ class Plan:
 
     def overlays_of(self, method: Method) -> list[str]:
         """Return the configurations of a method's trainings, in order."""
-        return ["train.json", *self.overlays, *([method.overlay] if method.overlay else [])]
+        return ["train.json", *self.overlays, *method.overlays]
 
 
 KINDS: dict[str, tuple[type, ...]] = {
@@ -157,13 +157,14 @@ def read_method(path: Path, name: str, table: Any) -> Method:
     if not isinstance(table, Mapping):
         raise UserError(f"{path}: methods: {name} is {in_one_line(repr(table), 60)}; expected a table")
     check_keys(path, table, METHOD_KEYS)
-    kinds = {"overlay": str, "options": dict, "faithful": dict}
+    kinds = {"overlay": (str, list), "options": (dict,), "faithful": (dict,)}
     for key, value in table.items():
         if not isinstance(value, kinds[key]):
             shown = in_one_line(repr(value), 60)
-            raise UserError(f"{path}: methods: {name}: {key} is {shown}; expected {describe([kinds[key]])}")
-    overlay = beside(path, table["overlay"]) if "overlay" in table else None
-    return Method(name, overlay, table.get("options"), table.get("faithful"))
+            raise UserError(f"{path}: methods: {name}: {key} is {shown}; expected {describe(kinds[key])}")
+    given = table.get("overlay", [])
+    overlays = tuple(beside(path, each) for each in ([given] if isinstance(given, str) else given))
+    return Method(name, overlays, table.get("options"), table.get("faithful"))
 
 
 def beside(path: Path, name: object) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metakd_monai.equations import spread
+from metakd_monai.errors import UserError
 from metakd_monai.networks.architecture import refuse_other_keys
 from metakd_monai.networks.availability import check_input, settle_available
 from metakd_monai.networks.geometry import average, crop, interpolate, pad_to_multiple
@@ -57,6 +58,7 @@ class BaselineNetwork(SegmentationNetwork):
         head: Any
 
     auxiliary_of_all = False  # in (B, 2, N) the first subset is for auxiliary losses alone
+    deepest: int | None = -1  # which of the encoded features MetaKD would distil; None: a modality has none of its own
 
     def __init__(
         self,
@@ -157,8 +159,8 @@ class BaselineNetwork(SegmentationNetwork):
             available: ``(B, N)``, or K subsets per sample, ``(B, K, N)``; each modality is encoded once.
 
         Returns:
-            Logits of ``K * B`` samples, first subsets before second ones; no features, because there is no
-            distillation; which modalities were encoded, ``(B, N)``; and the extras for auxiliary losses.
+            Logits of ``K * B`` samples, first subsets before second ones; the deepest features, ``(B, N, C, *S)``, or
+            0 if there are none; which modalities were encoded, ``(B, N)``; and the extras for auxiliary losses.
         """
         subsets = available.to(device=x.device, dtype=torch.bool)
         subsets = subsets.unsqueeze(1) if subsets.dim() == 2 else subsets
@@ -172,7 +174,22 @@ class BaselineNetwork(SegmentationNetwork):
             found.append(self.finish(logits, size))
             extras += more
         finished = [e if e.rows is None else e._replace(value=self.finish(e.value, size)) for e in extras]
-        return torch.cat(found), x.new_zeros(()), every, finished
+        known = x.new_zeros(()) if self.deepest is None else features[self.deepest]
+        return torch.cat(found), known, every, finished
+
+    @torch.jit.unused
+    def forward_weighted(self, x: Tensor, available: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment as in the upper problem of Eq. (4); see :meth:`MetaKDUNet.forward_weighted`.
+
+        Raises:
+            UserError: if modalities have no features of their own.
+        """
+        if self.deepest is None:
+            raise UserError(f"{type(self).__name__}: no features of single modalities, so MetaKD cannot weight them")
+        with torch.no_grad():
+            features = self.encode(x, available)
+        weighted = [part * importance[:, None, None, None, None] for part in features]
+        return self.decode(weighted, available, None, list(x.shape[2:])), features[self.deepest]
 
     @torch.jit.unused
     def forward_subsets(self, x: Tensor, available: Tensor) -> tuple[Any, ...]:

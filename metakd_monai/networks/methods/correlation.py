@@ -30,6 +30,8 @@ class CorrelationUNet(BaselineNetwork):
     Modalities".
     """
 
+    deepest = None
+
     def __init__(
         self,
         in_channels: int = 4,

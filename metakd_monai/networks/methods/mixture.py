@@ -29,6 +29,8 @@ class ExpertMixture(BaselineNetwork):
     Source: Li et al. 2025, "SimMLM"; its ranking loss is :class:`~metakd_monai.losses.RankingLoss`.
     """
 
+    deepest = None
+
     def __init__(
         self,
         in_channels: int = 4,

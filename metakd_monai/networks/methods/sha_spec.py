@@ -34,6 +34,8 @@ class ShaSpecUNet(OwnUNet):
 
     auxiliary_of_all = True
 
+    deepest = -2  # the shared ones
+
     def __init__(
         self,
         in_channels: int = 4,

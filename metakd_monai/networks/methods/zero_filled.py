@@ -27,6 +27,8 @@ class ZeroFilledDynUNet(BaselineNetwork):
     alone.
     """
 
+    deepest = None
+
     def __init__(
         self,
         in_channels: int = 4,
