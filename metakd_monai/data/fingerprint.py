@@ -71,7 +71,16 @@ RAW_CODE = (
     "vocabulary",
 )
 # Also imported by these, but cannot change a result: running, reporting and writing.
-BESIDE = ("__init__", "bundle", "data/fingerprint", "data/spreadsheets", "data/temporaries", "errors", "processes")
+BESIDE = (
+    "__init__",
+    "bundle",
+    "data/fingerprint",
+    "data/markdown",
+    "data/spreadsheets",
+    "data/temporaries",
+    "errors",
+    "processes",
+)
 
 
 @cache

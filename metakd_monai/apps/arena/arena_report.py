@@ -11,6 +11,7 @@ from metakd_monai.apps.arena.dice_of_methods import COLUMNS, Difference, MethodD
 from metakd_monai.apps.benchmark.comparison import show_p
 from metakd_monai.apps.benchmark.subset_tables import SUBSET_NAMES
 from metakd_monai.apps.study.aims import WORSE, nested
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.metrics.means import DASH, show
 from metakd_monai.vocabulary import REGION_NAMES, Modality, modality_subsets
 
@@ -65,10 +66,9 @@ def heads_of(methods: Sequence[MethodDice]) -> list[str]:
 def table_lines(methods: Sequence[MethodDice]) -> list[str]:
     """Return the paper's table in Markdown: best bold, second best italic."""
     heads = [*(m.value for m in Modality), *heads_of(methods)]
-    lines = ["| " + " | ".join(heads) + " |", "|" + ":-:|" * len(Modality) + "--:|" * (len(heads) - len(Modality))]
-    lines += ["| " + " | ".join(cells) + " |" for cells in table_rows(methods, ("**{}**", "*{}*"), ("○", "●"))]
-    blank = [""] * (len(Modality) - 1)
-    return [*lines, "| " + " | ".join(["sd over seeds", *blank, *spread_cells(methods)]) + " |"]
+    rows = table_rows(methods, ("**{}**", "*{}*"), ("○", "●"))
+    last = ["sd over seeds", *[""] * (len(Modality) - 1), *spread_cells(methods)]
+    return markdown_table(heads, [*rows, last], "c" * len(Modality) + "r")
 
 
 def table_csv(methods: Sequence[MethodDice]) -> list[Sequence[object]]:
@@ -111,20 +111,20 @@ def tex(text: str) -> str:
 def difference_lines(reference: str, found: Mapping[str, Mapping[str, Difference]]) -> list[str]:
     """Return a table of the reference's gain over the others."""
     heads = ["other", "region", "points", "95 %", "Wilcoxon p", "cases", "t p", "t p16"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "--:|" * (len(heads) - 2)]
+    rows = []
     for other, regions in found.items():
         for region in COLUMNS:
             one = regions[region]
             ends = f"{show(one.low)} to {show(one.high)}"
             tests = [show_p(one.wilcoxon_p), str(one.cases), show_p(one.t_p), show_p(one.t_p_with_average)]
-            lines.append("| " + " | ".join([other, region, f"{one.mean:+.2f}", ends, *tests]) + " |")
+            rows.append([other, region, f"{one.mean:+.2f}", ends, *tests])
     return [
         f"{reference} minus the other method, points of Dice, mean of the 15 subsets and of the seeds. Interval:"
         " bootstrap over cases. Wilcoxon: signed ranks over cases, two-sided. t: one-tailed over the 15 subsets, as in"
         " the paper; p16 with their mean as one more pair. Subsets are no independent observations, so their p is too"
         " small; none is corrected for several comparisons.",
         "",
-        *lines,
+        *markdown_table(heads, rows, "llr"),
     ]
 
 
@@ -151,28 +151,29 @@ def cost_rows(records: Records) -> list[list[object]]:
 def cost_lines(records: Records) -> list[str]:
     """Return the table of costs in Markdown."""
     heads = ["method", "parameters (M)", "TFLOP, 4 sequences", "1", "iterations", "s an iteration", "peak GiB"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
+    rows = []
     for name, *values in cost_rows(records):
         cells = [str(value) if isinstance(value, int) else show(float(str(value))) for value in values]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        rows.append([str(name), *cells])
     devices = sorted({f"{cell['device']}, {cell['threads']} threads" for cells in records.values() for cell in cells})
     return [
         "TFLOP of one pass over 128x128x128 voxels. Memory of the training process, or of its GPU; time with all others"
         f" that ran beside it. On: {'; '.join(devices)}.",
         "",
-        *lines,
+        *markdown_table(heads, rows),
     ]
 
 
 def order_lines(methods: Sequence[MethodDice]) -> list[str]:
     """Return for each method how often more sequences give lower scores, and its worst case."""
     heads = ["method", *(f"{region} worse with more" for region in REGION_NAMES), "worst WT of all four"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
+    rows = []
     for method in methods:
         means = method.as_means()
         gaps = {r: [means[few, r] - means[many, r] for many, few in nested()] for r in REGION_NAMES}
         counts = [str(sum(gap > 100 * WORSE for gap in found)) for found in gaps.values()]
         whole = method.dice.mean(0)[:, -1, -1]
         worst = "-" if np.isnan(whole).all() else f"{np.nanmin(whole):.1f} ({method.cases[int(np.nanargmin(whole))]})"
-        lines.append("| " + " | ".join([method.name, *counts, worst]) + " |")
-    return [f"Of 50 nested pairs of subsets, those more than {100 * WORSE:.0f} points the wrong way.", "", *lines]
+        rows.append([method.name, *counts, worst])
+    head = f"Of 50 nested pairs of subsets, those more than {100 * WORSE:.0f} points the wrong way."
+    return [head, "", *markdown_table(heads, rows)]

@@ -24,6 +24,7 @@ from metakd_monai.apps.benchmark.subset_tables import (
     read_scores,
 )
 from metakd_monai.data.files import write_text
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.data.spreadsheets import read_csv, write_csv
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.means import mean, show
@@ -193,13 +194,14 @@ def make_markdown(comparisons: Sequence[Comparison], table: ScoreTable, referenc
     for found in comparisons:
         against = f" against {found.reference}" if found.reference else ""
         lines += ["", f"## Post-processing: {found.rule}{against}", ""]
-        lines += ["| given | " + " | ".join(REGION_NAMES) + " |", "|---|" + "--:|" * len(REGION_NAMES)]
-        for name in (*SUBSET_NAMES, MEAN):
-            cells = [show_pair(*pair_of(found, name, region)) for region in REGION_NAMES]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        rows = [
+            [name, *(show_pair(*pair_of(found, name, region)) for region in REGION_NAMES)]
+            for name in (*SUBSET_NAMES, MEAN)
+        ]
         tests = [found.tests[region] for region in REGION_NAMES]
-        lines.append("| p | " + " | ".join(f"{show_p(test.p)} (n={test.pairs})" for test in tests) + " |")
-        lines.append("| p16 | " + " | ".join(show_p(test.p_with_average) for test in tests) + " |")
+        rows.append(["p", *(f"{show_p(test.p)} (n={test.pairs})" for test in tests)])
+        rows.append(["p16", *(show_p(test.p_with_average) for test in tests)])
+        lines += markdown_table(["given", *REGION_NAMES], rows)
     return "\n".join(lines) + "\n"
 
 

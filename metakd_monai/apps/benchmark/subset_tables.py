@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metakd_monai.apps.benchmark.case_record import SCORABLE
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.data.spreadsheets import read_csv, write_csv
 from metakd_monai.errors import UserError
 from metakd_monai.metrics.means import mean, show
@@ -162,9 +163,8 @@ def table_lines(table: ScoreTable, metric: str) -> list[str]:
     means = {rule: table.means(metric, rule) for rule in table.rules}
     columns = table.columns(metric)
     numbers = {rule: {key: len(v) for key, v in table.scorable(rule).items()} for rule in table.rules}
-    heads = [name_column(*column) for column in columns]
-    lines = ["| " + " | ".join([*(m.value for m in Modality), *heads, "cases"]) + " |"]
-    lines.append("|" + ":-:|" * len(Modality) + "--:|" * (len(columns) + 1))
+    heads = [*(m.value for m in Modality), *(name_column(*column) for column in columns), "cases"]
+    rows = []
     for subset in modality_subsets():
         name = name_subset(subset)
         cells = [show(means[rule][name, region]) for region, rule in columns]
@@ -172,11 +172,11 @@ def table_lines(table: ScoreTable, metric: str) -> list[str]:
             counts = [numbers[rule][name, region] for region, rule in columns]
             cells = [f"{cell} ({count})" for cell, count in zip(cells, counts, strict=True)]
         marks = ["●" if m in subset else "○" for m in Modality]
-        lines.append("| " + " | ".join([*marks, *cells, str(table.counts()[name])]) + " |")
+        rows.append([*marks, *cells, str(table.counts()[name])])
     filled = sum(count > 0 for count in table.counts().values())
     ends = [f"**{show(means[rule][MEAN, region])}**" for region, rule in columns]
-    lines.append("| " + " | ".join([f"**mean of {filled}**", "", "", "", *ends, str(len(table.cases))]) + " |")
-    return lines
+    rows.append([f"**mean of {filled}**", "", "", "", *ends, str(len(table.cases))])
+    return markdown_table(heads, rows, "c" * len(Modality) + "r")
 
 
 def name_column(region: str, rule: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from metakd_monai.apps.calibration.calibration_curve import curve_points, expect
 from metakd_monai.apps.calibration.input_trials import try_checks
 from metakd_monai.apps.calibration.measured_expectations import LEAST_ET_ML, Records
 from metakd_monai.apps.calibration.rules_tried import TRIED, Trial, try_rule
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.metrics.means import show
 from metakd_monai.vocabulary import REGION_NAMES
 
@@ -25,12 +26,6 @@ LEFT_OUT = {
 }
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table, with right-aligned numbers after the first column."""
-    cells = ["|" + "|".join(f" {one} " for one in row) + "|" for row in rows]
-    return ["|" + "|".join(f" {head} " for head in heads) + "|", "|---|" + "--:|" * (len(heads) - 1), *cells]
-
-
 def number(value: float | None) -> str:
     """Show a count or a Dice, or a dash."""
     return str(value) if isinstance(value, int) else show(float("nan") if value is None else value, 3)
@@ -40,9 +35,9 @@ def report_lines(records: Records, expected: Mapping[str, Any]) -> list[str]:
     """Return the lines of the report on records and their ``expected.json``."""
     lines = [f"# What to expect: {expected['measured']}", ""]
     lines += [f"Dice, median and range of 80 %; ET over references of at least {LEAST_ET_ML:g} mL.", ""]
-    lines += table(["given", *REGION_NAMES], subset_rows(expected["subsets"]))
+    lines += markdown_table(["given", *REGION_NAMES], subset_rows(expected["subsets"]))
     lines += ["", "## The Dice that a mask predicts, each case left out in turn", ""]
-    lines += table(["region", *LEFT_OUT.values()], quality_rows(expected["masks"]))
+    lines += markdown_table(["region", *LEFT_OUT.values()], quality_rows(expected["masks"]))
     lines += [
         "",
         "## Post-processing",
@@ -52,17 +47,17 @@ def report_lines(records: Records, expected: Mapping[str, Any]) -> list[str]:
     ]
     trials = [try_rule(rule, records, LEAST_ET_ML) for rule in TRIED]
     heads = [f"{kind} {region}" for kind in ("mean of subsets", "all four") for region in REGION_NAMES]
-    lines += table(["rule", *heads, "invented", "ET lost"], [rule_row(trial) for trial in trials])
+    lines += markdown_table(["rule", *heads, "invented", "ET lost"], [rule_row(trial) for trial in trials])
     lines += ["", "## Uncertainty", "", "AUROC for wrong voxels, mean over cases.", ""]
-    lines += table(["map", "in the brain", "within 5 mm of a border"], voxel_rows(records))
+    lines += markdown_table(["map", "in the brain", "within 5 mm of a border"], voxel_rows(records))
     lines += ["", "Expected calibration error of probabilities of .05 and more:", ""]
     points = curve_points(records)
     kinds = dict.fromkeys(point.masks for point in points)
     errors = ([kind, *(show(expected_error(points, kind, region), 3) for region in REGION_NAMES)] for kind in kinds)
-    lines += table(["masks", *REGION_NAMES], errors)
+    lines += markdown_table(["masks", *REGION_NAMES], errors)
     lines += ["", "## Input checks, by the ranges of the other folds", ""]
     tried = try_checks(records).items()
-    return lines + table(
+    return lines + markdown_table(
         ["tried", "warned", "share"], [[what, f"{n} of {m}", f"{n / m:.1%}"] for what, (n, m) in tried]
     )
 

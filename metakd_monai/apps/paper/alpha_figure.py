@@ -8,6 +8,7 @@ from typing import Any
 
 from metakd_monai.apps.benchmark.figures import COLOURS, new_figure
 from metakd_monai.apps.paper.captions import read_settings, save_figure
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.data.spreadsheets import read_csv
 from metakd_monai.errors import UserError
 from metakd_monai.vocabulary import REGION_NAMES
@@ -74,11 +75,11 @@ def normalization_lines(study: Path) -> list[str]:
     methods = read_methods(study, TABLE6_SUBSET)
     usual = {name: methods[0]["settings"][name] for name in ("method", "alpha", "p_norm")}
     found = [one for one in methods if usual.items() <= one["settings"].items()]
-    lines = ["| normalisation | " + " | ".join(REGION_NAMES) + " |", "|---|" + "--:|" * len(REGION_NAMES)]
-    for one in found:
-        cells = [f"{one['dice'][region]:.2f}" for region in REGION_NAMES]
-        lines.append(f"| {one['settings']['normalization']} | " + " | ".join(cells) + " |")
-    return [describe_study(found), "", *lines]
+    rows = [
+        [str(one["settings"]["normalization"]), *(f"{one['dice'][region]:.2f}" for region in REGION_NAMES)]
+        for one in found
+    ]
+    return [describe_study(found), "", *markdown_table(["normalisation", *REGION_NAMES], rows)]
 
 
 def describe_study(found: Sequence[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from metakd_monai.apps.adni import MODALITIES, SEPARATION
 from metakd_monai.apps.benchmark.comparison import paired_p
 from metakd_monai.apps.classification import SCORES
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.vocabulary import subsets_of
 
 LETTERS = dict(zip(MODALITIES, "CGBI", strict=True))
@@ -30,30 +31,26 @@ def table2_report(results: Sequence[Mapping[str, Any]], names: Sequence[str], co
         names: of the methods, MetaKD first.
         cohort: what was classified, in words.
     """
-    lines = [
-        f"{cohort}, {len(results)} seeds. In %, mean ± standard deviation over seeds.",
-        "",
-        "| modalities | samples | score | " + " | ".join(names) + " |",
-        "|---|---|---|" + "---|" * len(names),
-    ]
+    rows = []
     subsets = ["+".join(LETTERS[name] for name in subset) for subset in subsets_of(MODALITIES)]
     for row, subset in enumerate([*subsets, "**mean of 15**"]):
         samples = f"{values(results, OURS, row, 'samples').mean():.0f}" if row < len(subsets) else ""
         for column in SCORES:
             cells = [mean_and_spread(values(results, name, row, column)) for name in names]
-            lines.append(f"| {subset} | {samples} | {column} | " + " | ".join(cells) + " |")
+            rows.append([subset, samples, column, *cells])
+    lines = [f"{cohort}, {len(results)} seeds. In %, mean ± standard deviation over seeds.", ""]
+    lines += markdown_table(["modalities", "samples", "score", *names], rows, "l")
     return "\n".join([*lines, *gaps(results, names, len(subsets))]) + "\n"
 
 
 def gaps(results: Sequence[Mapping[str, Any]], names: Sequence[str], subsets: int) -> list[str]:
     """Return a table of MetaKD minus the others, mean of the subsets."""
+    rows = []
     lines = [
         "",
         "MetaKD minus the others, mean of 15, paired by seed, mean ± standard error. p: one-tailed paired t-tests that "
         "MetaKD is better, over seeds, and over the 15 subsets' means over seeds (which share subjects).",
         "",
-        "| MetaKD minus | score | gap | p, seeds | p, subsets |",
-        "|---|---|--:|--:|--:|",
     ]
     for name in names[1:]:
         for column in COMPARED_SCORES:
@@ -63,9 +60,9 @@ def gaps(results: Sequence[Mapping[str, Any]], names: Sequence[str], subsets: in
             means = [[values(results, one, row, column).mean() for row in range(subsets)] for one in (OURS, name)]
             told = [row for row in zip(*means, strict=True) if np.isfinite(row).all()]  # subsets that subjects have
             over_subsets = paired_p([a for a, _ in told], [b for _, b in told])
-            chances = " | ".join(show_p(p) for p in (paired_p(mine.tolist(), theirs.tolist()), over_subsets))
-            lines.append(f"| {name} | {column} | {gap.mean():+.2f}{error} | {chances} |")
-    return lines
+            chances = [show_p(p) for p in (paired_p(mine.tolist(), theirs.tolist()), over_subsets)]
+            rows.append([name, column, f"{gap.mean():+.2f}{error}", *chances])
+    return lines + markdown_table(["MetaKD minus", "score", "gap", "p, seeds", "p, subsets"], rows, "llr")
 
 
 def importance_report(results: Sequence[Mapping[str, Any]]) -> str:
@@ -74,9 +71,8 @@ def importance_report(results: Sequence[Mapping[str, Any]]) -> str:
     separation = np.array([SEPARATION[name] for name in MODALITIES])
     right = sum(bool((row.argsort() == separation.argsort()).all()) for row in importance)
     lines = ["", f"Importance; in {right} of {len(results)} seeds its order is that of the information:", ""]
-    lines += ["| modality | separation of neighbouring classes (sd) | importance |", "|---|---|---|"]
-    for n, name in enumerate(MODALITIES):
-        lines.append(f"| {name} | {separation[n]} | {mean_and_spread(importance[:, n], 3)} |")
+    rows = [[name, str(separation[n]), mean_and_spread(importance[:, n], 3)] for n, name in enumerate(MODALITIES)]
+    lines += markdown_table(["modality", "separation of neighbouring classes (sd)", "importance"], rows, "l")
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from metakd_monai.apps.study.aims import check_aims, violations
 from metakd_monai.apps.study.evidence import ALL, Evidence, Source, summarise
 from metakd_monai.apps.study.weights_compared import OURS, WITHOUT, Runs, compare_lines, dropping_lines
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.metrics.means import DASH, show
 from metakd_monai.vocabulary import MODALITY_NAMES, REGION_NAMES, Modality
 
@@ -58,14 +59,14 @@ def make_report(content: Content) -> str:
 
 def case_lines(content: Content) -> list[str]:
     """Return a table of the cases, and why others failed."""
-    lines = ["| case | sequences | reference labels | regions it has | seen in training |", "|---|---|---|---|---|"]
+    rows = []
     for case in content.evidence.cases:
         source = content.sources[case]
         names = (content.evidence.full[case].replace("+", ", "), source.labels, ", ".join(source.regions))
-        lines.append(f"| {case} | " + " | ".join(names) + f" | {'yes' if source.trained_on else 'no'} |")
-    lines += [f"\nFailed: {case}: {reason}" for case, reason in content.failed.items()]
+        rows.append([case, *names, "yes" if source.trained_on else "no"])
     return [
-        *lines,
+        *markdown_table(["case", "sequences", "reference labels", "regions it has", "seen in training"], rows, "l"),
+        *(f"\nFailed: {case}: {reason}" for case, reason in content.failed.items()),
         "",
         "A region that a reference does not have is not scored in that case: (n) is how many cases count.",
     ]
@@ -91,10 +92,8 @@ def violation_lines(evidence: Evidence) -> list[str]:
     if not found:
         return []
     lines = ["", "Subsets worse than one of their own, mean over the cases that have both:", ""]
-    lines += ["| region | given | better with only | difference | cases |", "|---|---|---|--:|--:|"]
-    for one in found:
-        lines.append(f"| {one.region} | {one.subset} | {one.smaller} | {one.difference:+.3f} | {one.cases} |")
-    return lines
+    rows = [[one.region, one.subset, one.smaller, f"{one.difference:+.3f}", str(one.cases)] for one in found]
+    return lines + markdown_table(["region", "given", "better with only", "difference", "cases"], rows, "lllr")
 
 
 def tables(evidence: Evidence, prefix: str) -> list[str]:
@@ -109,8 +108,7 @@ def tables(evidence: Evidence, prefix: str) -> list[str]:
 def subset_lines(evidence: Evidence) -> list[str]:
     """Return mean Dice and HD95 for each subset, with lowest and highest Dice."""
     heads = [f"{region} {what}" for region in REGION_NAMES for what in ("Dice", "range", "HD95 mm")]
-    lines = ["| " + " | ".join([*MODALITY_NAMES, *heads]) + " |"]
-    lines += ["|" + ":-:|" * len(MODALITY_NAMES) + "--:|" * len(heads)]
+    rows = []
     for subset in evidence.subsets:
         members = subset.split("+")
         cells = ["●" if name in members else "○" for name in MODALITY_NAMES]
@@ -119,8 +117,9 @@ def subset_lines(evidence: Evidence) -> list[str]:
             distance = summarise(evidence.of(subset, region, "hd95").values())
             cells += [number(dice), f"{show(dice.lowest, 3)} to {show(dice.highest, 3)}" if dice.cases else DASH]
             cells.append(number(distance, 1))
-        lines.append("| " + " | ".join(cells) + " |")
-    return [*lines, "", "HD95 is the mean over the cases where the mask is not empty."]
+        rows.append(cells)
+    table = markdown_table([*MODALITY_NAMES, *heads], rows, "c" * len(MODALITY_NAMES) + "r")
+    return [*table, "", "HD95 is the mean over the cases where the mask is not empty."]
 
 
 def size_lines(evidence: Evidence) -> list[str]:
@@ -154,30 +153,31 @@ def presence_lines(evidence: Evidence, modality: str) -> list[str]:
 
 def value_lines(head: str, rows: Mapping[str, Values]) -> list[str]:
     """Return a table of means over cases, a column for each region."""
-    lines = [f"| {head} | " + " | ".join(REGION_NAMES) + " |", "|---|" + "--:|" * len(REGION_NAMES)]
-    for title, values in rows.items():
-        cells = [number(summarise(values(region).values())) for region in REGION_NAMES]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return lines
+    cells = [
+        [title, *(number(summarise(values(region).values())) for region in REGION_NAMES)]
+        for title, values in rows.items()
+    ]
+    return markdown_table([head, *REGION_NAMES], cells)
 
 
 def full_lines(evidence: Evidence) -> list[str]:
     """Return Dice and HD95 of each case from all its sequences."""
-    heads = [f"{region} {what}" for region in REGION_NAMES for what in ("Dice", "HD95 mm")]
-    lines = ["| case | sequences | labels | " + " | ".join(heads) + " |", "|---|---|---|" + "--:|" * len(heads)]
+    heads = ["case", "sequences", "labels"]
+    heads += [f"{region} {what}" for region in REGION_NAMES for what in ("Dice", "HD95 mm")]
+    rows = []
     labels = {row.case: row.labels for row in evidence.rows}
     for case in evidence.cases:
-        cells = []
+        cells = [case, evidence.full[case], labels[case]]
         for region in REGION_NAMES:
             cells.append(show(evidence.of(ALL, region).get(case, float("nan")), 3))
             cells.append(show(evidence.of(ALL, region, "hd95").get(case, float("nan")), 1))
-        lines.append(f"| {case} | {evidence.full[case]} | {labels[case]} | " + " | ".join(cells) + " |")
+        rows.append(cells)
     means = [
         number(summarise(evidence.of(ALL, region, metric).values()), digits)
         for region in REGION_NAMES
         for metric, digits in (("dice", 3), ("hd95", 1))
     ]
-    return [*lines, "| **mean** | | | " + " | ".join(means) + " |"]
+    return [*markdown_table(heads, rows, "lllr"), "| **mean** | | | " + " | ".join(means) + " |"]
 
 
 def comparison_lines(runs: Runs, evidence: Evidence) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from metakd_monai.apps.study.uncertainty_score import UncertaintyRow, picture_name
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.metrics.means import mean
 
 
@@ -27,13 +28,12 @@ def uncertainty_lines(rows: Sequence[UncertaintyRow]) -> list[str]:
         "where wrong",
         "where right",
     ]
-    lines += ["", "| " + " | ".join(heads) + " |", "|---|---|---|" + "--:|" * 6]
-    for one in rows:
-        lines.append(f"| {one.case} | {one.given} | {one.method} | {show_row(one[3:])} |")
+    cells = [[one.case, one.given, one.method, *show_row(one[3:])] for one in rows]
+    lines += ["", *markdown_table(heads, cells, "lllr")]
     for method in dict.fromkeys(one.method for one in rows):
         same = [one for one in rows if one.method == method]
         means = [mean_known(column) for column in zip(*(one[3:] for one in same), strict=True)]
-        lines.append(f"| **mean of {len(same)}** | | {method} | {show_row(means)} |")
+        lines.append(f"| **mean of {len(same)}** | | {method} | {' | '.join(show_row(means))} |")
     for one in rows:
         lines += ["", f"![{one.case} given {one.given}]({picture_name(one.case, one.given)})"]
     return lines
@@ -44,7 +44,7 @@ def mean_known(values: Iterable[float]) -> float:
     return mean([value for value in values if not np.isnan(value)])
 
 
-def show_row(values: Sequence[float]) -> str:
+def show_row(values: Sequence[float]) -> list[str]:
     """Show the share in % and the other numbers as cells."""
     share, *others = values
-    return " | ".join([f"{100 * share:.2f} %", *(f"{value:.3f}" for value in others)])
+    return [f"{100 * share:.2f} %", *(f"{value:.3f}" for value in others)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from metakd_monai.apps.study.aims import BETTER, ROUNDING
 from metakd_monai.apps.study.evidence import Evidence, summarise
+from metakd_monai.data.markdown import markdown_table
 from metakd_monai.vocabulary import REGION_NAMES
 
 WITHOUT = "no dropping"
@@ -26,16 +27,16 @@ def compare_lines(runs: Runs) -> list[str]:
     """Return a Markdown table of Dice by subset, region and name."""
     subsets = list(next(iter(runs.values()))[0].subsets)
     dice = {name: np.stack([dice_of(seed, subsets) for seed in seeds]) for name, seeds in runs.items()}
-    heads = [f"{region}: {name}" for region in REGION_NAMES for name in runs]
-    lines = ["| given | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
-    rows = [(slice(n, n + 1), subset) for n, subset in enumerate(subsets)]
-    rows.append((slice(None), f"**mean of {len(subsets)}**"))
-    for row, title in rows:
-        cells = [spread(dice[name][:, row, column]) for column in range(len(REGION_NAMES)) for name in runs]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    heads = ["given", *(f"{region}: {name}" for region in REGION_NAMES for name in runs)]
+    parts = [(slice(n, n + 1), subset) for n, subset in enumerate(subsets)]
+    parts.append((slice(None), f"**mean of {len(subsets)}**"))
+    rows = [
+        [title, *(spread(dice[name][:, part, column]) for column in range(len(REGION_NAMES)) for name in runs)]
+        for part, title in parts
+    ]
     seeds = ", ".join(f"{name} ({len(found)})" for name, found in runs.items())
     head = f"Mean over cases, ± standard deviation over seeds where there are several. Seeds: {seeds}."
-    return [f"{head} (n): the mean of the n subsets in which a case has the region.", "", *lines]
+    return [f"{head} (n): the mean of the n subsets in which a case has the region.", "", *markdown_table(heads, rows)]
 
 
 def spread(values: np.ndarray) -> str:
