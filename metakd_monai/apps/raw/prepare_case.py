@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 
 import numpy as np
@@ -188,9 +188,7 @@ def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
     for modality, moving in small.items():
         if modality is done.centre:
             continue
-        shift = centre_of_mass(moving) - centre_of_mass(fixed)
-        starts = [np.eye(AXES + 1), rigid(shift=shift), *(rigid((p, 0, 0), shift, middle) for p in PITCHES[1:])]
-        fit = register(fixed, moving, starts, brain)
+        fit = register(fixed, moving, places_to_start(fixed, moving, middle), brain)
         cover = share_covered(moving, fit.matrix @ done.to_centre, done.brain)
         moved = fit.shift(middle)
         done.figures[modality.value] = {
@@ -211,6 +209,15 @@ def lay_on_centre(done: Prepared, small: Mapping[Modality, Volume]) -> None:
             mirrored.append(modality)
     warn_of_mirrored(done, mirrored)
     done.fits = {modality: done.fits[modality] for modality in Modality if modality in done.fits}
+
+
+def places_to_start(fixed: Volume, moving: Volume, middle: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield matrices to start from: headers, centres of mass, the fit of the whole heads, turned around a point."""
+    shift = centre_of_mass(moving) - centre_of_mass(fixed)
+    yield np.eye(AXES + 1)
+    yield rigid(shift=shift)
+    yield refine(fixed, moving, rigid(shift=shift), FIND)
+    yield from (rigid((pitch, 0, 0), shift, middle) for pitch in PITCHES[1:])
 
 
 def warn_of_mirrored(done: Prepared, mirrored: list[Modality]) -> None:
