@@ -42,7 +42,7 @@ max_iterations = 2
 batch_size = 1
 roi_size = [16, 16, 16]
 "network_def#channels" = [4, 8, 16]
-meta_interval = 2
+meta_interval = 1
 meta_cases = 1
 validation_fraction = 0
 checkpoint_interval = 1
@@ -100,6 +100,12 @@ def test_the_table_is_the_mean_of_the_folds_scores(cohort, output):
     assert float(found["dice_percent"]) == pytest.approx(100 * np.mean(dice))
 
 
+def test_the_importance_is_told_of_methods_that_distil_by_it(output):
+    text = (output / "report.md").read_text().split("## Learned importance")[1].split("## Costs")[0]
+    rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| MetaKD") or "alpha" in line]
+    assert rows == [["| MetaKD", "Dice alone"], ["| MetaKD", "seed 0, start"], ["| MetaKD", "seed 0, end"]]
+
+
 def test_a_fold_is_trained_on_the_others(output):
     cell = output / "MetaKD" / "seed0" / "fold0"
     tested = {row["case"] for row in read_rows(cell / "benchmark" / "scores.csv")}
@@ -153,7 +159,7 @@ def test_only_the_cases_of_the_chosen_folds_are_counted(cohort, output, tmp_path
 
 
 def test_other_settings_are_refused(cohort, output, tmp_path):
-    path = write_plan(tmp_path, PLAN.replace("meta_interval = 2", "meta_interval = 1"))
+    path = write_plan(tmp_path, PLAN.replace("meta_interval = 1", "meta_interval = 2"))
     with pytest.raises(UserError, match="fold0: made with other --meta_interval; expected those, or a new folder"):
         run_plan(read_plan(path, cohort), output, train_method)
 

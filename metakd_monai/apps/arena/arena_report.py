@@ -153,8 +153,7 @@ def cost_lines(records: Records) -> list[str]:
     heads = ["method", "parameters (M)", "TFLOP, 4 sequences", "1", "iterations", "s an iteration", "peak GiB"]
     rows = []
     for name, *values in cost_rows(records):
-        cells = [str(value) if isinstance(value, int) else show(float(str(value))) for value in values]
-        rows.append([str(name), *cells])
+        rows.append([str(name), *(str(value) if isinstance(value, int) else f"{value:.3g}" for value in values)])
     devices = sorted({f"{cell['device']}, {cell['threads']} threads" for cells in records.values() for cell in cells})
     return [
         "TFLOP of one pass over 128x128x128 voxels. Memory of the training process, or of its GPU; time with all others"

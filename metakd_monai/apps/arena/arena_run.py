@@ -26,6 +26,7 @@ from metakd_monai.apps.arena.arena_report import (
 from metakd_monai.apps.arena.cell import Cell, Train
 from metakd_monai.apps.arena.cell_processes import run_cells
 from metakd_monai.apps.arena.dice_of_methods import Difference, MethodDice, compare_methods, gather
+from metakd_monai.apps.arena.importance_table import importance_lines
 from metakd_monai.apps.arena.plan import Plan
 from metakd_monai.apps.benchmark import read_scores
 from metakd_monai.data.files import check_writable, checksum, write_json, write_text
@@ -111,7 +112,8 @@ def write_results(
         differences = {method.name: compare_methods(reference, method) for method in others}
         written += draw_means(output, methods)
         written += draw_gains(output, methods, reference.name) if others else []
-        text = make_report(plan, methods, records, (reference.name, differences), len(too_small), failed)
+        learned = importance_lines(methods, cells)
+        text = make_report(plan, methods, records, (reference.name, differences), len(too_small), failed, learned)
         tables = {"report.md": text, "table.tex": table_tex(methods)}
         for name, content in tables.items():
             write_text(output / name, content)
@@ -138,8 +140,9 @@ def make_report(
     differences: tuple[str, Mapping[str, Mapping[str, Difference]]],
     too_small: int,
     failed: Mapping[str, str],
+    learned: Sequence[str] = (),
 ) -> str:
-    """Return ``report.md``."""
+    """Return ``report.md``; ``learned`` is its section on the importance."""
     steps = sorted({record["iterations"] for cells in records.values() for record in cells})
     codes = {record["code_sha256"] for cells in records.values() for record in cells}
     count = len(methods[0].cases)
@@ -156,7 +159,8 @@ def make_report(
     lines += ["", "## Every subset", "", *table_lines(methods), "", "![means](means.png)"]
     if differences[1]:
         lines += ["", "## Differences", "", *difference_lines(*differences), "", "![gains](gains.png)"]
-    lines += ["", "## More sequences, worse masks", "", *order_lines(methods), "", "## Costs", "", *cost_lines(records)]
+    lines += ["", "## More sequences, worse masks", "", *order_lines(methods), *learned]
+    lines += ["", "## Costs", "", *cost_lines(records)]
     absent = [method.name for method in plan.methods if method.name not in records]
     lines += [f"\nNot complete: {name}" for name in absent] + [f"\nFailed: {n}: {why}" for n, why in failed.items()]
     return "\n".join(lines) + "\n"

@@ -1,0 +1,64 @@
+"""The learned importance of each method: where it began, where it ended, beside each sequence's Dice alone."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from metakd_monai.apps.arena.arena_report import method_means
+from metakd_monai.apps.arena.cell import Cell
+from metakd_monai.apps.arena.dice_of_methods import MethodDice
+from metakd_monai.data.files import read_json
+from metakd_monai.data.markdown import markdown_table
+from metakd_monai.metrics.means import show
+from metakd_monai.vocabulary import MODALITY_NAMES
+
+
+def importance_lines(methods: Sequence[MethodDice], cells: Sequence[Cell]) -> list[str]:
+    """Return a section in Markdown on the methods that learn an importance and distil by it; empty if there is none.
+
+    Args:
+        methods: of the report, with their seeds.
+        cells: their trainings.
+    """
+    rows = []
+    for method in methods:
+        found = []
+        for seed in method.seeds:
+            folders = [cell.folder for cell in cells if (cell.method, cell.seed) == (method.name, seed)]
+            courses = [course for folder in folders if (course := read_course(folder)) is not None]
+            if courses:
+                found += [
+                    (f"seed {seed}, {when}", np.stack(courses)[:, row]) for row, when in ((0, "start"), (-1, "end"))
+                ]
+        if found:
+            alone = method_means([method])[: len(MODALITY_NAMES), :, 0].mean(1)
+            rows.append([method.name, "Dice alone", *map(show, alone)])
+            rows += [[method.name, when, *map(span, values.T)] for when, values in found]
+    if not rows:
+        return []
+    text = "Lowest to highest over the folds. Dice in %, mean of the three regions, given that sequence alone."
+    return ["", "## Learned importance", "", text, "", *markdown_table(["method", "", *MODALITY_NAMES], rows, "llr")]
+
+
+def read_course(folder: Path) -> np.ndarray | None:
+    """Return the importance at each meta update of a training ``(U, N)``; None if it is not learned or not used."""
+    settings = read_json(folder / "settings.json", "settings.json of a training")
+    if not settings.get("alpha") or not (folder / "meta.csv").is_file():
+        return None
+    with (folder / "meta.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    names = [f"importance_{name}" for name in MODALITY_NAMES]
+    if not table or any(name not in table[0] for name in names):
+        return None
+    course = np.array([[float(row[name]) for name in names] for row in table])
+    return None if np.allclose(course, course[0], atol=1e-6) else course
+
+
+def span(values: np.ndarray) -> str:
+    """Return the range of values ``(F,)`` with two digits."""
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low} to {high}"
