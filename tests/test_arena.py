@@ -195,6 +195,7 @@ def test_weights_that_are_none_are_refused_before_a_folder_is_made(cohort, tmp_p
         (("[methods.MetaKD]", '[methods."../x"]'), "methods: '../x' found; expected letters"),
         (("[methods.MetaKD]", "[methods.MetaKD]\nfaith = 1"), "faith: unknown; did you mean faithful"),
         (("[methods.MetaKD]", "[methods.MetaKD]\noverlay = 1"), "MetaKD: overlay is 1; expected a text"),
+        (("[methods.MetaKD]", "[methods.MetaKD]\noverlay = [1]"), "MetaKD: overlay has 1; expected texts"),
         (("folds = 2", 'window = "1,2"'), "plan.toml: window: '1,2' found"),
         (("[methods.MetaKD]", '[methods."table.csv"]'), "'table.csv' is the name of a file"),
         (("folds = 2", "input_stride = 0"), "input_stride is 0; expected 1 or more"),

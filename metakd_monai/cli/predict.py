@@ -229,9 +229,9 @@ def choose_outputs(options: Mapping[str, Any], weights: Path) -> Any:
         check_shareable(weights)
     return Outputs(
         options["output"],
-        not options["no_preview"],
-        options["save_probabilities"],
-        options["overwrite"],
-        options["save_uncertainty"],
-        options["all_subsets"],
+        preview=not options["no_preview"],
+        probabilities=options["save_probabilities"],
+        overwrite=options["overwrite"],
+        uncertainty=options["save_uncertainty"],
+        subsets=options["all_subsets"],
     )

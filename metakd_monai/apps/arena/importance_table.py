@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import numpy as np
 from metakd_monai.apps.arena.arena_report import method_means
 from metakd_monai.apps.arena.cell import Cell
 from metakd_monai.apps.arena.dice_of_methods import MethodDice
-from metakd_monai.data.files import read_json
+from metakd_monai.apps.paper.captions import read_settings
+from metakd_monai.apps.paper.run_curves import IMPORTANCE, read_columns
 from metakd_monai.data.markdown import markdown_table
 from metakd_monai.metrics.means import show
 from metakd_monai.vocabulary import MODALITY_NAMES
@@ -30,14 +30,12 @@ def importance_lines(methods: Sequence[MethodDice], cells: Sequence[Cell]) -> li
         for seed in method.seeds:
             folders = [cell.folder for cell in cells if (cell.method, cell.seed) == (method.name, seed)]
             courses = [course for folder in folders if (course := read_course(folder)) is not None]
-            if courses:
-                found += [
-                    (f"seed {seed}, {when}", np.stack(courses)[:, row]) for row, when in ((0, "start"), (-1, "end"))
-                ]
+            for when, update in (("start", 0), ("end", -1)) if courses else ():
+                values = np.stack([course[update] for course in courses])
+                found.append([method.name, f"seed {seed}, {when}", *map(span, values.T)])
         if found:
             alone = method_means([method])[: len(MODALITY_NAMES), :, 0].mean(1)
-            rows.append([method.name, "Dice alone", *map(show, alone)])
-            rows += [[method.name, when, *map(span, values.T)] for when, values in found]
+            rows += [[method.name, "Dice alone", *map(show, alone)], *found]
     if not rows:
         return []
     text = "Lowest to highest over the folds. Dice in %, mean of the three regions, given that sequence alone."
@@ -46,15 +44,12 @@ def importance_lines(methods: Sequence[MethodDice], cells: Sequence[Cell]) -> li
 
 def read_course(folder: Path) -> np.ndarray | None:
     """Return the importance at each meta update of a training ``(U, N)``; None if it is not learned or not used."""
-    settings = read_json(folder / "settings.json", "settings.json of a training")
-    if not settings.get("alpha") or not (folder / "meta.csv").is_file():
+    log = folder / "meta.csv"
+    columns = read_columns(log) if read_settings(folder).get("alpha") and log.is_file() else {}
+    names = [IMPORTANCE + name for name in MODALITY_NAMES]
+    if not set(names) <= set(columns):
         return None
-    with (folder / "meta.csv").open(newline="") as stream:
-        table = list(csv.DictReader(stream))
-    names = [f"importance_{name}" for name in MODALITY_NAMES]
-    if not table or any(name not in table[0] for name in names):
-        return None
-    course = np.array([[float(row[name]) for name in names] for row in table])
+    course = np.stack([columns[name] for name in names], axis=1)
     return None if np.allclose(course, course[0], atol=1e-6) else course
 
 

@@ -163,7 +163,10 @@ def read_method(path: Path, name: str, table: Any) -> Method:
             shown = in_one_line(repr(value), 60)
             raise UserError(f"{path}: methods: {name}: {key} is {shown}; expected {describe(kinds[key])}")
     given = table.get("overlay", [])
-    overlays = tuple(beside(path, each) for each in ([given] if isinstance(given, str) else given))
+    names = [given] if isinstance(given, str) else given
+    if strange := [each for each in names if not isinstance(each, str)]:
+        raise UserError(f"{path}: methods: {name}: overlay has {in_one_line(repr(strange[0]), 60)}; expected texts")
+    overlays = tuple(beside(path, each) for each in names)
     return Method(name, overlays, table.get("options"), table.get("faithful"))
 
 

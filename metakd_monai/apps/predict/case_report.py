@@ -15,7 +15,7 @@ from nibabel.affines import voxel_sizes
 from metakd_monai.apps.predict.mask_quality import describe_predicted, predict_dice, warn_of
 from metakd_monai.apps.predict.outputs import Outputs, is_done, mask_path, write_outputs
 from metakd_monai.apps.predict.predictor import Predictor, Settings
-from metakd_monai.apps.predict.subset_masks import RECORD, remove_subsets, segment_subsets, write_subsets
+from metakd_monai.apps.predict.subset_masks import remove_subsets, segment_subsets, write_subsets
 from metakd_monai.apps.predict.uncertainty import describe_uncertainty
 from metakd_monai.data.cases import Case
 from metakd_monai.data.files import mark_unfinished, write_json
@@ -62,9 +62,7 @@ def predict_case(
     mask, report_path = mask_path(outputs, case), outputs.directory / f"{case.case_id}.json"
     refuse_folders(*outputs.files(case.case_id))
     done = not outputs.overwrite and is_done(mask, report_path, settings)
-    wanted = [path for path, asked in outputs.maps(case.case_id).items() if asked]
-    wanted += [outputs.subset_folder(case.case_id) / RECORD] if outputs.subsets else []
-    if done and all(path.exists() for path in wanted):
+    if done and all(path.exists() for path, asked in outputs.maps(case.case_id).items() if asked):
         return lambda: f"done before with the same settings, left as it is ({report_path})"
     found = segment_case(predictor, case, outputs, settings, read or predictor.read)
     return partial(write_case, predictor, case, outputs, settings, found, done)

@@ -20,6 +20,8 @@ from metakd_monai.errors import UserError
 from metakd_monai.transforms import REFERENCE
 from metakd_monai.vocabulary import WORKING_AXES
 
+SUBSETS = "subsets.json"  # of the masks that subsets of the sequences give; written last, in their folder
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -37,9 +39,10 @@ class Outputs:
         return [*(self.directory / f"{case_id}{end}" for end in (".nii.gz", ".json", ".png")), *self.maps(case_id)]
 
     def maps(self, case_id: str) -> dict[Path, bool]:
-        """Return the maps that may lie beside a case's mask, and whether each is requested."""
+        """Return what may lie beside a case's mask, and whether each is requested: maps, the record of subsets."""
         wanted = {"probabilities": self.probabilities, "uncertainty": self.uncertainty}
-        return {self.directory / f"{case_id}_{name}.nii.gz": asked for name, asked in wanted.items()}
+        maps = {self.directory / f"{case_id}_{name}.nii.gz": asked for name, asked in wanted.items()}
+        return {**maps, self.subset_folder(case_id) / SUBSETS: self.subsets}
 
     def subset_folder(self, case_id: str) -> Path:
         """Return the folder of the masks that subsets of the sequences give."""

@@ -8,15 +8,13 @@ from typing import Any
 
 import torch
 
-from metakd_monai.apps.predict.outputs import to_native
+from metakd_monai.apps.predict.outputs import SUBSETS, to_native
 from metakd_monai.apps.predict.predictor import Predictor, to_volume
 from metakd_monai.data.files import write_json
 from metakd_monai.data.nifti import at_once, read_nifti, region_ml, write_like
 from metakd_monai.data.temporaries import remove
 from metakd_monai.transforms import REFERENCE, regions_to_labels
 from metakd_monai.vocabulary import REGION_NAMES, modality_subsets, name_subset, split_regions
-
-RECORD = "subsets.json"  # written last
 
 
 def segment_subsets(predictor: Predictor, item: Mapping[str, Any], et_label: int) -> dict[str, torch.Tensor]:
@@ -60,13 +58,12 @@ def write_subsets(
         return {"volumes_ml": region_ml(mask, item["image"].affine), "dice_with_all": agreement}
 
     folder.mkdir(exist_ok=True)
-    remove(folder / RECORD)
-    write_json(folder / RECORD, dict(zip(found, at_once(write, found), strict=True)))
+    remove(folder / SUBSETS)
+    write_json(folder / SUBSETS, dict(zip(found, at_once(write, found), strict=True)))
 
 
 def remove_subsets(folder: Path) -> None:
-    """Remove what :func:`write_subsets` wrote, the record first; other files stay."""
-    remove(folder / RECORD)
+    """Remove the masks that :func:`write_subsets` wrote; other files stay."""
     for subset in modality_subsets():
         remove(folder / f"{name_subset(subset)}.nii.gz")
     if folder.is_dir() and not any(folder.iterdir()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from nibabel.affines import apply_affine
 
-from metakd_monai.apps.raw.template import AFFINE, SHAPE
+from metakd_monai.apps.raw.template import AFFINE
 from metakd_monai.apps.raw.volumes import Volume
 from metakd_monai.data.boxes import bounding_box
 from metakd_monai.data.nifti import AXES
@@ -14,18 +14,18 @@ SPARSE = 4  # voxels of SRI24 between those that tell how much of the brain a se
 
 
 def cut_brain(brain: np.ndarray) -> tuple[tuple[slice, ...], Volume]:
-    """Return the box of a brain in SRI24, and the brain in it, bool, with its affine; all of SRI24 if it is empty."""
-    box = bounding_box(brain) if brain.any() else tuple(slice(0, n) for n in SHAPE)
+    """Return the box of a brain in SRI24, and the brain in it, bool, with its affine."""
+    box = bounding_box(brain)
     affine = AFFINE.copy()
     affine[:AXES, AXES] = apply_affine(AFFINE, [part.start for part in box])
     return box, Volume(brain[box], affine)
 
 
 def share_covered(volume: Volume, matrix: np.ndarray, brain: np.ndarray) -> float:
-    """Return the share of a brain in SRI24 that a volume, moved by a matrix, covers; 0 if the brain is empty."""
+    """Return the share of a brain in SRI24 that a volume, moved by a matrix, covers."""
     some = brain[::SPARSE, ::SPARSE, ::SPARSE]
     inside = covered(volume, matrix, some.shape, AFFINE @ np.diag([SPARSE, SPARSE, SPARSE, 1.0]))
-    return float(inside[some].mean()) if some.any() else 0.0
+    return float(inside[some].mean())
 
 
 def covered(volume: Volume, matrix: np.ndarray, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
