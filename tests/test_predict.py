@@ -154,6 +154,14 @@ def test_masks_of_all_subsets_are_those_of_predictions_with_fewer_sequences(tmp_
     assert not subsets.exists()
 
 
+def test_a_file_in_place_of_the_folder_of_subsets_is_named(tmp_path, case, weights, caplog):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "Simulated_000_subsets").touch()
+    assert predict(case, tmp_path / "out", weights, "--no-preview", "--all-subsets").exit_code == 1
+    assert "Simulated_000_subsets" in caplog.text
+    assert "Errno" not in caplog.text
+
+
 def test_finished_cases_are_left_and_others_not_overwritten_unasked(tmp_path, case, weights):
     assert predict(case, tmp_path / "out", weights).exit_code == 0
     written = (tmp_path / "out" / "Simulated_000.nii.gz").stat().st_mtime_ns

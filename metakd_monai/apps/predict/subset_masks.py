@@ -57,7 +57,6 @@ def write_subsets(
         agreement = {region: round(value, 4) for region, value in zip(REGION_NAMES, dice, strict=True)}
         return {"volumes_ml": region_ml(mask, item["image"].affine), "dice_with_all": agreement}
 
-    folder.mkdir(exist_ok=True)
     remove(folder / SUBSETS)
     write_json(folder / SUBSETS, dict(zip(found, at_once(write, found), strict=True)))
 
